@@ -1,0 +1,46 @@
+{
+  "targets": [
+    {
+      "target_name": "evenkeel",
+      "sources": [
+        "native/addon.cpp",
+        "native/dispatch.cpp",
+        "native/isa/avx512.cpp",
+        "native/isa/avx2.cpp",
+        "native/isa/neon.cpp",
+        "native/isa/portable.cpp"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+      "cflags!": ["-fno-omit-frame-pointer"],
+      "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20", "-fno-exceptions", "-fno-rtti"],
+      "cflags_cc": [
+        "-std=c++17",
+        "-O3",
+        "-ffp-contract=off",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-fno-threadsafe-statics",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wno-psabi",
+        "-Wno-maybe-uninitialized"
+      ],
+      "xcode_settings": {
+        "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
+        "GCC_OPTIMIZATION_LEVEL": "3",
+        "GCC_ENABLE_CPP_EXCEPTIONS": "NO",
+        "GCC_ENABLE_CPP_RTTI": "NO",
+        "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
+        "MACOSX_DEPLOYMENT_TARGET": "11.0",
+        "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=off"]
+      },
+      "msvs_settings": {
+        "VCCLCompilerTool": {
+          "AdditionalOptions": ["/std:c++17", "/fp:precise"]
+        }
+      }
+    }
+  ]
+}

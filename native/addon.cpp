@@ -1,0 +1,245 @@
+// The doorway: turns every C signature of ops.h into a JavaScript function. The only file that includes napi.h.
+//
+// TypeScript has checked a call before it comes here, with better words. What is checked again is what the safety of
+// memory rests on: a caller may have got hold of these functions, or changed an array between that check and this one.
+// Between reading an address here and the end of the kernel no JavaScript runs.
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "dispatch.h"
+#include "isa/machine.h"
+
+namespace evenkeel {
+namespace {
+
+template <class T>
+constexpr napi_typedarray_type array_type = napi_float32_array;  // of elements of type T; float32 is all so far
+
+constexpr size_t max_arguments = 32;
+
+// The arguments of one call, taken in order. The first that is wrong sets `error`; what is read after it is empty.
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = max_arguments;
+    if (napi_get_cb_info(env, info, &count, values_, nullptr, &data) != napi_ok) fail("a call of at most 32 arguments");
+  }
+
+  struct Array {
+    napi_typedarray_type type;
+    void* data;
+    size_t length;
+    bool absent;
+  };
+
+  Array array() {
+    const napi_value value = next();
+    Array out{static_cast<napi_typedarray_type>(-1), nullptr, 0, false};
+    if (error) return out;
+    if (napi_get_typedarray_info(env_, value, &out.type, &out.length, &out.data, nullptr, nullptr) == napi_ok)
+      return out;
+    napi_valuetype kind = napi_object;
+    napi_typeof(env_, value, &kind);
+    if (kind != napi_undefined) fail("a typed array or undefined");
+    out.absent = true;
+    return out;
+  }
+
+  double number() {
+    const napi_value value = next();
+    double out = 0;
+    if (!error && napi_get_value_double(env_, value, &out) != napi_ok) fail("a number");
+    return out;
+  }
+
+  size_t size() {
+    const double value = number();
+    if (value >= 0 && value <= 9007199254740991.0 && value == static_cast<double>(static_cast<uint64_t>(value))) {
+      return static_cast<size_t>(value);
+    }
+    fail("an integer from 0 to 2^53 - 1");
+    return 0;
+  }
+
+  void fail(const char* expected) {
+    if (!error) error = expected;
+  }
+
+  void* data = nullptr;
+  const char* error = nullptr;  // what was expected
+  size_t position = 0;          // of the argument read last, from 1
+
+ private:
+  napi_value next() { return values_[position++]; }
+
+  napi_env env_;
+  napi_value values_[max_arguments];
+};
+
+// How each operand type of ops.h is read, and whether it holds what a kernel of the given shape touches.
+template <class Operand>
+struct Reader;
+
+template <class T>
+struct MatrixReader {
+  Arguments::Array array;
+  size_t stride;
+
+  explicit MatrixReader(Arguments& from) : array(from.array()), stride(from.size()) {
+    if (!array.absent && array.type != array_type<T>) from.fail("elements of this kernel's type");
+  }
+  bool holds(Rows shape) const {
+    return stride >= shape.cols && array.length >= shape.cols && shape.rows - 1 <= (array.length - shape.cols) / stride;
+  }
+};
+
+template <class T>
+struct Reader<Matrix<T>> : MatrixReader<T> {
+  using MatrixReader<T>::MatrixReader;
+  bool fits(Rows shape) const { return !this->array.absent && this->holds(shape); }
+  Matrix<T> value() const { return {static_cast<T*>(this->array.data), this->stride}; }
+};
+
+template <class T>
+struct Reader<Maybe<T>> : MatrixReader<T> {
+  using MatrixReader<T>::MatrixReader;
+  bool fits(Rows shape) const { return this->array.absent || this->holds(shape); }
+  Maybe<T> value() const { return {{static_cast<T*>(this->array.data), this->stride}}; }
+};
+
+template <class T>
+struct Reader<PerColumn<T>> {
+  Arguments::Array array;
+
+  explicit Reader(Arguments& from) : array(from.array()) {
+    if (!array.absent && array.type != array_type<T>) from.fail("elements of this kernel's type");
+  }
+  bool fits(Rows shape) const { return array.absent || array.length >= shape.cols; }
+  PerColumn<T> value() const { return {static_cast<const T*>(array.data)}; }
+};
+
+template <>
+struct Reader<PerRow> {
+  Arguments::Array array;
+
+  explicit Reader(Arguments& from) : array(from.array()) {
+    if (!array.absent && array.type != napi_float32_array && array.type != napi_float64_array) {
+      from.fail("Float32Array or Float64Array");
+    }
+  }
+  bool fits(Rows shape) const { return array.absent || array.length >= shape.rows; }
+  PerRow value() const {
+    if (array.type == napi_float64_array) return {nullptr, static_cast<double*>(array.data)};
+    return {static_cast<float*>(array.data), nullptr};
+  }
+};
+
+template <>
+struct Reader<Rows> {
+  Rows shape;
+
+  explicit Reader(Arguments& from) {
+    shape.rows = from.size();
+    shape.cols = from.size();
+    if (shape.cols == 0) from.fail("at least one column");
+  }
+  bool fits(Rows) const { return true; }
+  Rows value() const { return shape; }
+};
+
+template <>
+struct Reader<double> {
+  double number;
+
+  explicit Reader(Arguments& from) : number(from.number()) {}
+  bool fits(Rows) const { return true; }
+  double value() const { return number; }
+};
+
+template <class... Operands>
+struct Kernel {
+  const char* name;
+  void (*run)(Operands...);
+};
+
+napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) {
+  const std::string message = std::string(kernel) + ": argument " + std::to_string(arguments.position) + " expected " +
+                              arguments.error + ", got something else";
+  napi_throw_type_error(env, nullptr, message.c_str());
+  return nullptr;
+}
+
+template <class... Operands>
+napi_value call(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
+  // Braces: the readers take the arguments from left to right.
+  const std::tuple<Reader<Operands>...> readers{Reader<Operands>(arguments)...};
+  if (!arguments.error) {
+    const Rows shape = std::get<Reader<Rows>>(readers).value();
+    if (shape.rows == 0) return nullptr;
+    const bool fits = std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers);
+    if (fits) {
+      const DefaultFloatControl undisturbed;
+      std::apply([&](const auto&... reader) { kernel->run(reader.value()...); }, readers);
+      return nullptr;
+    }
+    arguments.fail("arrays that hold rows and cols");
+  }
+  return refuse(env, kernel->name, arguments);
+}
+
+template <class... Operands>
+void add(Napi::Object& table, const char* name, void (*run)(Operands...)) {
+  static_assert(2 * sizeof...(Operands) <= max_arguments, "an operand takes at most two arguments");
+  auto* kernel = new Kernel<Operands...>{name, run};
+  napi_value function;
+  if (napi_create_function(table.Env(), name, NAPI_AUTO_LENGTH, call<Operands...>, kernel, &function) != napi_ok)
+    return;
+  Napi::Function owner(table.Env(), function);
+  owner.AddFinalizer([](Napi::Env, Kernel<Operands...>* gone) { delete gone; }, kernel);
+  table.Set(name, owner);
+}
+
+template <class T>
+Napi::Object functions(Napi::Env env, const Kernels<T>& kernels) {
+  Napi::Object table = Napi::Object::New(env);
+#define EVENKEEL_ADD(name, signature) add(table, #name, kernels.name);
+  EVENKEEL_OPS(EVENKEEL_ADD)
+#undef EVENKEEL_ADD
+  return table;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Napi::Array backends = Napi::Array::New(env);
+  Napi::Array unsupported = Napi::Array::New(env);
+  for (const Backend& backend : detect_backends()) {
+    if (!backend.supported) {
+      unsupported.Set(unsupported.Length(), backend.name);
+      continue;
+    }
+    Napi::Object table = Napi::Object::New(env);
+    table.Set("name", backend.name);
+    table.Set("float32", functions(env, backend.kernels->float32));
+    backends.Set(backends.Length(), table);
+  }
+  Napi::Array features = Napi::Array::New(env);
+  const CpuFeatures cpu = detect_cpu();
+  if (cpu.avx2) features.Set(features.Length(), "avx2");
+  if (cpu.avx512) features.Set(features.Length(), "avx512f");
+  if (cpu.neon) features.Set(features.Length(), "neon");
+  exports.Set("backends", backends);
+  exports.Set("unsupported", unsupported);
+  exports.Set("cpuFeatures", features);
+  return exports;
+}
+
+}  // namespace
+}  // namespace evenkeel
+
+using evenkeel::init;
+NODE_API_MODULE(evenkeel, init)

@@ -1,0 +1,23 @@
+// CPU detection, compiled at the baseline. Adding an ISA adds a row here.
+#include "dispatch.h"
+
+#include "isa/machine.h"
+
+namespace evenkeel {
+
+BackendList detect_backends() {
+  const CpuFeatures cpu = detect_cpu();
+  (void)cpu;
+  static Backend rows[] = {
+#if EVENKEEL_X86_64
+    {"avx512", cpu.avx512, &avx512_kernels},
+    {"avx2", cpu.avx2, &avx2_kernels},
+#elif EVENKEEL_ARM64
+    {"neon", cpu.neon, &neon_kernels},
+#endif
+    {"portable", true, &portable_kernels},
+  };
+  return {rows, rows + sizeof rows / sizeof *rows};
+}
+
+}  // namespace evenkeel

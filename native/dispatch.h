@@ -1,0 +1,29 @@
+// The backends of this build: which there are, which this machine can run, best first.
+#pragma once
+
+#include "ops.h"
+
+namespace evenkeel {
+
+extern const KernelTables avx512_kernels;
+extern const KernelTables avx2_kernels;
+extern const KernelTables neon_kernels;
+extern const KernelTables portable_kernels;
+
+struct Backend {
+  const char* name;
+  bool supported;  // by this CPU and operating system
+  const KernelTables* kernels;
+};
+
+struct BackendList {
+  const Backend* begin_;
+  const Backend* end_;
+  const Backend* begin() const { return begin_; }
+  const Backend* end() const { return end_; }
+};
+
+// Every backend of this build, best first. Call it once: it asks the CPU each time.
+BackendList detect_backends();
+
+}  // namespace evenkeel

@@ -1,0 +1,72 @@
+// AVX-512 F: 16 float32 in a vector.
+#include "isa.h"
+
+#if EVENKEEL_X86_64
+
+#include <immintrin.h>
+
+EVENKEEL_TARGET_BEGIN("avx2,fma,avx512f")
+
+namespace evenkeel {
+namespace avx512 {
+namespace {
+
+constexpr size_t width = 16;
+
+struct F {
+  __m512 v;
+};
+struct D {
+  __m512d low, high;
+};
+
+inline __mmask16 first(size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+
+inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline F load(const float* p, size_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
+inline void store(float* p, F a, size_t n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
+
+inline F broadcast(float x) { return {_mm512_set1_ps(x)}; }
+inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+
+inline D load_wide(const float* p) {
+  return {_mm512_cvtps_pd(_mm256_loadu_ps(p)), _mm512_cvtps_pd(_mm256_loadu_ps(p + 8))};
+}
+inline D load_wide(const float* p, size_t n) {
+  const __m512 a = load(p, n).v;
+  const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(a), 1);
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm256_castpd_ps(high))};
+}
+inline D broadcast(double x) { return {_mm512_set1_pd(x), _mm512_set1_pd(x)}; }
+inline D operator+(D a, D b) { return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)}; }
+inline D operator-(D a, D b) { return {_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)}; }
+inline D operator*(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
+inline D add_exact_square(D sum, D a) {
+  return {_mm512_fmadd_pd(a.low, a.low, sum.low), _mm512_fmadd_pd(a.high, a.high, sum.high)};
+}
+inline D keep(D a, size_t n) {
+  return {_mm512_maskz_mov_pd(static_cast<__mmask8>(first(n)), a.low),
+          _mm512_maskz_mov_pd(static_cast<__mmask8>(first(n) >> 8), a.high)};
+}
+inline double fold(D a) {
+  const __m512d eight = _mm512_add_pd(a.low, a.high);
+  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+#include "../kernels.h"
+
+}  // namespace
+}  // namespace avx512
+
+extern const KernelTables avx512_kernels{avx512::kernels<float>};
+
+}  // namespace evenkeel
+
+EVENKEEL_TARGET_END
+
+#endif

@@ -1,0 +1,25 @@
+// What every ISA file starts with. Standard headers stand here, above the target pragma: an inline function of theirs
+// compiled for AVX-512 could be the copy that the linker keeps for everybody.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "../dispatch.h"
+#include "machine.h"
+
+// Everything between BEGIN and END may use the named extensions, whatever the build flags say.
+#define EVENKEEL_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define EVENKEEL_TARGET_BEGIN(features) \
+  EVENKEEL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define EVENKEEL_TARGET_END _Pragma("clang attribute pop")
+#elif defined(__GNUC__)
+#define EVENKEEL_TARGET_BEGIN(features) _Pragma("GCC push_options") EVENKEEL_PRAGMA(GCC target(features))
+#define EVENKEEL_TARGET_END _Pragma("GCC pop_options")
+#else  // MSVC compiles any intrinsic anywhere
+#define EVENKEEL_TARGET_BEGIN(features)
+#define EVENKEEL_TARGET_END
+#pragma fp_contract(off)
+#endif

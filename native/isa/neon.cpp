@@ -1,0 +1,70 @@
+// NEON (ARMv8 Advanced SIMD): 4 float32 in a vector.
+#include "isa.h"
+
+#if EVENKEEL_ARM64
+
+#include <arm_neon.h>
+
+namespace evenkeel {
+namespace neon {
+namespace {
+
+constexpr size_t width = 4;
+
+struct F {
+  float32x4_t v;
+};
+struct D {
+  float64x2_t low, high;
+};
+
+inline F load(const float* p) { return {vld1q_f32(p)}; }
+inline F load(const float* p, size_t n) {
+  float part[width] = {};
+  for (size_t i = 0; i < n; ++i) part[i] = p[i];
+  return load(part);
+}
+inline void store(float* p, F a) { vst1q_f32(p, a.v); }
+inline void store(float* p, F a, size_t n) {
+  float part[width];
+  store(part, a);
+  for (size_t i = 0; i < n; ++i) p[i] = part[i];
+}
+
+inline F broadcast(float x) { return {vdupq_n_f32(x)}; }
+inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {vsubq_f32(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {vmulq_f32(a.v, b.v)}; }
+
+inline D widen(F a) { return {vcvt_f64_f32(vget_low_f32(a.v)), vcvt_high_f64_f32(a.v)}; }
+inline D load_wide(const float* p) { return widen(load(p)); }
+inline D load_wide(const float* p, size_t n) { return widen(load(p, n)); }
+inline D broadcast(double x) { return {vdupq_n_f64(x), vdupq_n_f64(x)}; }
+inline D operator+(D a, D b) { return {vaddq_f64(a.low, b.low), vaddq_f64(a.high, b.high)}; }
+inline D operator-(D a, D b) { return {vsubq_f64(a.low, b.low), vsubq_f64(a.high, b.high)}; }
+inline D operator*(D a, D b) { return {vmulq_f64(a.low, b.low), vmulq_f64(a.high, b.high)}; }
+inline D add_exact_square(D sum, D a) {
+  return {vfmaq_f64(sum.low, a.low, a.low), vfmaq_f64(sum.high, a.high, a.high)};
+}
+inline D keep(D a, size_t n) {
+  double part[width];
+  vst1q_f64(part, a.low);
+  vst1q_f64(part + 2, a.high);
+  for (size_t i = n; i < width; ++i) part[i] = 0;
+  return {vld1q_f64(part), vld1q_f64(part + 2)};
+}
+inline double fold(D a) {
+  const float64x2_t two = vaddq_f64(a.low, a.high);
+  return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
+}
+
+#include "../kernels.h"
+
+}  // namespace
+}  // namespace neon
+
+extern const KernelTables neon_kernels{neon::kernels<float>};
+
+}  // namespace evenkeel
+
+#endif

@@ -1,0 +1,85 @@
+// Plain C++ for any machine: 4 float32 in an array, for the compiler to vectorise as it can.
+#include <cfloat>
+
+#include "isa.h"
+
+static_assert(FLT_EVAL_METHOD == 0, "each operation must round to its own type: x87 arithmetic gives other bits");
+
+namespace evenkeel {
+namespace portable {
+namespace {
+
+constexpr size_t width = 4;
+
+struct F {
+  float v[width];
+};
+struct D {
+  double v[width];
+};
+
+template <class Vector, class Op>
+inline Vector build(Op op) {
+  Vector out;
+  for (size_t i = 0; i < width; ++i) out.v[i] = op(i);
+  return out;
+}
+
+inline F load(const float* p) {
+  return build<F>([=](size_t i) { return p[i]; });
+}
+inline F load(const float* p, size_t n) {
+  return build<F>([=](size_t i) { return i < n ? p[i] : 0.0f; });
+}
+inline void store(float* p, F a) {
+  for (size_t i = 0; i < width; ++i) p[i] = a.v[i];
+}
+inline void store(float* p, F a, size_t n) {
+  for (size_t i = 0; i < n; ++i) p[i] = a.v[i];
+}
+
+inline F broadcast(float x) {
+  return build<F>([=](size_t) { return x; });
+}
+inline F operator+(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] + b.v[i]; });
+}
+inline F operator-(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] - b.v[i]; });
+}
+inline F operator*(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] * b.v[i]; });
+}
+
+inline D load_wide(const float* p) {
+  return build<D>([=](size_t i) { return static_cast<double>(p[i]); });
+}
+inline D load_wide(const float* p, size_t n) {
+  return build<D>([=](size_t i) { return i < n ? static_cast<double>(p[i]) : 0.0; });
+}
+inline D broadcast(double x) {
+  return build<D>([=](size_t) { return x; });
+}
+inline D operator+(D a, D b) {
+  return build<D>([&](size_t i) { return a.v[i] + b.v[i]; });
+}
+inline D operator-(D a, D b) {
+  return build<D>([&](size_t i) { return a.v[i] - b.v[i]; });
+}
+inline D operator*(D a, D b) {
+  return build<D>([&](size_t i) { return a.v[i] * b.v[i]; });
+}
+inline D add_exact_square(D sum, D a) { return sum + a * a; }
+inline D keep(D a, size_t n) {
+  return build<D>([&](size_t i) { return i < n ? a.v[i] : 0.0; });
+}
+inline double fold(D a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
+
+#include "../kernels.h"
+
+}  // namespace
+}  // namespace portable
+
+extern const KernelTables portable_kernels{portable::kernels<float>};
+
+}  // namespace evenkeel
