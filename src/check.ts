@@ -1,0 +1,150 @@
+// The assertions on what a caller hands in, and the one shape of their messages: `op: what expected X, got Y`.
+
+/** A wrong kind of value. */
+export function wrongType(op: string, what: string, expected: string, got: string): TypeError {
+  return new TypeError(`${op}: ${what} expected ${expected}, got ${got}`)
+}
+
+/** A value of the right kind that is not allowed. */
+export function wrongValue(op: string, what: string, expected: string, got: string): RangeError {
+  return new RangeError(`${op}: ${what} expected ${expected}, got ${got}`)
+}
+
+const kindGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
+  ?.get as (this: unknown) => string | undefined
+
+/** 'Float32Array' and so on for a typed array of any realm, undefined for anything else. It cannot be spoofed. */
+export function typedArrayKind(value: unknown): string | undefined {
+  return kindGetter.call(value)
+}
+
+/** How a message names a value. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value !== 'object' || value === null) return String(value)
+  const kind = typedArrayKind(value)
+  if (kind !== undefined) return kind
+  if (Array.isArray(value)) {
+    return value.length <= 8 && value.every(item => typeof item !== 'object')
+      ? `[${value.map(describe).join(', ')}]`
+      : `an array of ${value.length}`
+  }
+  const name = (value as { constructor?: { name?: unknown } }).constructor?.name
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an object of class ${name}` : 'an object'
+}
+
+/** Throws unless every key of `options` is one of `known`; names the nearest of them. */
+export function checkOptions(op: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || typedArrayKind(options) !== undefined) {
+    throw wrongType(op, 'options', 'an object', describe(options))
+  }
+  for (const key in options) {
+    if (!known.includes(key)) {
+      const near = nearest(key, known)
+      throw wrongType(op, 'option', `one of ${known.join(', ')} (nearest: ${near})`, JSON.stringify(key))
+    }
+  }
+}
+
+function nearest(word: string, known: readonly string[]): string {
+  const ranked = known.map(candidate => ({ candidate, distance: editDistance(word, candidate) }))
+  return ranked.sort((a, b) => a.distance - b.distance)[0].candidate
+}
+
+/** Levenshtein's distance, letters compared without case. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = a[i - 1].toLowerCase() === b[j - 1].toLowerCase() ? 0 : 1
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + change)
+    }
+    row = next
+  }
+  return row[b.length]
+}
+
+/** eps: a finite number >= 0. */
+export function checkEps(op: string, eps: unknown): number {
+  checkFinite(op, 'eps', eps)
+  if (eps < 0) throw wrongValue(op, 'eps', 'a finite number >= 0', describe(eps))
+  return eps
+}
+
+/** A number that is neither NaN nor infinite. */
+export function checkFinite(op: string, what: string, value: unknown): asserts value is number {
+  if (typeof value !== 'number') throw wrongType(op, what, 'a number', describe(value))
+  if (!Number.isFinite(value)) throw wrongValue(op, what, 'a finite number', describe(value))
+}
+
+/** A Float32Array whose memory is still there. */
+export function checkFloat32(op: string, what: string, value: unknown): asserts value is Float32Array {
+  if (typedArrayKind(value) !== 'Float32Array') throw wrongType(op, what, 'Float32Array', describe(value))
+  checkAttached(op, what, value as Float32Array)
+}
+
+/** A detached array reads as empty; taken for one, it would pass for zero rows. */
+export function checkAttached(op: string, what: string, array: Float32Array | Float64Array): void {
+  if (array.length > 0) return
+  try {
+    new Uint8Array(array.buffer)
+  } catch {
+    throw wrongType(op, what, 'an array with memory', 'a detached one')
+  }
+}
+
+/** Exactly this many elements; `why` names what asks for them. */
+export function checkLength(op: string, what: string, array: { length: number }, expected: number, why: string): void {
+  if (array.length !== expected) {
+    throw wrongValue(op, `${what}.length`, `${expected} (${why})`, String(array.length))
+  }
+}
+
+type Operand = Float32Array | Float64Array | undefined
+
+/** Whether two arrays share memory: not at all, all of it (same start, same length), or a part. */
+function sharing(a: Float32Array | Float64Array, b: Float32Array | Float64Array): 'none' | 'all' | 'part' {
+  if (a.buffer !== b.buffer) return 'none'
+  const start = a.byteOffset
+  const otherStart = b.byteOffset
+  if (start === otherStart && a.byteLength === b.byteLength) return a.byteLength > 0 ? 'all' : 'none'
+  return start < otherStart + b.byteLength && otherStart < start + a.byteLength ? 'part' : 'none'
+}
+
+/**
+ * The rule of memory: an operand of `rows` may be written in place, that is, `out` or `sum` may be exactly `x` or exactly
+ * `residual`. Every other overlap of something written with anything else throws.
+ */
+export function checkMemory(
+  op: string,
+  written: { readonly [name: string]: Operand },
+  inPlace: readonly string[],
+  read: { readonly [name: string]: Operand },
+  rows: readonly string[]
+): void {
+  const names = Object.keys(written)
+  for (let i = 0; i < names.length; i++) {
+    const a = written[names[i]]
+    if (a === undefined) continue
+    for (let j = i + 1; j < names.length; j++) {
+      const b = written[names[j]]
+      if (b !== undefined && sharing(a, b) !== 'none') throw overlap(op, names[i], names[j], 'no memory shared with')
+    }
+    for (const name in read) {
+      const b = read[name]
+      if (b === undefined) continue
+      const shared = sharing(a, b)
+      if (shared === 'none') continue
+      const mayBeSame = inPlace.includes(names[i]) && rows.includes(name)
+      if (!mayBeSame) throw overlap(op, names[i], name, 'no memory shared with')
+      if (shared === 'part') throw overlap(op, names[i], name, 'exactly the memory of, or none of,')
+    }
+  }
+}
+
+function overlap(op: string, what: string, other: string, expected: string): RangeError {
+  return wrongValue(op, what, `${expected} ${other}`, 'an overlap')
+}

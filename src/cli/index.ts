@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+// The command line: finds the command, runs it, turns errors into exit codes (2 wrong usage, 1 failure).
+import { readFileSync } from 'node:fs'
+import { type Command, UsageError } from './usage.js'
+
+const commands: { readonly [name: string]: () => Promise<Command> } = {
+  info: async () => (await import('./info.js')).info,
+  verify: async () => (await import('./verify.js')).verify,
+  apply: async () => (await import('./apply.js')).apply
+}
+
+const help = `Usage: evenkeel <command> [options]
+
+Commands:
+  info     what runs on this machine, and why
+  verify   compare every backend with the TypeScript one, bit for bit, and with the golden hashes
+  apply    normalise a .npy file
+
+Options:
+  -h, --help      this text; "evenkeel <command> --help" for a command
+  -v, --version   the version
+
+EVENKEEL_BACKEND=avx512|avx2|neon|portable|js forces a backend.
+`
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === '-v' || name === '--version') {
+    const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+    console.log(version)
+    return 0
+  }
+  if (name === '-h' || name === '--help') {
+    process.stdout.write(help)
+    return 0
+  }
+  if (name === undefined || !Object.hasOwn(commands, name)) {
+    const got = name === undefined ? 'nothing' : JSON.stringify(name)
+    throw new UsageError(`command expected ${Object.keys(commands).join(', ')}, got ${got}`)
+  }
+  const command = await commands[name]()
+  if (rest.includes('-h') || rest.includes('--help')) {
+    process.stdout.write(command.help)
+    return 0
+  }
+  return command.run(rest)
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  const usage = error instanceof UsageError
+  console.error(`evenkeel: ${(error as Error).message}`)
+  if (usage) console.error('evenkeel --help tells how it is used')
+  process.exitCode = usage ? 2 : 1
+}

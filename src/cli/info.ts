@@ -1,0 +1,33 @@
+// evenkeel info: what runs on this machine, and why.
+import os from 'node:os'
+import { parseArgs } from 'node:util'
+import { backendInfo } from '../index.js'
+import { type Command, parsed } from './usage.js'
+
+export const info: Command = {
+  help: `Usage: evenkeel info
+
+Prints the backend that runs and why, the backends of this machine, and why each missing one is missing.
+`,
+  async run(args) {
+    parsed(() => parseArgs({ args: [...args], options: {} }))
+    const about = backendInfo()
+    const line = (name: string, value: string) => console.log(`${`${name}:`.padEnd(15)}${value}`)
+    line('backend', `${about.backend} (${about.why})`)
+    line('backends', about.backends.join(', '))
+    for (const { name, why } of about.missing) line(`no ${name}`, why)
+    line('binary', about.loadedFrom ?? 'none')
+    line(
+      'CPU',
+      `${os.cpus()[0]?.model.trim() ?? 'unknown'} (${about.cpuFeatures.join(', ') || 'no features detected'})`
+    )
+    line('platform', `${process.platform}-${process.arch}, Node.js ${process.versions.node}`)
+    if (about.flushesToZero) {
+      line(
+        'warning',
+        'another library makes this thread flush subnormal numbers to zero; native kernels undo it, js cannot'
+      )
+    }
+    return 0
+  }
+}

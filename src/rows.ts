@@ -1,0 +1,126 @@
+// What all row operations share: groups over the trailing dimensions, a fused residual, outputs and statistics.
+import type { Statistic } from './canonical.js'
+import { checkAttached, checkLength, checkMemory, describe, typedArrayKind, wrongType, wrongValue } from './check.js'
+import { elements, isTensor, like, type Operand } from './tensor.js'
+
+/** The trailing dimensions that form a group: a number, or an array of numbers. */
+export type NormalizedShape = number | readonly number[]
+
+/** Options that every row operation has beside its parameters. */
+export interface RowOptions {
+  /** Shape of x. Added first: x + residual, rounded to float32, is what is normalised. */
+  residual?: Operand
+  /** Shape of x; receives x + residual. May be exactly x or residual. Needs `residual`. */
+  sum?: Operand
+  /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
+  rstd?: Statistic
+  /** Shape and type of x; receives the result. May be exactly x or residual. Default: new memory. */
+  out?: Operand
+}
+
+/** Positive integers, and their product. */
+export interface Shape {
+  readonly dims: readonly number[]
+  readonly size: number
+}
+
+/** Reads `normalizedShape`. */
+export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
+  const dims = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape
+  const expected = 'a positive integer or an array of them'
+  if (!Array.isArray(dims)) throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+  let size = 1
+  for (const dim of dims) {
+    if (typeof dim !== 'number') throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+    size *= Number.isSafeInteger(dim) && dim > 0 ? dim : Number.NaN
+  }
+  if (dims.length === 0 || !Number.isSafeInteger(size)) {
+    throw wrongValue(op, 'normalizedShape', expected, describe(normalizedShape))
+  }
+  return { dims: [...dims], size }
+}
+
+/** A weight or bias: one element per column, or absent. */
+export function readPerColumn(
+  op: string,
+  what: string,
+  value: Operand | undefined,
+  shape: Shape
+): Float32Array | undefined {
+  if (value === undefined) return undefined
+  const data = elements(op, what, value)
+  checkLength(op, what, data, shape.size, 'normalizedShape')
+  return data
+}
+
+/** A statistic: one element per row, or absent. */
+function readPerRow(op: string, what: string, value: Statistic | undefined, rows: number): Statistic | undefined {
+  if (value === undefined) return undefined
+  const kind = typedArrayKind(value)
+  if (kind !== 'Float32Array' && kind !== 'Float64Array') {
+    throw wrongType(op, what, 'Float32Array or Float64Array', describe(value))
+  }
+  checkAttached(op, what, value)
+  checkLength(op, what, value, rows, 'rows')
+  return value
+}
+
+/** A checked call: everything that a kernel needs, and what the caller gets. */
+export interface RowCall {
+  rows: number
+  cols: number
+  x: Float32Array
+  residual: Float32Array | undefined
+  y: Float32Array
+  sum: Float32Array | undefined
+  mean: Statistic | undefined
+  rstd: Statistic | undefined
+  result: Operand
+}
+
+/** Checks everything about one call; writes nothing. */
+export function readRowCall(
+  op: string,
+  x: Operand,
+  shape: Shape,
+  options: RowOptions & { mean?: Statistic },
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined
+): RowCall {
+  const data = elements(op, 'x', x)
+  const { length } = data
+  const cols = shape.size
+  if (isTensor(x)) {
+    const trailing = Array.from(x.dims).slice(-shape.dims.length)
+    if (trailing.length < shape.dims.length || trailing.some((dim, i) => dim !== shape.dims[i])) {
+      throw wrongValue(
+        op,
+        'normalizedShape',
+        `the last dims of x, [${Array.from(x.dims).join(', ')}]`,
+        describe(shape.dims)
+      )
+    }
+  } else if (length % cols !== 0) {
+    throw wrongValue(op, 'x.length', `a multiple of ${cols} (normalizedShape)`, String(length))
+  }
+  const rows = length / cols
+
+  const residual = options.residual === undefined ? undefined : elements(op, 'residual', options.residual)
+  if (residual) checkLength(op, 'residual', residual, length, 'x.length')
+  const sum = options.sum === undefined ? undefined : elements(op, 'sum', options.sum)
+  if (sum) {
+    checkLength(op, 'sum', sum, length, 'x.length')
+    if (!residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
+  }
+  const mean = readPerRow(op, 'mean', options.mean, rows)
+  const rstd = readPerRow(op, 'rstd', options.rstd, rows)
+  const out = options.out === undefined ? undefined : elements(op, 'out', options.out)
+  if (out) checkLength(op, 'out', out, length, 'x.length')
+
+  if (out || sum || mean || rstd) {
+    checkMemory(op, { out, sum, mean, rstd }, ['out', 'sum'], { x: data, residual, weight, bias }, ['x', 'residual'])
+  }
+  const y = out ?? new Float32Array(length)
+  const result = isTensor(x) && isTensor(options.out) ? options.out : like(x, y)
+  return { rows, cols, x: data, residual, y, sum, mean, rstd, result }
+}

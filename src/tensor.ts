@@ -1,0 +1,78 @@
+// Arrays and tensors: what goes in as one comes back as one.
+import { checkFloat32, checkLength, describe, typedArrayKind, wrongType, wrongValue } from './check.js'
+
+/**
+ * Any object with `data` (a Float32Array) and `dims`: a tensor of onnxruntime or transformers.js, or a plain one.
+ * Row-major, the last dimension contiguous. Where there is a `type`, it must say 'float32'.
+ */
+export interface TensorLike {
+  readonly data: unknown
+  readonly dims: readonly number[]
+  readonly type?: string
+}
+
+/** What operations take for a matrix or a vector: a Float32Array, or a tensor of float32. */
+export type Operand = Float32Array | TensorLike
+
+/** The elements of an operand that is a Float32Array or a tensor of float32. */
+export function elements(op: string, what: string, value: unknown): Float32Array {
+  if (!isTensor(value)) {
+    if (typedArrayKind(value) === undefined) {
+      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', describe(value))
+    }
+    checkFloat32(op, what, value)
+    return value
+  }
+  const { type } = value
+  if (type !== undefined && type !== 'float32') throw wrongType(op, `${what}.type`, 'float32', String(type))
+  const { data, dims } = value
+  checkFloat32(op, `${what}.data`, data)
+  if (!Array.isArray(dims) && typedArrayKind(dims) === undefined) {
+    throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(dims))
+  }
+  let size = 1
+  for (const dim of dims) {
+    if (!Number.isSafeInteger(dim) || dim < 0) {
+      throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
+    }
+    size *= dim
+  }
+  checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
+  return data
+}
+
+/** Whether a value is to be read as a tensor. Typed arrays are not, whatever properties they carry. */
+export function isTensor(value: unknown): value is TensorLike {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typedArrayKind(value) === undefined &&
+    'data' in value &&
+    'dims' in value
+  )
+}
+
+/**
+ * `data` in the clothes of `x`: itself where x is an array, a tensor of x's class and dims where x is a tensor. Where that
+ * class has no constructor (type, data, dims) that keeps the data, a plain tensor.
+ */
+export function like(x: Operand, data: Float32Array): Operand {
+  if (!isTensor(x)) return data
+  const dims = Array.from(x.dims)
+  const Class = (x as { constructor?: unknown }).constructor
+  if (typeof Class === 'function' && Class !== Object) {
+    try {
+      const tensor = new (Class as new (type: string, data: Float32Array, dims: number[]) => TensorLike)(
+        x.type ?? 'float32',
+        data,
+        dims
+      )
+      const kept =
+        tensor.data === data && tensor.dims.length === dims.length && tensor.dims.every((d, i) => d === dims[i])
+      if (kept) return tensor
+    } catch {
+      // Not a constructor of that form: a plain tensor says the same.
+    }
+  }
+  return x.type === undefined ? { data, dims } : { type: x.type, data, dims }
+}
