@@ -40,12 +40,13 @@ class Arguments {
     const napi_value value = next();
     Array out{static_cast<napi_typedarray_type>(-1), nullptr, 0, false};
     if (error) return out;
-    if (napi_get_typedarray_info(env_, value, &out.type, &out.length, &out.data, nullptr, nullptr) == napi_ok)
-      return out;
     napi_valuetype kind = napi_object;
     napi_typeof(env_, value, &kind);
-    if (kind != napi_undefined) fail("a typed array or undefined");
-    out.absent = true;
+    if (kind == napi_undefined) {
+      out.absent = true;
+    } else if (napi_get_typedarray_info(env_, value, &out.type, &out.length, &out.data, nullptr, nullptr) != napi_ok) {
+      fail("a typed array or undefined");
+    }
     return out;
   }
 

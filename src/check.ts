@@ -114,37 +114,16 @@ function sharing(a: Float32Array | Float64Array, b: Float32Array | Float64Array)
   return start < otherStart + b.byteLength && otherStart < start + a.byteLength ? 'part' : 'none'
 }
 
-/**
- * The rule of memory: an operand of `rows` may be written in place, that is, `out` or `sum` may be exactly `x` or exactly
- * `residual`. Every other overlap of something written with anything else throws.
- */
-export function checkMemory(
-  op: string,
-  written: { readonly [name: string]: Operand },
-  inPlace: readonly string[],
-  read: { readonly [name: string]: Operand },
-  rows: readonly string[]
-): void {
-  const names = Object.keys(written)
-  for (let i = 0; i < names.length; i++) {
-    const a = written[names[i]]
-    if (a === undefined) continue
-    for (let j = i + 1; j < names.length; j++) {
-      const b = written[names[j]]
-      if (b !== undefined && sharing(a, b) !== 'none') throw overlap(op, names[i], names[j], 'no memory shared with')
-    }
-    for (const name in read) {
-      const b = read[name]
-      if (b === undefined) continue
-      const shared = sharing(a, b)
-      if (shared === 'none') continue
-      const mayBeSame = inPlace.includes(names[i]) && rows.includes(name)
-      if (!mayBeSame) throw overlap(op, names[i], name, 'no memory shared with')
-      if (shared === 'part') throw overlap(op, names[i], name, 'exactly the memory of, or none of,')
-    }
+/** Throws where something that is written shares memory with this other operand. */
+export function checkApart(op: string, what: string, written: Operand, other: string, operand: Operand): void {
+  if (written && operand && sharing(written, operand) !== 'none') {
+    throw wrongValue(op, what, `no memory shared with ${other}`, 'an overlap')
   }
 }
 
-function overlap(op: string, what: string, other: string, expected: string): RangeError {
-  return wrongValue(op, what, `${expected} ${other}`, 'an overlap')
+/** Throws where something that is written shares a part of its memory with this operand; all of it is in place. */
+export function checkInPlace(op: string, what: string, written: Operand, other: string, operand: Operand): void {
+  if (written && operand && sharing(written, operand) === 'part') {
+    throw wrongValue(op, what, `exactly the memory of ${other}, or none of it`, 'a part')
+  }
 }

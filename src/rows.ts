@@ -1,6 +1,15 @@
 // What all row operations share: groups over the trailing dimensions, a fused residual, outputs and statistics.
 import type { Statistic } from './canonical.js'
-import { checkAttached, checkLength, checkMemory, describe, typedArrayKind, wrongType, wrongValue } from './check.js'
+import {
+  checkApart,
+  checkAttached,
+  checkInPlace,
+  checkLength,
+  describe,
+  typedArrayKind,
+  wrongType,
+  wrongValue
+} from './check.js'
 import { elements, isTensor, like, type Operand } from './tensor.js'
 
 /** The trailing dimensions that form a group: a number, or an array of numbers. */
@@ -78,6 +87,32 @@ export interface RowCall {
   result: Operand
 }
 
+/** `out` and `sum` may each be exactly x or exactly residual; nothing else that they share memory with. */
+function checkWritten(
+  op: string,
+  what: string,
+  written: Float32Array,
+  x: Float32Array,
+  residual: Float32Array | undefined,
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined
+): void {
+  checkInPlace(op, what, written, 'x', x)
+  checkInPlace(op, what, written, 'residual', residual)
+  checkApart(op, what, written, 'weight', weight)
+  checkApart(op, what, written, 'bias', bias)
+}
+
+/** A statistic shares no memory with anything. */
+function checkStatistic(
+  op: string,
+  what: string,
+  statistic: Statistic,
+  others: { [name: string]: Statistic | undefined }
+) {
+  for (const name in others) checkApart(op, what, statistic, name, others[name])
+}
+
 /** Checks everything about one call; writes nothing. */
 export function readRowCall(
   op: string,
@@ -117,9 +152,13 @@ export function readRowCall(
   const out = options.out === undefined ? undefined : elements(op, 'out', options.out)
   if (out) checkLength(op, 'out', out, length, 'x.length')
 
-  if (out || sum || mean || rstd) {
-    checkMemory(op, { out, sum, mean, rstd }, ['out', 'sum'], { x: data, residual, weight, bias }, ['x', 'residual'])
+  if (out) checkWritten(op, 'out', out, data, residual, weight, bias)
+  if (sum) {
+    checkWritten(op, 'sum', sum, data, residual, weight, bias)
+    checkApart(op, 'sum', sum, 'out', out)
   }
+  if (mean) checkStatistic(op, 'mean', mean, { x: data, residual, weight, bias, out, sum })
+  if (rstd) checkStatistic(op, 'rstd', rstd, { x: data, residual, weight, bias, out, sum, mean })
   const y = out ?? new Float32Array(length)
   const result = isTensor(x) && isTensor(options.out) ? options.out : like(x, y)
   return { rows, cols, x: data, residual, y, sum, mean, rstd, result }

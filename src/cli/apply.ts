@@ -159,8 +159,11 @@ export const apply: Command = {
     const weight = await readVector(options.weight)
     const bias = await readVector(options.bias)
     await withFile(input, 'r', async file => {
-      const { dims, size } = await readNpyHeader(file, input)
+      const { dims, size, start } = await readNpyHeader(file, input)
       const normalizedShape = options.normalizedShape ?? dims.slice(-1)
+      if (normalizedShape.length === 0 || normalizedShape.includes(0)) {
+        throw new Error(`${input}: shape expected a last dimension >= 1, got (${dims.join(', ')})`)
+      }
       const trailing = dims.slice(dims.length - normalizedShape.length)
       if (normalizedShape.length > dims.length || trailing.some((dim, i) => dim !== normalizedShape[i])) {
         throw new Error(`${input}: last dims expected ${normalizedShape.join(', ')}, got shape (${dims.join(', ')})`)
@@ -171,8 +174,8 @@ export const apply: Command = {
           ? new LayerNorm(normalizedShape, { weight, bias, eps })
           : new RMSNorm(normalizedShape, { weight, eps, weightOffset })
       const about = await stat(input)
-      if (about.isFile() && about.size < size * 4) {
-        throw new Error(`${input}: data expected ${size * 4} bytes, got a file of ${about.size}`)
+      if (about.isFile() && about.size - start < size * 4) {
+        throw new Error(`${input}: data expected ${size * 4} bytes, got ${about.size - start}`)
       }
       if (existsSync(output) && !force) throw new Error(`${output} exists; --force overwrites it`)
 

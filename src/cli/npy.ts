@@ -6,6 +6,8 @@ export interface NpyHeader {
   readonly dims: readonly number[]
   /** Number of elements. */
   readonly size: number
+  /** Where the data begins, in bytes. */
+  readonly start: number
 }
 
 const magic = Buffer.from('\x93NUMPY', 'latin1')
@@ -30,21 +32,22 @@ async function readExactly(file: FileHandle, name: string, what: string, length:
 
 /** Reads the header; the handle then stands at the data. */
 export async function readNpyHeader(file: FileHandle, name: string): Promise<NpyHeader> {
-  const start = Buffer.alloc(8)
-  const got = await readFully(file, start)
-  if (got < 8 || !start.subarray(0, 6).equals(magic))
+  const prefix = Buffer.alloc(8)
+  const got = await readFully(file, prefix)
+  if (got < 8 || !prefix.subarray(0, 6).equals(magic))
     throw new Error(`${name}: format expected .npy, got something else`)
-  const version = start[6]
+  const version = prefix[6]
   if (version < 1 || version > 3) throw new Error(`${name}: .npy version expected 1 to 3, got ${version}`)
   const lengthBytes = await readExactly(file, name, 'header length', version === 1 ? 2 : 4)
   const length = version === 1 ? lengthBytes.readUInt16LE() : lengthBytes.readUInt32LE()
   if (length > 2 ** 20) throw new Error(`${name}: header expected at most 1 MiB, got ${length} bytes`)
   const header = await readExactly(file, name, 'header', length)
-  return parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name)
+  const start = 8 + lengthBytes.length + length
+  return { ...parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name), start }
 }
 
 /** Parses the Python dictionary of a header. */
-function parseHeader(text: string, name: string): NpyHeader {
+function parseHeader(text: string, name: string): Omit<NpyHeader, 'start'> {
   const value = (key: string, pattern: string): string => {
     const found = new RegExp(`['"]${key}['"]\\s*:\\s*(${pattern})`).exec(text)
     if (!found) throw new Error(`${name}: header expected '${key}', got ${JSON.stringify(text.trim().slice(0, 80))}`)

@@ -122,7 +122,9 @@ export function rms_norm(
   eps: number,
   weightOffset: number
 ): void {
+  // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
   const offset = f32(weightOffset)
+  const scales = offset === 0 ? weight : weight?.map(w => w + offset)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
   const input = residual ? added : x
@@ -138,7 +140,7 @@ export function rms_norm(
     if (isWide(0, power, scale)) {
       for (let i = 0; i < cols; i++) {
         let t = input[x0 + i] * scale
-        if (weight) t = t * (offset === 0 ? weight[i] : f32(weight[i] + offset))
+        if (scales) t = t * scales[i]
         y[y0 + i] = t
       }
       continue
@@ -146,7 +148,7 @@ export function rms_norm(
     const r = f32(scale)
     for (let i = 0; i < cols; i++) {
       let t = f32(input[x0 + i] * r)
-      if (weight) t = f32(t * (offset === 0 ? weight[i] : f32(weight[i] + offset)))
+      if (scales) t = f32(t * scales[i])
       y[y0 + i] = t
     }
   }
