@@ -64,7 +64,7 @@ function missingTools() {
 
 function buildAddon() {
   const binary = join('build', 'Release', 'evenkeel.node')
-  const sources = readdirSync(join(root, 'native')).filter(name => name !== 'test' && name !== 'CMakeLists.txt')
+  const sources = readdirSync(join(root, 'native')).filter(name => /^(isa|ops|.*\.(h|cpp))$/.test(name))
   if (isFresh(binary, ['binding.gyp', ...sources.map(name => join('native', name))])) return
   const missing = missingTools()
   if (missing.length > 0) {

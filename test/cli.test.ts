@@ -86,6 +86,21 @@ describe('behaviour: the command line', () => {
     expect(code).toBe(backends.length > 1 ? 0 : 1)
   })
 
+  it('verify ends with 1 when a backend that is expected is missing', () => {
+    const absent = ['avx512', 'avx2', 'neon', 'portable'].find(
+      name => !backends.includes(name as (typeof backends)[number])
+    )
+    const { stdout, code } = evenkeel(['verify', '--expect', `${absent}`])
+    expect(stdout).toContain(`${absent} is MISSING: `)
+    expect(code).toBe(1)
+    expect(evenkeel(['verify', '--expect', 'js']).code).toBe(0)
+    expectFailure(
+      ['verify', '--expect', 'sse9'],
+      2,
+      '--expect expected names of avx512, avx2, neon, portable, js, got "sse9"'
+    )
+  })
+
   it('verify ends with 1 when a golden hash differs', () => {
     const copy = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
     try {

@@ -1,10 +1,10 @@
 // evenkeel verify: every backend against the TypeScript one, bit for bit, and all against the golden hashes.
 import { existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type BackendName, backendInfo, backends, type Kernels, tables } from '../backend.js'
+import { BACKEND_NAMES, type BackendName, backendInfo, backends, type Kernels, tables } from '../backend.js'
 import { cases, differences, type Golden, goldenOf } from '../cases/index.js'
 import '../index.js' // registers the TypeScript kernels
-import { type Command, parsed } from './usage.js'
+import { type Command, parsed, UsageError } from './usage.js'
 
 const golden: { readonly [op: string]: Golden } = JSON.parse(
   readFileSync(new URL('../../../test/golden.json', import.meta.url), 'utf8')
@@ -26,14 +26,26 @@ function expectedBackends(): BackendName[] {
   return [...expected, 'portable']
 }
 
+function readName(name: string): BackendName {
+  const known = BACKEND_NAMES.find(one => one === name)
+  if (!known)
+    throw new UsageError(`--expect expected names of ${BACKEND_NAMES.join(', ')}, got ${JSON.stringify(name)}`)
+  return known
+}
+
 export const verify: Command = {
   help: `Usage: evenkeel verify
 
 Runs every op's golden cases on every backend of this machine. Compares each with the TypeScript backend, bit for bit, and
 all with the golden hashes. Exit code 1 when anything differs, or when the CPU has a backend that did not load.
+
+Options:
+      --expect <list>  the native backends that must be there, e.g. avx2,portable; default: those of the CPU
+  -h, --help           this text
 `,
   async run(args) {
-    parsed(() => parseArgs({ args: [...args], options: {} }))
+    const { values } = parsed(() => parseArgs({ args: [...args], options: { expect: { type: 'string' } } }))
+    const expected = values.expect?.split(',').map(readName) ?? expectedBackends()
     const typescript = tables[tables.length - 1]
     let wrong = 0
     for (const op of Object.keys(cases) as (keyof Kernels)[]) {
@@ -52,7 +64,7 @@ all with the golden hashes. Exit code 1 when anything differs, or when the CPU h
     }
     const compared = tables.length - 1
     console.log(`compared ${compared} native ${compared === 1 ? 'backend' : 'backends'} with the TypeScript one`)
-    const absent = expectedBackends().filter(name => !backends.includes(name))
+    const absent = expected.filter(name => !backends.includes(name))
     for (const name of absent) {
       console.log(`${name} is MISSING: ${backendInfo().missing.find(one => one.name === name)?.why}`)
     }
