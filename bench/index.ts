@@ -8,7 +8,7 @@ import { fill, finiteRows, normal, ordinaryWeights, random } from '../dist/esm/c
 import { backend, LayerNorm, layerNorm, RMSNorm, rmsNorm } from '../dist/esm/index.js'
 import { errorInHalfUlps, normalise } from '../test/support/oracle.ts'
 import { measure } from './measure.ts'
-import { installPeers, onnxruntime, type Problem, type Ready, transformers } from './peers.ts'
+import { installPeers, onnxruntime, type Problem, type Ready, tensorClasses, transformers } from './peers.ts'
 import { plainLayerNorm, plainRmsNorm } from './plain.ts'
 import { type BenchShape, shapes } from './shapes.ts'
 
@@ -206,7 +206,22 @@ async function liveComparison(op: Op, shapesTried: number): Promise<number> {
   return worst
 }
 
+/** Fails unless tensors of the peers' classes go in and come back as such, with the bits of the array. */
+async function checkTensors(): Promise<void> {
+  const x = fill(normal, 6, 1)
+  for (const [name, Tensor] of Object.entries(await tensorClasses())) {
+    const given = new Tensor('float32', x, [2, 3])
+    for (const y of [layerNorm(given, 3), new LayerNorm(3).forward(given)]) {
+      const same = y instanceof Tensor && String(y.dims) === '2,3' && String(y.data) === String(layerNorm(x, 3))
+      if (!same) throw new Error(`a tensor of ${name} did not come back as one`)
+    }
+    console.log(`tensors of ${name} go in and come back`)
+  }
+  console.log()
+}
+
 installPeers()
+await checkTensors()
 const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
 const report = [
   `# ${cpu}, best backend ${backend}`,

@@ -42,9 +42,11 @@ export interface Ready {
 
 interface OrtTensor {
   readonly data: Float32Array
+  readonly dims: readonly number[]
 }
+type OrtTensorClass = new (type: string, data: Float32Array, dims: number[]) => OrtTensor
 interface Ort {
-  Tensor: new (type: string, data: Float32Array, dims: number[]) => OrtTensor
+  Tensor: OrtTensorClass
   InferenceSession: {
     create(model: Uint8Array, options: object): Promise<{ run(feeds: object): Promise<{ y: OrtTensor }> }>
   }
@@ -84,4 +86,11 @@ export async function transformers({ rows, cols, x, eps }: Problem): Promise<Rea
       y = layer_norm(input, [cols], { eps }).data
     }
   }
+}
+
+/** The tensor classes of the peers, by name: what goes in as one is to come back as one. */
+export async function tensorClasses(): Promise<{ [name: string]: OrtTensorClass }> {
+  const { Tensor } = await import(require.resolve('@huggingface/transformers'))
+  const ort: Ort = require('onnxruntime-node')
+  return { 'transformers.js': Tensor, 'onnxruntime-node': ort.Tensor }
 }

@@ -79,6 +79,12 @@ describe('behaviour: the command line', () => {
     expect(stdout).toMatch(/no (neon|avx2): /)
   })
 
+  it('ends with 1 for a backend that cannot run here', () => {
+    const { stderr, code } = evenkeel(['info'], { EVENKEEL_BACKEND: 'sse9' })
+    expect(stderr).toBe(`evenkeel: EVENKEEL_BACKEND expected one of ${backends.join(', ')}, got "sse9"\n`)
+    expect(code).toBe(1)
+  })
+
   it('verify agrees on every backend, and tells how many it compared', () => {
     const { stdout, code } = evenkeel(['verify'])
     expect(stdout).not.toContain('DIFFER')

@@ -50,7 +50,7 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   const usage = error instanceof UsageError
-  console.error(`evenkeel: ${(error as Error).message}`)
+  console.error(`evenkeel: ${(error as Error).message.replace(/^evenkeel: /, '')}`)
   if (usage) console.error('evenkeel --help tells how it is used')
   process.exitCode = usage ? 2 : 1
 }
