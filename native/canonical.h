@@ -132,9 +132,7 @@ Moments moments(size_t n, const T* x, Sums raw) {
   const double mean = raw.s / count;
   const double var = raw.q / count - mean * mean;
   if (raw.q == 0 || var > mean * mean * cancelled) return {mean, var};
-  const Sums about_mean = sums<true>(n, mean, [=](auto at) { return at.read_wide(x); });
-  const double shift = about_mean.s / count;
-  return {mean + shift, about_mean.q / count - shift * shift};
+  return {mean, sums<true>(n, mean, [=](auto at) { return at.read_wide(x); }).q / count};
 }
 
 // Rule 8: whether float32 steps could overflow or vanish. `power` is what eps was added to.

@@ -117,9 +117,7 @@ export function moments(n: number, x: Float32Array, start: number, raw: Sums): M
   const mean = raw.s / n
   const variance = raw.q / n - mean * mean
   if (raw.q === 0 || variance > mean * mean * CANCELLED) return { mean, variance }
-  const aboutMean = sums(n, mean, x, start)
-  const shift = aboutMean.s / n
-  return { mean: mean + shift, variance: aboutMean.q / n - shift * shift }
+  return { mean, variance: sums(n, mean, x, start).q / n }
 }
 
 /** Rule 8: whether float32 steps could overflow or vanish. `power` is what eps was added to. */

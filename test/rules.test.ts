@@ -69,16 +69,14 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     expect(different).toBeGreaterThan(10)
   })
 
-  it('rule 5: one pass above the threshold, a corrected centred pass below', () => {
+  it('rule 5: one pass above the threshold, a centred pass below', () => {
     const rows = { above: Math.SQRT2 / 63, below: Math.SQRT2 / 65 } // mean / std of 63 and 65
     for (const [side, spread] of Object.entries(rows)) {
       const x = Float32Array.from(
         { length: 4096 },
         (_, i) => (i % 3 === 0 ? 1 - spread : 1 + spread / 2) + 0.001 * spread * (i % 7)
       )
-      let s = 0
-      let q = 0
-      const exactLanes = (f: (value: number) => number) => {
+      const foldedSum = (f: (value: number) => number) => {
         const lanes = new Float64Array(16)
         x.forEach((value, i) => {
           lanes[i % 16] += f(value)
@@ -86,23 +84,12 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
         for (let half = 8; half >= 1; half /= 2) for (let j = 0; j < half; j++) lanes[j] += lanes[j + half]
         return lanes[0]
       }
-      s = exactLanes(value => value)
-      q = exactLanes(value => value * value)
-      const mean = s / 4096
-      const onePass = 1 / Math.sqrt(q / 4096 - mean * mean)
-      const shift = exactLanes(value => value - mean) / 4096
-      const centred = 1 / Math.sqrt(exactLanes(value => (value - mean) * (value - mean)) / 4096 - shift * shift)
+      const mean = foldedSum(value => value) / 4096
+      const onePass = 1 / Math.sqrt(foldedSum(value => value * value) / 4096 - mean * mean)
+      const centred = 1 / Math.sqrt(foldedSum(value => (value - mean) * (value - mean)) / 4096)
       expect(onePass).not.toBe(centred)
       expect(statistics(x).rstd).toBe(side === 'above' ? onePass : centred)
     }
-  })
-
-  it('rule 5: corrects the mean by the sum of the centred pass', () => {
-    // The first pass loses the last bits of these sums; the mean must still be exact: 2^24 + 1/3 to 53 bits.
-    const x = Float32Array.from({ length: 3 * 4096 }, (_, i) =>
-      i % 3 === 0 ? 2 ** 24 + 2 : i % 3 === 1 ? 2 ** 24 : 2 ** 24 - 1
-    )
-    expect(statistics(x).mean).toBe(2 ** 24 + 1 / 3)
   })
 
   it('rule 6: rstd is a correctly rounded division by a correctly rounded root', () => {
@@ -146,7 +133,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     const kinds: { [why: string]: [Float32Array, number] } = {
       'rstd below 2^-100': [Float32Array.of(1e33, -2e33, 3e33), 0],
       'rstd above 2^100': [Float32Array.of(1e-33, -2e-33, 3e-33), 0],
-      'a mean above 2^100': [Float32Array.of(2 ** 101, 2 ** 101 + 2 ** 78, 2 ** 101 - 2 ** 78), 0],
+      'a mean above 2^100': [fill(normal, 64, 1).map(value => 2 ** 101 + Math.round(1000 * value) * 2 ** 78), 0],
       'eps far above the variance': [Float32Array.of(1e-30, 2e-30, -3e-30), 1e4]
     }
     for (const [why, [x, eps]] of Object.entries(kinds)) {

@@ -35,9 +35,7 @@ export function momentsOf(x: ArrayLike<number>): { mean: number; variance: numbe
   const variance = first.q / n - mean * mean
   const cancelled = first.q !== 0 && !(variance > mean * mean * 2 ** -12)
   if (!cancelled) return { mean, variance }
-  const second = sumsOf(x, mean)
-  const shift = second.s / n
-  return { mean: mean + shift, variance: second.q / n - shift * shift }
+  return { mean, variance: sumsOf(x, mean).q / n }
 }
 
 /** Rule 8. */
