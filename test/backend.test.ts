@@ -75,10 +75,14 @@ describe('behaviour: the choice of a backend', () => {
         import { backend } from 'evenkeel'
         createRequire(import.meta.url)('evenkeel')
         console.log(backend)`
-      const { stdout, stderr } = node(['--input-type=module', '-e', program], {}, folder)
+      const { stdout, stderr } = node(['--input-type=module', '-e', program], { NODE_NO_WARNINGS: '' }, folder)
       expect(stdout).toBe('js\n')
       expect(stderr.match(/running on the TypeScript backend/g)?.length).toBe(1)
-      const quiet = node(['--input-type=module', '-e', program], { EVENKEEL_BACKEND: 'js' }, folder)
+      const quiet = node(
+        ['--input-type=module', '-e', program],
+        { EVENKEEL_BACKEND: 'js', NODE_NO_WARNINGS: '' },
+        folder
+      )
       expect(quiet).toEqual({ code: 0, stdout: 'js\n', stderr: '' })
     } finally {
       rmSync(folder, { recursive: true })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
 import { npyHeader } from '../dist/esm/cli/npy.js'
 import { backends, layerNorm, rmsNorm } from '../dist/esm/index.js'
-import { evenkeel, root } from './support/process.ts'
+import { evenkeel, root, shell } from './support/process.ts'
 import { expectSameBits } from './support/suites.ts'
 
 let folder = ''
@@ -81,7 +81,7 @@ describe('behaviour: the command line', () => {
 
   it('ends with 1 for a backend that cannot run here', () => {
     const { stderr, code } = evenkeel(['info'], { EVENKEEL_BACKEND: 'sse9' })
-    expect(stderr).toBe(`evenkeel: EVENKEEL_BACKEND expected one of ${backends.join(', ')}, got "sse9"\n`)
+    expect(stderr).toMatch(new RegExp(`^evenkeel: EVENKEEL_BACKEND expected one of ${backends.join(', ')}, got "sse9"`))
     expect(code).toBe(1)
   })
 
@@ -160,8 +160,7 @@ describe('equality: evenkeel apply', () => {
     expect(evenkeel(['apply', 'rms-norm', both, '-o', both, '--force']).code).toBe(0)
     expectSameBits(load('both.npy'), rmsNorm(x, 20), 'in place')
     save('both.npy', x, [6, 20])
-    const command = `cat ${both} | ${process.execPath} dist/esm/cli/index.js apply rms-norm /dev/stdin -o ${at('pipe.npy')}`
-    expect(spawnSync('sh', ['-c', command], { cwd: root, encoding: 'utf8' }).stderr).toBe('')
+    expect(shell(`cat ${both} | evenkeel apply rms-norm /dev/stdin -o ${at('pipe.npy')}`).stderr).toBe('')
     expectSameBits(load('pipe.npy'), rmsNorm(x, 20), 'pipe')
   })
 })
@@ -241,16 +240,11 @@ describe('behaviour: .npy files', () => {
       expect(names()).toBe(before)
     }
     rmSync(input)
-    const cut = spawnSync(
-      'sh',
-      [
-        '-c',
-        `head -c 1000 ${save('cut.npy', new Float32Array(4096), [4, 1024])} | ${process.execPath} dist/esm/cli/index.js ${apply('/dev/stdin', at('cut-out.npy')).join(' ')}`
-      ],
-      { cwd: root, encoding: 'utf8' }
-    )
+    const whole = readFileSync(save('cut.npy', new Float32Array(4096), [4, 1024]))
+    writeFileSync(at('cut.npy'), whole.subarray(0, 1000))
+    const cut = shell(`cat ${at('cut.npy')} | evenkeel apply layer-norm /dev/stdin -o ${at('cut-out.npy')}`)
     expect(cut.stderr).toContain('/dev/stdin: data expected 15512 bytes more, got the end of the file')
-    expect(cut.status).toBe(1)
+    expect(cut.code).toBe(1)
     expect(names()).toBe(before.replace('endless.npy', 'cut.npy').split(',').sort().join())
   })
 })

@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
+/** Without Node.js's warnings, among them that there is no native binary. */
+const quiet = { NODE_NO_WARNINGS: '1' }
+
 export interface Outcome {
   readonly code: number | null
   readonly stdout: string
@@ -18,7 +21,7 @@ export function node(args: readonly string[], env: { [name: string]: string } = 
   )
   const { status, stdout, stderr } = spawnSync(process.execPath, args, {
     cwd,
-    env: { ...clean, ...env },
+    env: { ...clean, ...quiet, ...env },
     encoding: 'utf8'
   })
   return { code: status, stdout, stderr }
@@ -30,3 +33,14 @@ export const run = (code: string, env?: { [name: string]: string }) => node(['--
 /** The command line. */
 export const evenkeel = (args: readonly string[], env?: { [name: string]: string }) =>
   node(['dist/esm/cli/index.js', ...args], env)
+
+/** A line for the shell, in the package's root; "| evenkeel" in it pipes into the command line. */
+export function shell(line: string): Outcome {
+  const command = line.replace('| evenkeel ', `| "${process.execPath}" dist/esm/cli/index.js `)
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', command], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, ...quiet }
+  })
+  return { code: status, stdout, stderr }
+}
