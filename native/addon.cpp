@@ -67,18 +67,21 @@ class Arguments {
   }
 
   void fail(const char* expected) {
-    if (!error) error = expected;
+    if (error) return;
+    error = expected;
+    wrong = position;
   }
 
   void* data = nullptr;
   const char* error = nullptr;  // what was expected
-  size_t position = 0;          // of the argument read last, from 1
+  size_t wrong = 0;             // which argument was not that, from 1
 
  private:
   napi_value next() { return values_[position++]; }
 
   napi_env env_;
   napi_value values_[max_arguments];
+  size_t position = 0;  // of the argument read last, from 1
 };
 
 // How each operand type of ops.h is read, and whether it holds what a kernel of the given shape touches.
@@ -168,7 +171,7 @@ struct Kernel {
 };
 
 napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) {
-  const std::string message = std::string(kernel) + ": argument " + std::to_string(arguments.position) + " expected " +
+  const std::string message = std::string(kernel) + ": argument " + std::to_string(arguments.wrong) + " expected " +
                               arguments.error + ", got something else";
   napi_throw_type_error(env, nullptr, message.c_str());
   return nullptr;

@@ -1,5 +1,5 @@
 // Writes test/golden.json from the TypeScript kernels: to be run when an op is added. Other bits for an op that is there
-// already are a major version (NUMERICS.md, rule 14).
+// already are a major version (NUMERICS.md, rule 12).
 import { writeFileSync } from 'node:fs'
 import { tables } from '../dist/esm/backend.js'
 import { cases, goldenOf } from '../dist/esm/cases/index.js'

@@ -10,8 +10,21 @@ export function wrongValue(op: string, what: string, expected: string, got: stri
   return new RangeError(`${op}: ${what} expected ${expected}, got ${got}`)
 }
 
-const kindGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
-  ?.get as (this: unknown) => string | undefined
+/** A getter of all typed arrays: what it says of an array, no property that somebody gave the array can change. */
+function getter<Value>(key: string | symbol): (this: unknown) => Value {
+  return Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), key)?.get as () => Value
+}
+
+const kindGetter = getter<string | undefined>(Symbol.toStringTag)
+const lengthGetter = getter<number>('length')
+const bufferGetter = getter<ArrayBufferLike>('buffer')
+const byteOffsetGetter = getter<number>('byteOffset')
+const byteLengthGetter = getter<number>('byteLength')
+
+/** Number of elements of a typed array. */
+export function lengthOf(array: Float32Array | Float64Array): number {
+  return lengthGetter.call(array)
+}
 
 /** 'Float32Array' and so on for a typed array of any realm, undefined for anything else. It cannot be spoofed. */
 export function typedArrayKind(value: unknown): string | undefined {
@@ -40,7 +53,7 @@ export function checkOptions(op: string, options: unknown, known: readonly strin
   if (typeof options !== 'object' || options === null || typedArrayKind(options) !== undefined) {
     throw wrongType(op, 'options', 'an object', describe(options))
   }
-  for (const key in options) {
+  for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       const near = nearest(key, known)
       throw wrongType(op, 'option', `one of ${known.join(', ')} (nearest: ${near})`, JSON.stringify(key))
@@ -86,32 +99,40 @@ export function checkFloat32(op: string, what: string, value: unknown): asserts 
   checkAttached(op, what, value as Float32Array)
 }
 
-/** A detached array reads as empty; taken for one, it would pass for zero rows. */
+/** A detached array, or one past the end of a buffer that shrank, reads as empty; it must not pass for zero rows. */
 export function checkAttached(op: string, what: string, array: Float32Array | Float64Array): void {
-  if (array.length > 0) return
+  if (lengthOf(array) > 0) return
   try {
-    new Uint8Array(array.buffer)
+    Float32Array.prototype.fill.call(array as Float32Array, 0) // writes nothing: there is nothing, or it throws
   } catch {
     throw wrongType(op, what, 'an array with memory', 'a detached one')
   }
 }
 
 /** Exactly this many elements; `why` names what asks for them. */
-export function checkLength(op: string, what: string, array: { length: number }, expected: number, why: string): void {
-  if (array.length !== expected) {
-    throw wrongValue(op, `${what}.length`, `${expected} (${why})`, String(array.length))
-  }
+export function checkLength(
+  op: string,
+  what: string,
+  array: Float32Array | Float64Array,
+  expected: number,
+  why: string
+): void {
+  const length = lengthOf(array)
+  if (length !== expected) throw wrongValue(op, `${what}.length`, `${expected} (${why})`, String(length))
 }
 
 type Operand = Float32Array | Float64Array | undefined
 
-/** Whether two arrays share memory: not at all, all of it (same start, same length), or a part. */
+/**
+ * Whether two arrays share memory: not at all, all of it (same start, same length), or a part. JavaScript cannot tell that
+ * two SharedArrayBuffer objects have the same memory (one came through a message): that overlap is not seen.
+ */
 function sharing(a: Float32Array | Float64Array, b: Float32Array | Float64Array): 'none' | 'all' | 'part' {
-  if (a.buffer !== b.buffer) return 'none'
-  const start = a.byteOffset
-  const otherStart = b.byteOffset
-  if (start === otherStart && a.byteLength === b.byteLength) return a.byteLength > 0 ? 'all' : 'none'
-  return start < otherStart + b.byteLength && otherStart < start + a.byteLength ? 'part' : 'none'
+  if (bufferGetter.call(a) !== bufferGetter.call(b)) return 'none'
+  const [start, size] = [byteOffsetGetter.call(a), byteLengthGetter.call(a)]
+  const [otherStart, otherSize] = [byteOffsetGetter.call(b), byteLengthGetter.call(b)]
+  if (start === otherStart && size === otherSize) return size > 0 ? 'all' : 'none'
+  return start < otherStart + otherSize && otherStart < start + size ? 'part' : 'none'
 }
 
 /** Throws where something that is written shares memory with this other operand. */

@@ -6,11 +6,12 @@ import {
   checkInPlace,
   checkLength,
   describe,
+  lengthOf,
   typedArrayKind,
   wrongType,
   wrongValue
 } from './check.js'
-import { elements, isTensor, like, type Operand } from './tensor.js'
+import { like, type Operand, readOperand } from './tensor.js'
 
 /** The trailing dimensions that form a group: a number, or an array of numbers. */
 export type NormalizedShape = number | readonly number[]
@@ -23,7 +24,7 @@ export interface RowOptions {
   sum?: Operand
   /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
   rstd?: Statistic
-  /** Shape and type of x; receives the result. May be exactly x or residual. Default: new memory. */
+  /** As many elements as x; receives the result. May be exactly x or residual. Default: new memory. */
   out?: Operand
 }
 
@@ -57,7 +58,7 @@ export function readPerColumn(
   shape: Shape
 ): Float32Array | undefined {
   if (value === undefined) return undefined
-  const data = elements(op, what, value)
+  const { data } = readOperand(op, what, value)
   checkLength(op, what, data, shape.size, 'normalizedShape')
   return data
 }
@@ -122,44 +123,45 @@ export function readRowCall(
   weight: Float32Array | undefined,
   bias: Float32Array | undefined
 ): RowCall {
-  const data = elements(op, 'x', x)
-  const { length } = data
+  // First everything that may run code of the caller's: getters, and the constructor of x's class.
+  const { data, dims } = readOperand(op, 'x', x)
+  const { residual: givenResidual, sum: givenSum, mean: givenMean, rstd: givenRstd, out: givenOut } = options
+  const read = (what: string, value: Operand | undefined) =>
+    value === undefined ? undefined : readOperand(op, what, value)
+  const residual = read('residual', givenResidual)?.data
+  const sum = read('sum', givenSum)?.data
+  const out = read('out', givenOut)
+  const length = lengthOf(data)
+  const y = out?.data ?? new Float32Array(length)
+  const result = dims && out?.dims ? (givenOut as Operand) : like(x, dims, y)
+
+  // Then the checks, after which nothing but the kernel runs.
   const cols = shape.size
-  if (isTensor(x)) {
-    const trailing = Array.from(x.dims).slice(-shape.dims.length)
+  if (dims) {
+    const trailing = dims.slice(-shape.dims.length)
     if (trailing.length < shape.dims.length || trailing.some((dim, i) => dim !== shape.dims[i])) {
-      throw wrongValue(
-        op,
-        'normalizedShape',
-        `the last dims of x, [${Array.from(x.dims).join(', ')}]`,
-        describe(shape.dims)
-      )
+      throw wrongValue(op, 'normalizedShape', `the last dims of x, [${dims.join(', ')}]`, describe(shape.dims))
     }
-  } else if (length % cols !== 0) {
-    throw wrongValue(op, 'x.length', `a multiple of ${cols} (normalizedShape)`, String(length))
   }
+  if (length % cols !== 0) throw wrongValue(op, 'x.length', `a multiple of ${cols} (normalizedShape)`, String(length))
   const rows = length / cols
-
-  const residual = options.residual === undefined ? undefined : elements(op, 'residual', options.residual)
+  checkLength(op, 'x', data, length, 'its length when it was read')
+  checkAttached(op, 'x', data)
+  if (weight) checkLength(op, 'weight', weight, cols, 'normalizedShape')
+  if (bias) checkLength(op, 'bias', bias, cols, 'normalizedShape')
   if (residual) checkLength(op, 'residual', residual, length, 'x.length')
-  const sum = options.sum === undefined ? undefined : elements(op, 'sum', options.sum)
-  if (sum) {
-    checkLength(op, 'sum', sum, length, 'x.length')
-    if (!residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
-  }
-  const mean = readPerRow(op, 'mean', options.mean, rows)
-  const rstd = readPerRow(op, 'rstd', options.rstd, rows)
-  const out = options.out === undefined ? undefined : elements(op, 'out', options.out)
-  if (out) checkLength(op, 'out', out, length, 'x.length')
+  if (sum) checkLength(op, 'sum', sum, length, 'x.length')
+  if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
+  const mean = readPerRow(op, 'mean', givenMean, rows)
+  const rstd = readPerRow(op, 'rstd', givenRstd, rows)
+  if (out) checkLength(op, 'out', y, length, 'x.length')
 
-  if (out) checkWritten(op, 'out', out, data, residual, weight, bias)
+  if (out) checkWritten(op, 'out', y, data, residual, weight, bias)
   if (sum) {
     checkWritten(op, 'sum', sum, data, residual, weight, bias)
-    checkApart(op, 'sum', sum, 'out', out)
+    checkApart(op, 'sum', sum, 'out', out?.data)
   }
-  if (mean) checkStatistic(op, 'mean', mean, { x: data, residual, weight, bias, out, sum })
-  if (rstd) checkStatistic(op, 'rstd', rstd, { x: data, residual, weight, bias, out, sum, mean })
-  const y = out ?? new Float32Array(length)
-  const result = isTensor(x) && isTensor(options.out) ? options.out : like(x, y)
+  if (mean) checkStatistic(op, 'mean', mean, { x: data, residual, weight, bias, out: out?.data, sum })
+  if (rstd) checkStatistic(op, 'rstd', rstd, { x: data, residual, weight, bias, out: out?.data, sum, mean })
   return { rows, cols, x: data, residual, y, sum, mean, rstd, result }
 }

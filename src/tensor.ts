@@ -14,31 +14,39 @@ export interface TensorLike {
 /** What operations take for a matrix or a vector: a Float32Array, or a tensor of float32. */
 export type Operand = Float32Array | TensorLike
 
-/** The elements of an operand that is a Float32Array or a tensor of float32. */
-export function elements(op: string, what: string, value: unknown): Float32Array {
+/** An operand as it was when it was read: reading it again may run a getter and give something else. */
+export interface Elements {
+  readonly data: Float32Array
+  /** undefined for an array. */
+  readonly dims: number[] | undefined
+}
+
+/** Reads an operand that is a Float32Array or a tensor of float32. */
+export function readOperand(op: string, what: string, value: unknown): Elements {
   if (!isTensor(value)) {
     if (typedArrayKind(value) === undefined) {
       throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', describe(value))
     }
     checkFloat32(op, what, value)
-    return value
+    return { data: value, dims: undefined }
   }
   const { type } = value
-  if (type !== undefined && type !== 'float32') throw wrongType(op, `${what}.type`, 'float32', String(type))
-  const { data, dims } = value
+  if (type !== undefined && type !== 'float32') {
+    throw wrongType(op, `${what}.type`, 'float32', typeof type === 'string' ? type : describe(type))
+  }
+  const { data } = value
   checkFloat32(op, `${what}.data`, data)
-  if (!Array.isArray(dims) && typedArrayKind(dims) === undefined) {
-    throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(dims))
+  const given: unknown = value.dims
+  if (!Array.isArray(given) && typedArrayKind(given) === undefined) {
+    throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(given))
   }
-  let size = 1
-  for (const dim of dims) {
-    if (!Number.isSafeInteger(dim) || dim < 0) {
-      throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
-    }
-    size *= dim
+  const dims = Array.from(given as ArrayLike<number>)
+  if (!dims.every(dim => Number.isSafeInteger(dim) && dim >= 0)) {
+    throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
   }
+  const size = dims.includes(0) ? 0 : dims.reduce((product, dim) => product * dim, 1)
   checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
-  return data
+  return { data, dims }
 }
 
 /** Whether a value is to be read as a tensor. Typed arrays are not, whatever properties they carry. */
@@ -56,9 +64,8 @@ export function isTensor(value: unknown): value is TensorLike {
  * `data` in the clothes of `x`: itself where x is an array, a tensor of x's class and dims where x is a tensor. Where that
  * class has no constructor (type, data, dims) that keeps the data, a plain tensor.
  */
-export function like(x: Operand, data: Float32Array): Operand {
-  if (!isTensor(x)) return data
-  const dims = Array.from(x.dims)
+export function like(x: Operand, dims: number[] | undefined, data: Float32Array): Operand {
+  if (!dims || !isTensor(x)) return data
   const Class = (x as { constructor?: unknown }).constructor
   if (typeof Class === 'function' && Class !== Object) {
     try {

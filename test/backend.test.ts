@@ -217,6 +217,13 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
     }
   })
 
+  it.skipIf(native.length === 0)('name the argument that is wrong', () => {
+    const call = (args: unknown[]) => () => (native[0].float32.layer_norm as (...args: unknown[]) => void)(...args)
+    expect(call(good.with(0, 5))).toThrow('layer_norm: argument 1 expected a typed array or undefined, got')
+    expect(call(good.with(10, new Float64Array(4)))).toThrow("argument 11 expected elements of this kernel's type, got")
+    expect(call(good.with(12, -1))).toThrow('argument 13 expected an integer from 0 to 2^53 - 1, got')
+  })
+
   it.skipIf(native.length === 0)('refuse detached memory', () => {
     const gone = new Float32Array(12)
     structuredClone(gone.buffer, { transfer: [gone.buffer] })

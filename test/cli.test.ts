@@ -1,5 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -70,6 +79,14 @@ describe('behaviour: the command line', () => {
     expectFailure(['apply', 'layer-norm', 'a'], 2, 'output expected a file (-o out.npy), got nothing')
     expectFailure(['apply', 'rms-norm', 'a', '-o', 'b', '--bias', 'c'], 2, 'rms-norm has no --bias')
     expectFailure(['apply', 'layer-norm', 'a', '-o', 'b', '--eps', 'small'], 2, '--eps expected a number, got "small"')
+  })
+
+  it('ends with 2 for numbers that no operation takes', () => {
+    const rms = ['apply', 'rms-norm', 'a', '-o', 'b']
+    expectFailure([...rms, '--eps=-1'], 2, '--eps expected a number >= 0, got -1')
+    expectFailure([...rms, '--weight-offset=1'], 2, '--weight-offset needs --weight')
+    expectFailure([...rms, '--normalized-shape', '3,0'], 2, '--normalized-shape expected integers >= 1, got 3,0')
+    expectFailure(['apply', 'rms-norm', 'a', '-o', ''], 2, 'output expected a file')
   })
 
   it('info names the backend, where it comes from and what is missing', () => {
@@ -223,6 +240,20 @@ describe('behaviour: .npy files', () => {
     writeFileSync(at('kept.npy'), 'mine')
     expectFailure(apply(input, at('kept.npy')), 1, `${at('kept.npy')} exists; --force overwrites it`)
     expect(readFileSync(at('kept.npy'), 'utf8')).toBe('mine')
+  })
+
+  it('with --force follows links, keeps the mode, and overwrites nothing but regular files', () => {
+    const input = save('force.npy', new Float32Array(4), [1, 4])
+    writeFileSync(at('target.npy'), 'old', { mode: 0o600 })
+    symlinkSync(at('target.npy'), at('link.npy'))
+    expect(evenkeel([...apply(input, at('link.npy')), '--force']).code).toBe(0)
+    expect(lstatSync(at('link.npy')).isSymbolicLink()).toBe(true)
+    expect(lstatSync(at('target.npy')).mode & 0o777).toBe(0o600)
+    expect(load('target.npy').length).toBe(4)
+    symlinkSync(at('nowhere.npy'), at('dangling.npy'))
+    expectFailure(apply(input, at('dangling.npy')), 1, `${at('dangling.npy')} exists; --force overwrites it`)
+    expectFailure([...apply(input, '/dev/null'), '--force'], 1, '/dev/null: output expected a regular file')
+    for (const name of ['force.npy', 'target.npy', 'link.npy', 'dangling.npy']) rmSync(at(name))
   })
 
   it('leaves no file behind when it is interrupted or its input ends too soon', async () => {

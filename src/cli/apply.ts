@@ -1,6 +1,6 @@
 // evenkeel apply: normalises a .npy file, block by block.
-import { existsSync, rmSync } from 'node:fs'
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { chmod, type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { LayerNorm, RMSNorm } from '../index.js'
 import { npyHeader, readElements, readNpyHeader, writeElements, writeFully } from './npy.js'
@@ -62,21 +62,29 @@ function readOptions(args: readonly string[]): Options {
   }
   if (input === undefined || more.length > 0)
     throw new UsageError(`input expected one file, got ${positionals.length - 1}`)
-  if (values.output === undefined) throw new UsageError('output expected a file (-o out.npy), got nothing')
+  if (!values.output) throw new UsageError('output expected a file (-o out.npy), got nothing')
   if (op === 'rms-norm' && values.bias !== undefined) throw new UsageError('rms-norm has no --bias')
   if (op === 'layer-norm' && values['weight-offset'] !== undefined)
     throw new UsageError('layer-norm has no --weight-offset')
+  const eps = readNumber('--eps', values.eps)
+  if (eps !== undefined && eps < 0) throw new UsageError(`--eps expected a number >= 0, got ${eps}`)
+  const weightOffset = readNumber('--weight-offset', values['weight-offset'])
+  if (weightOffset !== undefined && values.weight === undefined) throw new UsageError('--weight-offset needs --weight')
+  const normalizedShape = values['normalized-shape']
+    ?.split(',')
+    .map(part => readNumber('--normalized-shape', part) ?? 0)
+  if (normalizedShape?.some(dim => !Number.isSafeInteger(dim) || dim < 1)) {
+    throw new UsageError(`--normalized-shape expected integers >= 1, got ${values['normalized-shape']}`)
+  }
   return {
     op,
     input,
     output: values.output,
     weight: values.weight,
     bias: values.bias,
-    eps: readNumber('--eps', values.eps),
-    weightOffset: readNumber('--weight-offset', values['weight-offset']),
-    normalizedShape: values['normalized-shape']
-      ?.split(',')
-      .map(part => readNumber('--normalized-shape', part) as number),
+    eps,
+    weightOffset,
+    normalizedShape,
     force: values.force
   }
 }
@@ -101,10 +109,33 @@ async function withFile<Result>(
   }
 }
 
+/** Throws where a file is too short for its header. What is no regular file (a pipe) shows it when it is read. */
+async function checkSize(path: string, size: number, start: number): Promise<void> {
+  const about = await stat(path)
+  if (about.isFile() && about.size - start < size * 4) {
+    throw new Error(`${path}: data expected ${size * 4} bytes, got ${about.size - start}`)
+  }
+}
+
+/**
+ * Where the output goes: a new file, or with `force` the regular file that is there (at the end of links), whose mode the
+ * new one gets.
+ */
+async function resolveOutput(output: string, force: boolean): Promise<{ path: string; mode: number | undefined }> {
+  const there = await lstat(output).catch(() => undefined)
+  if (!there) return { path: output, mode: undefined }
+  if (!force) throw new Error(`${output} exists; --force overwrites it`)
+  const path = await realpath(output)
+  const about = await stat(path)
+  if (!about.isFile()) throw new Error(`${output}: output expected a regular file, got something else`)
+  return { path, mode: about.mode }
+}
+
 async function readVector(path: string | undefined): Promise<Float32Array | undefined> {
   if (path === undefined) return undefined
   return withFile(path, 'r', async file => {
-    const { size } = await readNpyHeader(file, path)
+    const { size, start } = await readNpyHeader(file, path)
+    await checkSize(path, size, start)
     const elements = new Float32Array(size)
     await readElements(file, path, elements)
     return elements
@@ -132,7 +163,11 @@ async function progressBar(total: number): Promise<{ update(done: number): void;
 }
 
 /** Writes a file under a temporary name beside it and renames it when all is there: no run leaves half a file. */
-async function writeWhole(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+async function writeWhole(
+  path: string,
+  mode: number | undefined,
+  write: (file: FileHandle) => Promise<void>
+): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`
   const interrupted = (signal: NodeJS.Signals) => {
     rmSync(temporary, { force: true })
@@ -142,6 +177,7 @@ async function writeWhole(path: string, write: (file: FileHandle) => Promise<voi
   for (const signal of signals) process.once(signal, interrupted)
   try {
     await withFile(temporary, 'wx', write)
+    if (mode !== undefined) await chmod(temporary, mode)
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })
@@ -173,18 +209,15 @@ export const apply: Command = {
         options.op === 'layer-norm'
           ? new LayerNorm(normalizedShape, { weight, bias, eps })
           : new RMSNorm(normalizedShape, { weight, eps, weightOffset })
-      const about = await stat(input)
-      if (about.isFile() && about.size - start < size * 4) {
-        throw new Error(`${input}: data expected ${size * 4} bytes, got ${about.size - start}`)
-      }
-      if (existsSync(output) && !force) throw new Error(`${output} exists; --force overwrites it`)
+      await checkSize(input, size, start)
+      const { path, mode } = await resolveOutput(output, force)
 
       const cols = normalizedShape.reduce((product, dim) => product * dim, 1)
       const rows = size / cols
       const rowsAtOnce = Math.min(rows, Math.max(1, Math.floor(BLOCK_ELEMENTS / cols)))
       const block = new Float32Array(rowsAtOnce * cols)
       const bar = await progressBar(rows)
-      const work = writeWhole(output, async to => {
+      const work = writeWhole(path, mode, async to => {
         await writeFully(to, npyHeader(dims))
         for (let row = 0; row < rows; row += rowsAtOnce) {
           const part = block.subarray(0, Math.min(rowsAtOnce, rows - row) * cols)

@@ -34,7 +34,8 @@ const forwardOptions = ['residual', 'sum', 'mean', 'rstd', 'out']
  *
  * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
  * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]
- * @returns a Float32Array for an array, a tensor of x's class for a tensor; `options.out` where that is given
+ * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
+ *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  */
 export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: LayerNormOptions): Float32Array
@@ -45,7 +46,7 @@ export function layerNorm(x: Operand, normalizedShape: NormalizedShape, options:
   const shape = readShape(op, normalizedShape)
   const weight = readPerColumn(op, 'weight', options.weight, shape)
   const bias = readPerColumn(op, 'bias', options.bias, shape)
-  return forward(op, x, shape, weight, bias, checkEps(op, options.eps ?? 1e-5), options)
+  return forward(op, x, shape, weight, bias, checkEps(op, options.eps === undefined ? 1e-5 : options.eps), options)
 }
 
 /** Layer normalisation with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
@@ -61,16 +62,17 @@ export class LayerNorm {
     checkOptions('LayerNorm', options, ['weight', 'bias', 'eps'])
     this.#shape = readShape('LayerNorm', normalizedShape)
     this.normalizedShape = Object.freeze(this.#shape.dims)
-    this.eps = checkEps('LayerNorm', options.eps ?? 1e-5)
+    this.eps = checkEps('LayerNorm', options.eps === undefined ? 1e-5 : options.eps)
     this.setWeights({ weight: options.weight, bias: options.bias })
   }
 
   /** Replaces weight and bias by copies of these; what is absent is none. */
   setWeights(weights: LayerNormWeights): void {
     checkOptions('LayerNorm', weights, ['weight', 'bias'])
-    const weight = readPerColumn('LayerNorm', 'weight', weights.weight, this.#shape)?.slice()
-    this.#bias = readPerColumn('LayerNorm', 'bias', weights.bias, this.#shape)?.slice()
-    this.#weight = weight
+    const weight = readPerColumn('LayerNorm', 'weight', weights.weight, this.#shape)
+    const bias = readPerColumn('LayerNorm', 'bias', weights.bias, this.#shape)
+    this.#weight = weight && new Float32Array(weight)
+    this.#bias = bias && new Float32Array(bias)
   }
 
   /** The same result as {@link layerNorm} with this layer's parameters. */

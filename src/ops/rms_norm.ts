@@ -31,7 +31,8 @@ const forwardOptions = ['residual', 'sum', 'rstd', 'out']
  *
  * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
  * @param normalizedShape the trailing dimensions of a group, e.g. 4096 or [8, 128]
- * @returns a Float32Array for an array, a tensor of x's class for a tensor; `options.out` where that is given
+ * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
+ *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  */
 export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: RMSNormOptions): Float32Array
@@ -41,8 +42,8 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape, options: R
   checkOptions(op, options, ['weight', 'eps', 'weightOffset', ...forwardOptions])
   const shape = readShape(op, normalizedShape)
   const weight = readPerColumn(op, 'weight', options.weight, shape)
-  const offset = checkWeightOffset(op, options.weightOffset ?? 0, weight)
-  return forward(op, x, shape, weight, checkEps(op, options.eps ?? 1e-6), offset, options)
+  const offset = checkWeightOffset(op, options.weightOffset === undefined ? 0 : options.weightOffset, weight)
+  return forward(op, x, shape, weight, checkEps(op, options.eps === undefined ? 1e-6 : options.eps), offset, options)
 }
 
 /** RMS normalisation with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
@@ -58,8 +59,8 @@ export class RMSNorm {
     checkOptions('RMSNorm', options, ['weight', 'eps', 'weightOffset'])
     this.#shape = readShape('RMSNorm', normalizedShape)
     this.normalizedShape = Object.freeze(this.#shape.dims)
-    this.eps = checkEps('RMSNorm', options.eps ?? 1e-6)
-    this.weightOffset = options.weightOffset ?? 0
+    this.eps = checkEps('RMSNorm', options.eps === undefined ? 1e-6 : options.eps)
+    this.weightOffset = options.weightOffset === undefined ? 0 : options.weightOffset
     this.setWeights({ weight: options.weight })
   }
 
@@ -68,7 +69,7 @@ export class RMSNorm {
     checkOptions('RMSNorm', weights, ['weight'])
     const weight = readPerColumn('RMSNorm', 'weight', weights.weight, this.#shape)
     checkWeightOffset('RMSNorm', this.weightOffset, weight)
-    this.#weight = weight?.slice()
+    this.#weight = weight && new Float32Array(weight)
   }
 
   /** The same result as {@link rmsNorm} with this layer's parameters. */
@@ -124,7 +125,7 @@ export function rms_norm(
 ): void {
   // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
   const offset = f32(weightOffset)
-  const scales = offset === 0 ? weight : weight?.map(w => w + offset)
+  const scales = weight && offset !== 0 ? Float32Array.from(weight, w => w + offset) : weight
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
   const input = residual ? added : x

@@ -254,31 +254,97 @@ export function testRowBehaviour(
       expectSameBits(prepared.forward(x), operation(x, 4), 'none')
     })
 
-    it('survives options whose getters change the arrays under its hands', () => {
-      const victim = new Float32Array(new ArrayBuffer(4096, { maxByteLength: 4096 }))
-      const options = {
-        out: new Float32Array(1024),
-        get [statistics[0]]() {
-          ;(victim.buffer as ArrayBuffer).resize(64)
-          return undefined
+    it('takes for an error, and writes nothing, what getters and constructors change under its hands', () => {
+      const detach = (array: Float32Array) =>
+        void structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] })
+      const out = new Float32Array(4).fill(7)
+      const own = weight.slice()
+      const whole = x.slice(0, 4)
+      const tensor = new (class Trap {
+        data = x.slice(0, 4)
+        dims = [1, 4]
+        constructor(_type?: string, data?: Float32Array) {
+          if (data) detach(tensor.data)
+        }
+      })()
+      const flickering = {
+        data: x.slice(0, 6),
+        reads: 0,
+        get dims() {
+          return this.reads++ === 0 ? [6] : [1, 4]
         }
       }
-      try {
-        operation(victim, 1024, options)
-      } catch (error) {
-        expect(error).toBeInstanceOf(Error)
+      const hostile: (() => unknown)[] = [
+        () =>
+          operation(x.slice(0, 4), 4, {
+            out,
+            weight: own,
+            get [statistics[0]]() {
+              detach(own)
+              return undefined
+            }
+          }),
+        () =>
+          operation(whole, 4, {
+            get out() {
+              detach(whole)
+              return out
+            }
+          }),
+        () => operation(tensor, 4),
+        () => operation(flickering, 4, { out })
+      ]
+      for (const call of hostile) expect(call).toThrow(`${name}: `)
+      expect(out.every(value => value === 7)).toBe(true)
+    })
+
+    it('goes by the memory of an array and not by properties that somebody gave it', () => {
+      const forged = Object.defineProperty(x.slice(0, 4), 'length', { value: 2 ** 50 })
+      expectSameBits(new Float32Array(operation(forged, 4, { out: forged })), operation(x.slice(0, 4), 4), 'length')
+      const memory = new Float32Array(16)
+      const out = Object.defineProperty(memory.subarray(1, 5), 'buffer', { value: new ArrayBuffer(0) })
+      expect(() => operation(memory.subarray(0, 4), 4, { out })).toThrow('none of it, got a part')
+    })
+
+    it('takes subclasses of Float32Array for what they hold', () => {
+      class Named extends Float32Array {
+        constructor(
+          readonly label: string,
+          length: number
+        ) {
+          super(length)
+        }
+        static get [Symbol.species]() {
+          return Float64Array as never
+        }
+        slice() {
+          return this
+        }
       }
-      const detached = new Float32Array(1024)
+      const named = new Named('weight', 4)
+      named.set(weight)
+      const prepared = layer(4, { weight: named })
+      const expected = operation(x, 4, { weight })
+      expectSameBits(operation(x, 4, { weight: named }), expected, 'function')
+      named.fill(0)
+      expectSameBits(prepared.forward(x), expected, 'layer')
+    })
+
+    it('refuses a view past the end of a buffer that shrank', () => {
+      const buffer = new ArrayBuffer(16, { maxByteLength: 32 })
+      const view = new Float32Array(buffer, 0, 4)
+      buffer.resize(0)
+      expect(() => operation(view, 4)).toThrow(`${name}: x expected an array with memory, got a detached one`)
+    })
+
+    it('does not take properties of Object.prototype for options', () => {
+      Object.defineProperty(Object.prototype, 'foo', { value: 1, enumerable: true, configurable: true })
       try {
-        operation(detached, 1024, {
-          get residual() {
-            structuredClone(detached.buffer, { transfer: [detached.buffer] })
-            return undefined
-          }
-        })
-      } catch (error) {
-        expect(error).toBeInstanceOf(Error)
+        expectSameBits(operation(x, 4, {}), operation(x, 4), 'foo')
+      } finally {
+        delete (Object.prototype as { foo?: number }).foo
       }
+      expect(() => operation(x, 4, { eps: null })).toThrow(`${name}: eps expected a number, got null`)
     })
   })
 }
