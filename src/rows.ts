@@ -111,7 +111,7 @@ function checkStatistic(
   statistic: Statistic,
   others: { [name: string]: Statistic | undefined }
 ) {
-  for (const name in others) checkApart(op, what, statistic, name, others[name])
+  for (const name of Object.keys(others)) checkApart(op, what, statistic, name, others[name])
 }
 
 /** Checks everything about one call; writes nothing. */
