@@ -139,15 +139,12 @@ inline void set_float_control(FloatControl) {}
 
 #endif
 
-inline bool float_control_is_default() {
-  return ((get_float_control() ^ default_float_control) & float_control_mask) == 0;
-}
+inline bool same_float_control(FloatControl a, FloatControl b) { return ((a ^ b) & float_control_mask) == 0; }
 
 // NUMERICS rule 9: for its lifetime this thread rounds to nearest and keeps subnormals; then the old state is back.
 class DefaultFloatControl {
  public:
-  DefaultFloatControl() : saved_(get_float_control()) {
-    changed_ = ((saved_ ^ default_float_control) & float_control_mask) != 0;
+  DefaultFloatControl() : saved_(get_float_control()), changed_(!same_float_control(saved_, default_float_control)) {
     if (changed_) set_float_control(default_float_control);
   }
   ~DefaultFloatControl() {

@@ -147,9 +147,10 @@ int check_float_control() {
   volatile float tiny = 1e-40f;
   {
     const evenkeel::DefaultFloatControl undisturbed;
-    inside = evenkeel::float_control_is_default() && tiny * 1.0f != 0;
+    inside = evenkeel::same_float_control(evenkeel::get_float_control(), evenkeel::default_float_control) &&
+             tiny * 1.0f != 0;
   }
-  outside = ((evenkeel::get_float_control() ^ disturbed) & evenkeel::float_control_mask) == 0;
+  outside = evenkeel::same_float_control(evenkeel::get_float_control(), disturbed);
   evenkeel::set_float_control(before);
   std::printf("float control: %s\n", inside && outside ? "default inside, restored outside" : "FAIL");
   return inside && outside ? 0 : 1;

@@ -50,7 +50,7 @@ Options:
     let wrong = 0
     for (const op of Object.keys(cases) as (keyof Kernels)[]) {
       for (const table of tables) {
-        const found = [...differences(op, table.float32, typescript.float32)]
+        const found = table === typescript ? [] : [...differences(op, table.float32, typescript.float32)]
         const hashes = goldenOf(op, table.float32)
         const same = hashes.output === golden[op]?.output && hashes.statistics === golden[op]?.statistics
         const agrees =

@@ -26,6 +26,7 @@ export interface LayerNormOptions extends LayerNormForwardOptions, LayerNormWeig
 }
 
 const forwardOptions = ['residual', 'sum', 'mean', 'rstd', 'out']
+const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
 
 /**
  * Layer normalisation over the trailing dimensions (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
@@ -42,7 +43,7 @@ export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, opt
 export function layerNorm<X extends TensorLike>(x: X, normalizedShape: NormalizedShape, options?: LayerNormOptions): X
 export function layerNorm(x: Operand, normalizedShape: NormalizedShape, options: LayerNormOptions = {}): Operand {
   const op = 'layerNorm'
-  checkOptions(op, options, ['weight', 'bias', 'eps', ...forwardOptions])
+  checkOptions(op, options, functionOptions)
   const shape = readShape(op, normalizedShape)
   const weight = readPerColumn(op, 'weight', options.weight, shape)
   const bias = readPerColumn(op, 'bias', options.bias, shape)

@@ -23,6 +23,7 @@ export interface RMSNormConstants {
 export interface RMSNormOptions extends RowOptions, RMSNormWeights, RMSNormConstants {}
 
 const forwardOptions = ['residual', 'sum', 'rstd', 'out']
+const functionOptions = ['weight', 'eps', 'weightOffset', ...forwardOptions]
 
 /**
  * Root mean square normalisation over the trailing dimensions (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX
@@ -39,7 +40,7 @@ export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, optio
 export function rmsNorm<X extends TensorLike>(x: X, normalizedShape: NormalizedShape, options?: RMSNormOptions): X
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
-  checkOptions(op, options, ['weight', 'eps', 'weightOffset', ...forwardOptions])
+  checkOptions(op, options, functionOptions)
   const shape = readShape(op, normalizedShape)
   const weight = readPerColumn(op, 'weight', options.weight, shape)
   const offset = checkWeightOffset(op, options.weightOffset === undefined ? 0 : options.weightOffset, weight)
