@@ -1,11 +1,21 @@
 // Which kernels run: loads the addon, orders the backends, reads EVENKEEL_BACKEND. Chosen once, at import.
 import { loadAddon } from './load.cjs'
+import type { batch_norm } from './ops/batch_norm.js'
+import type { batch_statistics } from './ops/batch_statistics.js'
+import type { group_norm } from './ops/group_norm.js'
 import type { layer_norm } from './ops/layer_norm.js'
+import type { local_response_norm } from './ops/local_response_norm.js'
+import type { normalize_kernel } from './ops/normalize.js'
 import type { rms_norm } from './ops/rms_norm.js'
 
 /** The kernels of one backend for one element type. */
 export interface Kernels {
+  batch_norm: typeof batch_norm
+  batch_statistics: typeof batch_statistics
+  group_norm: typeof group_norm
   layer_norm: typeof layer_norm
+  local_response_norm: typeof local_response_norm
+  normalize: typeof normalize_kernel
   rms_norm: typeof rms_norm
 }
 

@@ -1,6 +1,31 @@
 // The public interface: exports, nothing else.
+export type { Axis } from './axes.js'
 export { type BackendInfo, type BackendName, backend, backendInfo, backends } from './backend.js'
 export type { Statistic } from './canonical.js'
+export type { ChannelOptions, Layout, LayoutOption } from './channels.js'
+export {
+  BatchNorm,
+  type BatchNormConstants,
+  type BatchNormForwardOptions,
+  type BatchNormOptions,
+  type BatchNormWeights,
+  batchNorm,
+  type RunningStatistics
+} from './ops/batch_norm.js'
+export { BatchStatistics, type BatchStatisticsJSON, batchStatistics } from './ops/batch_statistics.js'
+export {
+  GroupNorm,
+  type GroupNormForwardOptions,
+  type GroupNormOptions,
+  type GroupNormWeights,
+  groupNorm
+} from './ops/group_norm.js'
+export {
+  InstanceNorm,
+  type InstanceNormForwardOptions,
+  type InstanceNormOptions,
+  instanceNorm
+} from './ops/instance_norm.js'
 export {
   LayerNorm,
   type LayerNormForwardOptions,
@@ -8,6 +33,8 @@ export {
   type LayerNormWeights,
   layerNorm
 } from './ops/layer_norm.js'
+export { type LocalResponseNormOptions, localResponseNorm } from './ops/local_response_norm.js'
+export { type NormalizeOptions, type NormalizeRule, normalize } from './ops/normalize.js'
 export {
   RMSNorm,
   type RMSNormConstants,
@@ -15,5 +42,6 @@ export {
   type RMSNormWeights,
   rmsNorm
 } from './ops/rms_norm.js'
+export type { PaddingOptions } from './padding.js'
 export type { NormalizedShape, RowOptions } from './rows.js'
 export type { Operand, TensorLike } from './tensor.js'

@@ -1,31 +1,53 @@
-// What all row operations share: groups over the trailing dimensions, a fused residual, outputs and statistics.
+// What all row operations share: groups over the trailing dimensions or over axes, a fused residual, padding, outputs and
+// statistics.
+import { type Axis, type Gathering, type Groups, gatherGroups, groupsOver, readAxes, scatterGroups } from './axes.js'
 import type { Statistic } from './canonical.js'
 import {
   checkApart,
   checkAttached,
+  checkFinite,
   checkInPlace,
   checkLength,
+  checkOptions,
   describe,
   lengthOf,
   typedArrayKind,
   wrongType,
   wrongValue
 } from './check.js'
+import { keptRanges, type PaddingOptions, readPadding } from './padding.js'
 import { like, type Operand, readOperand } from './tensor.js'
+
+export type { Axis } from './axes.js'
 
 /** The trailing dimensions that form a group: a number, or an array of numbers. */
 export type NormalizedShape = number | readonly number[]
 
 /** Options that every row operation has beside its parameters. */
-export interface RowOptions {
-  /** Shape of x. Added first: x + residual, rounded to float32, is what is normalised. */
+export interface RowOptions extends PaddingOptions {
+  /** Shape of x. Added first: x + residual * residualScale, rounded to float32, is what is normalised. */
   residual?: Operand
-  /** Shape of x; receives x + residual. May be exactly x or residual. Needs `residual`. */
+  /** Multiplies the residual, in float32: DeepNorm's alpha (Wang et al. 2022, arXiv 2203.00555). Default: 1. */
+  residualScale?: number
+  /** Shape of x; receives the sum. May be exactly x or residual. Needs `residual`. */
   sum?: Operand
   /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
   rstd?: Statistic
   /** As many elements as x; receives the result. May be exactly x or residual. Default: new memory. */
   out?: Operand
+}
+
+/** The options of {@link RowOptions}. */
+export const rowOptions = ['residual', 'residualScale', 'sum', 'rstd', 'lengths', 'mask', 'out']
+
+/** residualScale: finite, also as float32, and only with a residual. */
+export function checkResidualScale(op: string, { residual, residualScale = 1 }: RowOptions): number {
+  checkFinite(op, 'residualScale', residualScale)
+  checkFinite(op, 'residualScale as float32', Math.fround(residualScale))
+  if (residualScale !== 1 && residual === undefined) {
+    throw wrongType(op, 'residual', 'an array, because residualScale is given', 'undefined')
+  }
+  return residualScale
 }
 
 /** Positive integers, and their product. */
@@ -50,7 +72,7 @@ export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
   return { dims: [...dims], size }
 }
 
-/** A weight or bias: one element per column, or absent. */
+/** A weight or bias: one element per element of a group, or absent. */
 export function readPerColumn(
   op: string,
   what: string,
@@ -61,6 +83,18 @@ export function readPerColumn(
   const { data } = readOperand(op, what, value)
   checkLength(op, what, data, shape.size, 'normalizedShape')
   return data
+}
+
+/** What a call normalises over: the trailing dimensions, or axes of a tensor. */
+export type GroupsOf = Shape | { readonly axes: readonly number[] }
+
+/** Reads the second argument of a row operation: `normalizedShape`, or `{ axis }`. */
+export function readGroups(op: string, given: NormalizedShape | Axis): GroupsOf {
+  if (typeof given !== 'object' || given === null || Array.isArray(given) || !('axis' in given)) {
+    return readShape(op, given as NormalizedShape)
+  }
+  checkOptions(op, given, ['axis'])
+  return { axes: readAxes(op, given.axis) }
 }
 
 /** A statistic: one element per row, or absent. */
@@ -76,16 +110,24 @@ function readPerRow(op: string, what: string, value: Statistic | undefined, rows
 }
 
 /** A checked call: everything that a kernel needs, and what the caller gets. */
-export interface RowCall {
-  rows: number
-  cols: number
-  x: Float32Array
-  residual: Float32Array | undefined
-  y: Float32Array
-  sum: Float32Array | undefined
-  mean: Statistic | undefined
-  rstd: Statistic | undefined
-  result: Operand
+export interface RowCall extends Groups, RowArrays {
+  /** Where padding is left out of rows: the ranges of them that are real. */
+  readonly ranges: [number, number][] | undefined
+  readonly result: Operand
+  /** What is left to do after the kernel: 0 at padded positions, gathered groups back in their places. */
+  readonly finish: (() => void) | undefined
+}
+
+interface RowArrays {
+  readonly x: Float32Array
+  readonly residual: Float32Array | undefined
+  readonly y: Float32Array
+  readonly sum: Float32Array | undefined
+  readonly mean: Statistic | undefined
+  readonly rstd: Statistic | undefined
+  readonly norm: Statistic | undefined
+  readonly weight: Float32Array | undefined
+  readonly bias: Float32Array | undefined
 }
 
 /** `out` and `sum` may each be exactly x or exactly residual; nothing else that they share memory with. */
@@ -114,46 +156,84 @@ function checkStatistic(
   for (const name of Object.keys(others)) checkApart(op, what, statistic, name, others[name])
 }
 
-/** Checks everything about one call; writes nothing. */
+/** Calls the kernel for all groups, or range by range for those that are real; then finishes the call. */
+export function runRowCall(call: RowCall, kernel: (part: RowArrays & Groups) => void): void {
+  if (!call.ranges) {
+    kernel(call)
+  } else {
+    const { size } = call
+    for (const [begin, end] of call.ranges) {
+      const rows = (array: Float32Array | undefined) => array?.subarray(begin * size, end * size)
+      const statistics = (array: Statistic | undefined) => array?.subarray(begin, end)
+      kernel({
+        ...call,
+        outer: end - begin,
+        x: call.x.subarray(begin * size, end * size),
+        y: call.y.subarray(begin * size, end * size),
+        residual: rows(call.residual),
+        sum: rows(call.sum),
+        mean: statistics(call.mean),
+        rstd: statistics(call.rstd),
+        norm: statistics(call.norm)
+      })
+    }
+  }
+  call.finish?.()
+}
+
+/** The options that {@link readRowCall} reads; an operation leaves out what it has not. */
+interface RowCallOptions extends RowOptions {
+  weight?: Operand
+  bias?: Operand
+  mean?: Statistic
+  norm?: Statistic
+}
+
+/**
+ * Checks everything about one call; writes nothing. With `gather`, groups that are columns are copied into rows, too.
+ */
 export function readRowCall(
   op: string,
   x: Operand,
-  shape: Shape,
-  options: RowOptions & { mean?: Statistic },
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined
+  over: GroupsOf,
+  options: RowCallOptions,
+  { gather = false } = {}
 ): RowCall {
   // First everything that may run code of the caller's: getters, and the constructor of x's class.
   const { data, dims } = readOperand(op, 'x', x)
-  const { residual: givenResidual, sum: givenSum, mean: givenMean, rstd: givenRstd, out: givenOut } = options
+  const { residual: givenResidual, sum: givenSum, out: givenOut } = options
+  const { mean: givenMean, rstd: givenRstd, norm: givenNorm, lengths, mask } = options
   const read = (what: string, value: Operand | undefined) =>
     value === undefined ? undefined : readOperand(op, what, value)
+  const weight = read('weight', options.weight)?.data
+  const bias = read('bias', options.bias)?.data
   const residual = read('residual', givenResidual)?.data
   const sum = read('sum', givenSum)?.data
   const out = read('out', givenOut)
   const length = lengthOf(data)
+  const { groups, gathering } =
+    'axes' in over ? overAxes(op, over.axes, dims, gather) : trailing(op, over, dims, length)
+  const why = 'axes' in over ? 'axis' : 'normalizedShape'
+  const padding =
+    lengths === undefined && mask === undefined
+      ? undefined
+      : readRowPadding(op, dims, groups, gathering, { lengths, mask })
   const y = out?.data ?? new Float32Array(length)
   const result = dims && out?.dims ? (givenOut as Operand) : like(x, dims, y)
 
   // Then the checks, after which nothing but the kernel runs.
-  const cols = shape.size
-  if (dims) {
-    const trailing = dims.slice(-shape.dims.length)
-    if (trailing.length < shape.dims.length || trailing.some((dim, i) => dim !== shape.dims[i])) {
-      throw wrongValue(op, 'normalizedShape', `the last dims of x, [${dims.join(', ')}]`, describe(shape.dims))
-    }
-  }
-  if (length % cols !== 0) throw wrongValue(op, 'x.length', `a multiple of ${cols} (normalizedShape)`, String(length))
-  const rows = length / cols
+  const { size } = groups
   checkLength(op, 'x', data, length, 'its length when it was read')
   checkAttached(op, 'x', data)
-  if (weight) checkLength(op, 'weight', weight, cols, 'normalizedShape')
-  if (bias) checkLength(op, 'bias', bias, cols, 'normalizedShape')
+  if (weight) checkLength(op, 'weight', weight, size, why)
+  if (bias) checkLength(op, 'bias', bias, size, why)
   if (residual) checkLength(op, 'residual', residual, length, 'x.length')
   if (sum) checkLength(op, 'sum', sum, length, 'x.length')
   if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
-  const mean = readPerRow(op, 'mean', givenMean, rows)
-  const rstd = readPerRow(op, 'rstd', givenRstd, rows)
+  const count = length / size
+  const mean = readPerRow(op, 'mean', givenMean, count)
+  const rstd = readPerRow(op, 'rstd', givenRstd, count)
+  const norm = readPerRow(op, 'norm', givenNorm, count)
   if (out) checkLength(op, 'out', y, length, 'x.length')
 
   if (out) checkWritten(op, 'out', y, data, residual, weight, bias)
@@ -163,5 +243,74 @@ export function readRowCall(
   }
   if (mean) checkStatistic(op, 'mean', mean, { x: data, residual, weight, bias, out: out?.data, sum })
   if (rstd) checkStatistic(op, 'rstd', rstd, { x: data, residual, weight, bias, out: out?.data, sum, mean })
-  return { rows, cols, x: data, residual, y, sum, mean, rstd, result }
+  if (norm) checkStatistic(op, 'norm', norm, { x: data, out: out?.data })
+
+  const arrays = { x: data, residual, y, sum, mean, rstd, norm, weight, bias }
+  if (gathering) {
+    const rows = gatherRows(arrays, gathering)
+    return { ...groups, ...rows, result, ranges: undefined, finish: () => scatterRows(rows, arrays, gathering) }
+  }
+  const finish = padding && (() => clearPadding(arrays, groups, padding))
+  const ranges = padding && groups.inner === 1 ? keptRanges(padding) : undefined
+  return { ...groups, ...arrays, result, ranges, finish }
+}
+
+function trailing(op: string, shape: Shape, dims: number[] | undefined, length: number) {
+  if (dims) {
+    const last = dims.slice(-shape.dims.length)
+    if (last.length < shape.dims.length || last.some((dim, i) => dim !== shape.dims[i])) {
+      throw wrongValue(op, 'normalizedShape', `the last dims of x, [${dims.join(', ')}]`, describe(shape.dims))
+    }
+  }
+  const { size } = shape
+  if (length % size !== 0) throw wrongValue(op, 'x.length', `a multiple of ${size} (normalizedShape)`, String(length))
+  return { groups: { outer: length / size, size, inner: 1 }, gathering: undefined }
+}
+
+function overAxes(op: string, axes: readonly number[], dims: number[] | undefined, gather: boolean) {
+  if (!dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because axis is given', 'Float32Array')
+  return groupsOver(op, axes, dims, gather)
+}
+
+/** Which groups are real: [N, L] flags. The group must be one axis of a tensor of three: the last or the second. */
+function readRowPadding(
+  op: string,
+  dims: number[] | undefined,
+  { outer, size, inner }: Groups,
+  gathering: Gathering | undefined,
+  options: PaddingOptions
+): Uint8Array | undefined {
+  const what = options.lengths === undefined ? 'mask' : 'lengths'
+  if (!dims) throw wrongType(op, 'x', `a tensor { data, dims }, because ${what} is given`, 'Float32Array')
+  const last = dims.length === 3 && !gathering && dims[2] === size && outer === dims[0] * dims[1]
+  const second = dims.length === 3 && !gathering && dims[1] === size && outer === dims[0] && inner === dims[2]
+  if (!last && !second) {
+    throw wrongValue(op, 'x.dims', `[N, L, C] or [N, C, L] with C to normalise over (${what})`, describe(dims))
+  }
+  return readPadding(op, options, dims[0], last ? dims[1] : dims[2])?.kept
+}
+
+/** 0 at padded positions of all that was written. */
+function clearPadding({ y, sum, mean, rstd }: RowArrays, { size, inner }: Groups, kept: Uint8Array): void {
+  kept.forEach((flag, group) => {
+    if (flag) return
+    if (mean) mean[group] = 0
+    if (rstd) rstd[group] = 0
+    const first = inner === 1 ? group * size : Math.floor(group / inner) * size * inner + (group % inner)
+    for (let i = 0; i < size; i++) {
+      y[first + i * inner] = 0
+      if (sum) sum[first + i * inner] = 0
+    }
+  })
+}
+
+function gatherRows(arrays: RowArrays, gathering: Gathering): RowArrays {
+  const residual = arrays.residual && gatherGroups(arrays.residual, gathering)
+  const sum = arrays.sum && new Float32Array(arrays.sum.length)
+  return { ...arrays, x: gatherGroups(arrays.x, gathering), residual, sum, y: new Float32Array(arrays.y.length) }
+}
+
+function scatterRows(rows: RowArrays, arrays: RowArrays, gathering: Gathering): void {
+  scatterGroups(rows.y, arrays.y, gathering)
+  if (rows.sum && arrays.sum) scatterGroups(rows.sum, arrays.sum, gathering)
 }

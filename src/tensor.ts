@@ -50,7 +50,7 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
 }
 
 /** Whether a value is to be read as a tensor. Typed arrays are not, whatever properties they carry. */
-function isTensor(value: unknown): value is TensorLike {
+export function isTensor(value: unknown): value is TensorLike {
   return (
     typeof value === 'object' &&
     value !== null &&

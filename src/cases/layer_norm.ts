@@ -3,8 +3,12 @@ import type { Kernels } from '../backend.js'
 import { type RowCase, type RowResult, runRowCase } from './rows.js'
 
 export function runLayerNorm(kernels: Kernels, given: RowCase): RowResult {
-  const { x, residual, weight, bias, rows, cols, eps } = given
+  const { x, residual, weight, bias, rows, cols, inner, residualScale, eps } = given
+  const n = cols * inner
   return runRowCase(given, true, ({ y, sum, mean, rstd }) =>
-    kernels.layer_norm(y, cols, sum, cols, mean, rstd, x, cols, residual, cols, weight, bias, rows, cols, eps)
+    // biome-ignore format: as the kernel's parameters stand
+    kernels.layer_norm(
+      y, n, sum, n, mean, rstd, x, n, residual, n, weight, bias, rows, cols, inner, residualScale, eps
+    )
   )
 }

@@ -7,6 +7,8 @@ export interface RowCase {
   readonly name: string
   readonly rows: number
   readonly cols: number
+  /** 1: each row is a group; more: each column of a matrix of cols rows is one. */
+  readonly inner: number
   readonly x: Float32Array
   readonly residual: Float32Array | undefined
   readonly keepsSum: boolean
@@ -14,6 +16,9 @@ export interface RowCase {
   readonly bias: Float32Array | undefined
   readonly eps: number
   readonly weightOffset: number
+  readonly residualScale: number
+  /** How many elements of a group pRMSNorm takes its statistics from. */
+  readonly counted: number
 }
 
 /** What a call gave, in the order in which it is hashed. */
@@ -42,15 +47,49 @@ function caseOf(cols: number, kind: string, index: number): RowCase {
     name: `${rows} x ${cols}, ${kind}, ${index}`,
     rows,
     cols,
+    inner: 1,
     x,
     residual: hasResidual ? fill(normal, rows * cols, seed * 8 + 3) : undefined,
     keepsSum: index % 5 === 4,
     weight: hasWeight ? vector(wild, 1) : undefined,
     bias: index % 4 >= 2 ? vector(wild, 2) : undefined,
     eps: epsilons[index % 7 < 5 ? index % 7 : 0],
-    weightOffset: hasWeight && index % 3 === 1 ? 1 : 0
+    weightOffset: hasWeight && index % 3 === 1 ? 1 : 0,
+    residualScale: 1,
+    counted: cols
   }
 }
+
+/** Matrices of cols x inner whose columns are groups, of another kind each, so that hostile ones stand beside ordinary ones. */
+function columnCaseOf(cols: number, inner: number, index: number): RowCase {
+  const rows = cols * inner <= 4096 ? 2 : 1
+  const base = caseOf(cols, finiteKinds[0], index)
+  const x = new Float32Array(rows * cols * inner)
+  for (let group = 0; group < rows * inner; group++) {
+    const kind = index % 4 === 3 ? kinds[group % kinds.length] : finiteKinds[(index + group) % finiteKinds.length]
+    const column = fill(allRows[kind], cols, cols * 4096 + index + group * 7919)
+    const first = Math.floor(group / inner) * cols * inner + (group % inner)
+    for (let i = 0; i < cols; i++) x[first + i * inner] = column[i]
+  }
+  const residual = base.residual && fill(normal, x.length, index)
+  return { ...base, name: `${rows} x ${cols} x ${inner}, ${index}`, rows, inner, x, residual }
+}
+
+const columnShapes = [
+  ...[1, 2, 5, 63, 64, 65].flatMap(cols => [2, 3, 7, 8, 9, 15, 16, 17, 33].map(inner => [cols, inner])),
+  ...[
+    [3, 255],
+    [3, 256],
+    [2, 257],
+    [2, 600],
+    [130, 20],
+    [700, 5],
+    [4095, 2],
+    [4096, 3],
+    [4161, 2],
+    [8200, 2]
+  ]
+]
 
 /** Every length with three kinds of row each, in turn; then every kind at the lengths where tails and blocks begin. */
 export function* rowCases(): Generator<RowCase> {
@@ -64,6 +103,20 @@ export function* rowCases(): Generator<RowCase> {
       for (let k = 0; k < 3; k++, index++) yield caseOf(cols, kind, index)
     }
   }
+  for (const [cols, inner] of columnShapes) {
+    for (let k = 0; k < 4; k++, index++) yield columnCaseOf(cols, inner, index)
+  }
+  for (const cols of [1, 5, 16, 100, 768, 5000]) {
+    for (const inner of cols > 1000 ? [1] : [1, 19]) {
+      for (const residualScale of [0.5, -3.7]) {
+        const base = inner === 1 ? caseOf(cols, 'N(3,0.5)', index++) : columnCaseOf(cols, inner, index++)
+        const residual = fill(normal, base.x.length, index)
+        const counted = Math.ceil(cols * (residualScale === 0.5 ? 0.0625 : 0.7))
+        const name = `${base.name}, residualScale ${residualScale}, ${counted} counted`
+        yield { ...base, name, residual, residualScale, counted, weightOffset: 0 }
+      }
+    }
+  }
 }
 
 /** Runs a case through `call`, which gets fresh outputs. */
@@ -71,8 +124,8 @@ export function runRowCase(given: RowCase, hasMean: boolean, call: (result: RowR
   const result = {
     y: new Float32Array(given.x.length),
     sum: given.keepsSum ? new Float32Array(given.x.length) : undefined,
-    mean: hasMean ? new Float64Array(given.rows) : undefined,
-    rstd: new Float64Array(given.rows)
+    mean: hasMean ? new Float64Array(given.rows * given.inner) : undefined,
+    rstd: new Float64Array(given.rows * given.inner)
   }
   call(result)
   return result

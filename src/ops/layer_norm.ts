@@ -1,13 +1,38 @@
 // LayerNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/layer_norm.h.
 import { kernelFor } from '../backend.js'
-import { isWide, moments, rowSums, type Statistic } from '../canonical.js'
+import {
+  addResidual,
+  columnMoments,
+  makeColumnScales,
+  moments,
+  normaliseColumns,
+  type RowSet,
+  STRIP,
+  type Statistic,
+  scaleOf,
+  setColumnScale,
+  sums
+} from '../canonical.js'
 import { checkEps, checkOptions } from '../check.js'
-import { type NormalizedShape, type RowOptions, readPerColumn, readRowCall, readShape, type Shape } from '../rows.js'
+import {
+  type Axis,
+  checkResidualScale,
+  type GroupsOf,
+  type NormalizedShape,
+  type RowOptions,
+  readGroups,
+  readPerColumn,
+  readRowCall,
+  readShape,
+  rowOptions,
+  runRowCall,
+  type Shape
+} from '../rows.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
-  /** One element per row; receives the mean. */
+  /** One element per group; receives the mean. */
   mean?: Statistic
 }
 
@@ -25,29 +50,36 @@ export interface LayerNormOptions extends LayerNormForwardOptions, LayerNormWeig
   eps?: number
 }
 
-const forwardOptions = ['residual', 'sum', 'mean', 'rstd', 'out']
+const forwardOptions = [...rowOptions, 'mean']
 const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
 
 /**
  * Layer normalisation over the trailing dimensions (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
  * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each group of `normalizedShape` elements, with the biased
- * variance of the group.
+ * variance of the group. With `lengths` or `mask`, padded positions become 0, in `sum` and the statistics too.
  *
  * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]
+ * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]; or, for a tensor, `{ axis }`: then weight
+ *   and bias have the shape of these axes
  * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
  *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  */
 export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: LayerNormOptions): Float32Array
-export function layerNorm<X extends TensorLike>(x: X, normalizedShape: NormalizedShape, options?: LayerNormOptions): X
-export function layerNorm(x: Operand, normalizedShape: NormalizedShape, options: LayerNormOptions = {}): Operand {
+export function layerNorm<X extends TensorLike>(
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: LayerNormOptions
+): X
+export function layerNorm(
+  x: Operand,
+  normalizedShape: NormalizedShape | Axis,
+  options: LayerNormOptions = {}
+): Operand {
   const op = 'layerNorm'
   checkOptions(op, options, functionOptions)
-  const shape = readShape(op, normalizedShape)
-  const weight = readPerColumn(op, 'weight', options.weight, shape)
-  const bias = readPerColumn(op, 'bias', options.bias, shape)
-  return forward(op, x, shape, weight, bias, checkEps(op, options.eps === undefined ? 1e-5 : options.eps), options)
+  const groups = readGroups(op, normalizedShape)
+  return forward(op, x, groups, checkEps(op, options.eps === undefined ? 1e-5 : options.eps), options)
 }
 
 /** Layer normalisation with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
@@ -81,29 +113,31 @@ export class LayerNorm {
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
     checkOptions('LayerNorm', options, forwardOptions)
-    return forward('LayerNorm', x, this.#shape, this.#weight, this.#bias, this.eps, options)
+    return forward('LayerNorm', x, this.#shape, this.eps, { ...options, weight: this.#weight, bias: this.#bias })
   }
 }
 
-function forward(
-  op: string,
-  x: Operand,
-  shape: Shape,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  eps: number,
-  options: LayerNormForwardOptions
-): Operand {
-  const call = readRowCall(op, x, shape, options, weight, bias)
-  const { rows, cols, y, sum, mean, rstd, residual } = call
-  kernel(y, cols, sum, cols, mean, rstd, call.x, cols, residual, cols, weight, bias, rows, cols, eps)
+function forward(op: string, x: Operand, groups: GroupsOf, eps: number, options: LayerNormOptions): Operand {
+  const residualScale = checkResidualScale(op, options)
+  const call = readRowCall(op, x, groups, options)
+  runRowCall(call, ({ y, sum, mean, rstd, x, residual, weight, bias, outer, size, inner }) => {
+    const stride = size * inner
+    // biome-ignore format: as the kernel's parameters stand
+    kernel(
+      y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias,
+      outer, size, inner, residualScale, eps
+    )
+  })
   return call.result
 }
 
 const kernel = kernelFor('layer_norm', layer_norm)
 const f32 = Math.fround
+const columnMean = new Float64Array(STRIP)
+const columnVariance = new Float64Array(STRIP)
+const scales = makeColumnScales()
 
-/** The kernel: every matrix with its row stride, outputs first. It checks nothing. */
+/** The kernel: every matrix with its stride, outputs first. It checks nothing. */
 export function layer_norm(
   y: Float32Array,
   yStride: number,
@@ -117,41 +151,77 @@ export function layer_norm(
   residualStride: number,
   weight: Float32Array | undefined,
   bias: Float32Array | undefined,
-  rows: number,
-  cols: number,
+  outer: number,
+  size: number,
+  inner: number,
+  residualScale: number,
   eps: number
 ): void {
+  const scale = f32(residualScale)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
   const input = residual ? added : x
   const inputStride = residual ? addedStride : xStride
-  for (let row = 0; row < rows; row++) {
-    const raw = rowSums(cols, x, row * xStride, residual, row * residualStride, added, row * addedStride)
+  for (let row = 0; row < outer; row++) {
     const x0 = row * inputStride
     const y0 = row * yStride
-    const of = moments(cols, input, x0, raw)
-    const scale = 1 / Math.sqrt(of.variance + eps) // rule 6
+    if (residual) {
+      addResidual(added, row * addedStride, x, row * xStride, residual, row * residualStride, size * inner, scale)
+    }
+    if (inner > 1) {
+      columns(y, y0, mean, rstd, row * inner, input, x0, weight, bias, size, inner, eps)
+      continue
+    }
+    const of = moments(size, input, x0, sums(size, 0, input, x0))
+    const { wide, rstd: s, m, r, c } = scaleOf(of.mean, of.variance, 1 / Math.sqrt(of.variance + eps)) // rule 6
     if (mean) mean[row] = of.mean
-    if (rstd) rstd[row] = scale
+    if (rstd) rstd[row] = s
 
-    if (isWide(of.mean, of.variance, scale)) {
-      for (let i = 0; i < cols; i++) {
-        let t = (input[x0 + i] - of.mean) * scale
+    if (wide) {
+      for (let i = 0; i < size; i++) {
+        let t = (input[x0 + i] - of.mean) * s
         if (weight) t = t * weight[i]
         if (bias) t = t + bias[i]
         y[y0 + i] = t
       }
       continue
     }
-    // Rule 7: the mean as a high and a low part.
-    const m = f32(of.mean)
-    const r = f32(scale)
-    const c = f32((m - of.mean) * scale)
-    for (let i = 0; i < cols; i++) {
+    for (let i = 0; i < size; i++) {
       let t = f32(f32(f32(input[x0 + i] - m) * r) + c)
       if (weight) t = f32(t * weight[i])
       if (bias) t = f32(t + bias[i])
       y[y0 + i] = t
     }
+  }
+}
+
+/** The groups of one matrix whose columns they are. */
+function columns(
+  y: Float32Array,
+  y0: number,
+  mean: Statistic | undefined,
+  rstd: Statistic | undefined,
+  group0: number,
+  x: Float32Array,
+  x0: number,
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined,
+  size: number,
+  inner: number,
+  eps: number
+): void {
+  const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
+  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
+  const b = bias && { data: bias, start: 0, perRow: 1, perColumn: 0 }
+  for (let first = 0; first < inner; first += STRIP) {
+    const n = Math.min(STRIP, inner - first)
+    columnMoments(columnMean, columnVariance, n, 1, x, x0 + first, inner, rows)
+    for (let k = 0; k < n; k++) {
+      const v = columnVariance[k]
+      setColumnScale(scales, k, columnMean[k], v, 1 / Math.sqrt(v + eps)) // rule 6
+      if (mean) mean[group0 + first + k] = columnMean[k]
+      if (rstd) rstd[group0 + first + k] = scales.rstd[k]
+    }
+    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, true, scales, w, b)
   }
 }

@@ -1,8 +1,32 @@
 // RMSNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/rms_norm.h.
 import { kernelFor } from '../backend.js'
-import { isWide, rowSums, type Statistic } from '../canonical.js'
-import { checkEps, checkFinite, checkOptions, wrongType } from '../check.js'
-import { type NormalizedShape, type RowOptions, readPerColumn, readRowCall, readShape, type Shape } from '../rows.js'
+import {
+  addResidual,
+  columnSquares,
+  makeColumnScales,
+  normaliseColumns,
+  type RowSet,
+  STRIP,
+  type Statistic,
+  scaleOf,
+  setColumnScale,
+  sums
+} from '../canonical.js'
+import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
+import {
+  type Axis,
+  checkResidualScale,
+  type GroupsOf,
+  type NormalizedShape,
+  type RowOptions,
+  readGroups,
+  readPerColumn,
+  readRowCall,
+  readShape,
+  rowOptions,
+  runRowCall,
+  type Shape
+} from '../rows.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** The parameters of RMSNorm. */
@@ -17,34 +41,42 @@ export interface RMSNormConstants {
   eps?: number
   /** Added to every weight in float32 before use: 1 for Gemma's and Qwen3-Next's weights. Default: 0. */
   weightOffset?: number
+  /**
+   * Fraction of the group, from its first element, whose mean of squares is taken for that of all: pRMSNorm; 0.0625 in the
+   * paper. Rounded up to whole elements. Default: 1.
+   */
+  partial?: number
 }
 
 /** Options of {@link rmsNorm}. */
 export interface RMSNormOptions extends RowOptions, RMSNormWeights, RMSNormConstants {}
 
-const forwardOptions = ['residual', 'sum', 'rstd', 'out']
-const functionOptions = ['weight', 'eps', 'weightOffset', ...forwardOptions]
+const forwardOptions = rowOptions
+const functionOptions = ['weight', 'eps', 'weightOffset', 'partial', ...forwardOptions]
 
 /**
  * Root mean square normalisation over the trailing dimensions (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX
  * RMSNormalization): `y = x / sqrt(mean(x^2) + eps) * (weight + weightOffset)` for each group of `normalizedShape`
- * elements.
+ * elements. With `lengths` or `mask`, padded positions become 0, in `sum` and the statistics too.
  *
  * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 4096 or [8, 128]
+ * @param normalizedShape the trailing dimensions of a group, e.g. 4096 or [8, 128]; or, for a tensor, `{ axis }`: then
+ *   the weight has the shape of these axes
  * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
  *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  */
 export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: RMSNormOptions): Float32Array
-export function rmsNorm<X extends TensorLike>(x: X, normalizedShape: NormalizedShape, options?: RMSNormOptions): X
-export function rmsNorm(x: Operand, normalizedShape: NormalizedShape, options: RMSNormOptions = {}): Operand {
+export function rmsNorm<X extends TensorLike>(
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: RMSNormOptions
+): X
+export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
   checkOptions(op, options, functionOptions)
-  const shape = readShape(op, normalizedShape)
-  const weight = readPerColumn(op, 'weight', options.weight, shape)
-  const offset = checkWeightOffset(op, options.weightOffset === undefined ? 0 : options.weightOffset, weight)
-  return forward(op, x, shape, weight, checkEps(op, options.eps === undefined ? 1e-6 : options.eps), offset, options)
+  const groups = readGroups(op, normalizedShape)
+  return forward(op, x, groups, readConstants(op, options), options)
 }
 
 /** RMS normalisation with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
@@ -52,16 +84,19 @@ export class RMSNorm {
   readonly normalizedShape: readonly number[]
   readonly eps: number
   readonly weightOffset: number
+  readonly partial: number
   readonly #shape: Shape
   #weight: Float32Array | undefined
 
-  /** Copies the weight. `eps` is 1e-6 and `weightOffset` 0 unless given. Errors as {@link rmsNorm}. */
+  /** Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}. */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
-    checkOptions('RMSNorm', options, ['weight', 'eps', 'weightOffset'])
+    checkOptions('RMSNorm', options, ['weight', 'eps', 'weightOffset', 'partial'])
     this.#shape = readShape('RMSNorm', normalizedShape)
     this.normalizedShape = Object.freeze(this.#shape.dims)
-    this.eps = checkEps('RMSNorm', options.eps === undefined ? 1e-6 : options.eps)
-    this.weightOffset = options.weightOffset === undefined ? 0 : options.weightOffset
+    const { eps, weightOffset, partial } = readConstants('RMSNorm', options)
+    this.eps = eps
+    this.weightOffset = weightOffset
+    this.partial = partial
     this.setWeights({ weight: options.weight })
   }
 
@@ -69,7 +104,7 @@ export class RMSNorm {
   setWeights(weights: RMSNormWeights): void {
     checkOptions('RMSNorm', weights, ['weight'])
     const weight = readPerColumn('RMSNorm', 'weight', weights.weight, this.#shape)
-    checkWeightOffset('RMSNorm', this.weightOffset, weight)
+    checkOffsetHasWeight('RMSNorm', this.weightOffset, weight)
     this.#weight = weight && new Float32Array(weight)
   }
 
@@ -78,36 +113,53 @@ export class RMSNorm {
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
     checkOptions('RMSNorm', options, forwardOptions)
-    return forward('RMSNorm', x, this.#shape, this.#weight, this.eps, this.weightOffset, options)
+    return forward('RMSNorm', x, this.#shape, this, { ...options, weight: this.#weight })
   }
 }
 
-function checkWeightOffset(op: string, offset: unknown, weight: Float32Array | undefined): number {
-  checkFinite(op, 'weightOffset', offset)
-  checkFinite(op, 'weightOffset as float32', f32(offset))
+function readConstants(op: string, options: RMSNormConstants): Required<RMSNormConstants> {
+  const { eps = 1e-6, weightOffset = 0, partial = 1 } = options
+  checkEps(op, eps)
+  checkFinite(op, 'weightOffset', weightOffset)
+  checkFinite(op, 'weightOffset as float32', f32(weightOffset))
+  checkFinite(op, 'partial', partial)
+  if (partial <= 0 || partial > 1) throw wrongValue(op, 'partial', 'a number > 0 and <= 1', describe(partial))
+  return { eps, weightOffset, partial }
+}
+
+function checkOffsetHasWeight(op: string, offset: number, weight: unknown): void {
   if (offset !== 0 && !weight) throw wrongType(op, 'weight', 'an array, because weightOffset is given', 'undefined')
-  return offset
 }
 
 function forward(
   op: string,
   x: Operand,
-  shape: Shape,
-  weight: Float32Array | undefined,
-  eps: number,
-  weightOffset: number,
-  options: RowOptions
+  groups: GroupsOf,
+  { eps, weightOffset, partial }: Required<RMSNormConstants>,
+  options: RowOptions & RMSNormWeights
 ): Operand {
-  const call = readRowCall(op, x, shape, options, weight, undefined)
-  const { rows, cols, y, sum, rstd, residual } = call
-  kernel(y, cols, sum, cols, rstd, call.x, cols, residual, cols, weight, rows, cols, eps, weightOffset)
+  const residualScale = checkResidualScale(op, options)
+  checkOffsetHasWeight(op, weightOffset, options.weight)
+  const call = readRowCall(op, x, groups, options)
+  runRowCall(call, ({ y, sum, rstd, x, residual, weight, outer, size, inner }) => {
+    const stride = size * inner
+    // The fraction of a size that floating point puts just above a whole number is that number.
+    const counted = Math.max(1, Math.ceil(size * partial - 1e-9))
+    // biome-ignore format: as the kernel's parameters stand
+    kernel(
+      y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
+      outer, size, inner, counted, residualScale, eps, weightOffset
+    )
+  })
   return call.result
 }
 
 const kernel = kernelFor('rms_norm', rms_norm)
 const f32 = Math.fround
+const squares = new Float64Array(STRIP)
+const scales = makeColumnScales()
 
-/** The kernel: every matrix with its row stride, outputs first. It checks nothing. */
+/** The kernel: every matrix with its stride, outputs first. The first `counted` rows or elements count. It checks nothing. */
 export function rms_norm(
   y: Float32Array,
   yStride: number,
@@ -119,39 +171,76 @@ export function rms_norm(
   residual: Float32Array | undefined,
   residualStride: number,
   weight: Float32Array | undefined,
-  rows: number,
-  cols: number,
+  outer: number,
+  size: number,
+  inner: number,
+  counted: number,
+  residualScale: number,
   eps: number,
   weightOffset: number
 ): void {
   // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
   const offset = f32(weightOffset)
-  const scales = weight && offset !== 0 ? Float32Array.from(weight, w => w + offset) : weight
+  const weights = weight && offset !== 0 ? Float32Array.from(weight, w => w + offset) : weight
+  const scale = f32(residualScale)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
   const input = residual ? added : x
   const inputStride = residual ? addedStride : xStride
-  for (let row = 0; row < rows; row++) {
-    const raw = rowSums(cols, x, row * xStride, residual, row * residualStride, added, row * addedStride)
+  for (let row = 0; row < outer; row++) {
     const x0 = row * inputStride
     const y0 = row * yStride
-    const power = raw.q / cols
-    const scale = 1 / Math.sqrt(power + eps) // rule 6
-    if (rstd) rstd[row] = scale
+    if (residual) {
+      addResidual(added, row * addedStride, x, row * xStride, residual, row * residualStride, size * inner, scale)
+    }
+    if (inner > 1) {
+      columns(y, y0, rstd, row * inner, input, x0, weights, size, inner, counted, eps)
+      continue
+    }
+    const square = sums(counted, 0, input, x0).q / counted
+    const { wide, rstd: s, r } = scaleOf(0, square, 1 / Math.sqrt(square + eps)) // rule 6
+    if (rstd) rstd[row] = s
 
-    if (isWide(0, power, scale)) {
-      for (let i = 0; i < cols; i++) {
-        let t = input[x0 + i] * scale
-        if (scales) t = t * scales[i]
+    if (wide) {
+      for (let i = 0; i < size; i++) {
+        let t = input[x0 + i] * s
+        if (weights) t = t * weights[i]
         y[y0 + i] = t
       }
       continue
     }
-    const r = f32(scale)
-    for (let i = 0; i < cols; i++) {
+    for (let i = 0; i < size; i++) {
       let t = f32(input[x0 + i] * r)
-      if (scales) t = f32(t * scales[i])
+      if (weights) t = f32(t * weights[i])
       y[y0 + i] = t
     }
+  }
+}
+
+/** The groups of one matrix whose columns they are. */
+function columns(
+  y: Float32Array,
+  y0: number,
+  rstd: Statistic | undefined,
+  group0: number,
+  x: Float32Array,
+  x0: number,
+  weight: Float32Array | undefined,
+  size: number,
+  inner: number,
+  counted: number,
+  eps: number
+): void {
+  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
+  for (let first = 0; first < inner; first += STRIP) {
+    const n = Math.min(STRIP, inner - first)
+    columnSquares(squares, n, x, x0 + first, inner, { first: 0, samples: 1, positions: counted, spans: undefined })
+    for (let k = 0; k < n; k++) {
+      const square = squares[k] / counted
+      setColumnScale(scales, k, 0, square, 1 / Math.sqrt(square + eps)) // rule 6
+      if (rstd) rstd[group0 + first + k] = scales.rstd[k]
+    }
+    const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
+    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, false, scales, w, undefined)
   }
 }

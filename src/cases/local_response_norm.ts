@@ -1,0 +1,44 @@
+// The calls of local_response_norm: windows of every kind over the volumes without padding.
+import type { Kernels } from '../backend.js'
+import { type VolumeCase, volumeCases } from './volumes.js'
+
+/** Operands of one call. */
+export interface LocalResponseCase extends VolumeCase {
+  readonly before: number
+  readonly behind: number
+  readonly alpha: number
+  readonly beta: number
+  readonly k: number
+}
+
+const windows = [
+  [2, 2],
+  [0, 0],
+  [1, 0],
+  [0, 1],
+  [3, 2],
+  [1, 5]
+]
+const betas = [0.75, 0.5, 1, 2.25, 0.6, -0.3, 3.7, 0]
+
+export function* localResponseCases(): Generator<LocalResponseCase> {
+  let index = 0
+  for (const given of volumeCases(false)) {
+    if (given.spans || given.x.length > 8000) continue
+    const [before, behind] = windows[index % windows.length].map(n => Math.min(n, given.groups))
+    const beta = betas[index % betas.length]
+    const constants = { alpha: [1e-4, 1, 3e-3][index % 3] / (before + behind + 1), beta, k: [1, 2, 0, 0.5][index % 4] }
+    yield { ...given, name: `${given.name}, ${before} + ${behind}, beta ${beta}`, before, behind, ...constants }
+    index++
+  }
+}
+
+export function runLocalResponseNorm(kernels: Kernels, given: LocalResponseCase) {
+  const { samples, groups, channels, positions, channelsLast, x, before, behind, alpha, beta, k } = given
+  const y = new Float32Array(x.length)
+  // biome-ignore format: as the kernel's parameters stand
+  kernels.local_response_norm(
+    y, x, samples, groups, channels, positions, channelsLast, before, behind, alpha, beta, k
+  )
+  return { y }
+}

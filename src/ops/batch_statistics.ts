@@ -1,0 +1,249 @@
+// BatchStatistics: mean and variance of each channel over a batch, as a value that can be merged and sent; and below it the
+// kernel in TypeScript, the twin of native/ops/batch_statistics.h.
+import { kernelFor } from '../backend.js'
+import {
+  bundle,
+  CANCELLED,
+  columnMoments,
+  countRows,
+  type RowSet,
+  runSums,
+  type Spans,
+  type Volume
+} from '../canonical.js'
+import { type ChannelOptions, channelOptions, readVolume, type VolumeInput } from '../channels.js'
+import { checkOptions, describe, typedArrayKind, wrongType, wrongValue } from '../check.js'
+import type { TensorLike } from '../tensor.js'
+
+const magic = 0x31534245 // "EBS1" in little-endian order
+const headerBytes = 16
+
+/**
+ * Count, mean and sum of squared deviations of each channel, float64: what batch normalisation needs of a batch. Computed
+ * from parts of it on any thread or host, merged, and handed to {@link batchNorm} as `statistics`, it is what SyncBatchNorm
+ * does. Immutable.
+ *
+ * Merging (Chan, Golub & LeVeque 1979) in the same order gives the same bits; in any order the mean stays within
+ * (k + 2) * 2^-52 of the largest |mean| of the parts, and the variance within (3 k + 6) * 2^-52 of itself, for k merges.
+ */
+export class BatchStatistics {
+  /** Number of elements per channel. */
+  readonly count: number
+  /** Mean of each channel; 0 where count is 0. */
+  readonly mean: Float64Array
+  /** Sum over each channel of (x - mean)^2. */
+  readonly squaredDeviations: Float64Array
+
+  /**
+   * @throws TypeError for a wrong kind of argument; RangeError for a count that is no integer >= 0, lengths that differ, or
+   *   a negative sum of squared deviations
+   */
+  constructor(count: number, mean: ArrayLike<number>, squaredDeviations: ArrayLike<number>) {
+    const op = 'BatchStatistics'
+    if (typeof count !== 'number') throw wrongType(op, 'count', 'a number', describe(count))
+    if (!Number.isSafeInteger(count) || count < 0) throw wrongValue(op, 'count', 'an integer >= 0', describe(count))
+    this.count = count
+    this.mean = copyNumbers(op, 'mean', mean)
+    this.squaredDeviations = copyNumbers(op, 'squaredDeviations', squaredDeviations)
+    if (this.squaredDeviations.length !== this.mean.length) {
+      const length = String(this.squaredDeviations.length)
+      throw wrongValue(op, 'squaredDeviations.length', `${this.mean.length} (mean.length)`, length)
+    }
+    const negative = this.squaredDeviations.find(value => value < 0)
+    if (negative !== undefined) throw wrongValue(op, 'squaredDeviations', 'numbers >= 0', String(negative))
+    Object.freeze(this)
+  }
+
+  /** Number of channels. */
+  get channels(): number {
+    return this.mean.length
+  }
+
+  /** Variance of each channel: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
+  variance(options: { unbiased?: boolean } = {}): Float64Array {
+    checkOptions('BatchStatistics.variance', options, ['unbiased'])
+    const { unbiased = false } = options
+    if (typeof unbiased !== 'boolean') {
+      throw wrongType('BatchStatistics.variance', 'unbiased', 'a boolean', describe(unbiased))
+    }
+    const divisor = unbiased ? this.count - 1 : this.count
+    return this.squaredDeviations.map(value => (divisor > 0 ? value / divisor : Number.NaN))
+  }
+
+  /**
+   * The statistics of all parts together, merged from the first to the last.
+   *
+   * @throws TypeError for no part or something else than statistics, RangeError for another number of channels
+   */
+  static merge(...parts: BatchStatistics[]): BatchStatistics {
+    const op = 'BatchStatistics.merge'
+    if (parts.length === 0) throw wrongType(op, 'parts', 'at least one', 'none')
+    return parts.map(part => readStatistics(op, 'part', part)).reduce(mergeTwo)
+  }
+
+  /** For JSON.stringify: numbers as they are, those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
+  toJSON(): BatchStatisticsJSON {
+    const plain = (values: Float64Array) =>
+      Array.from(values, v => (Number.isFinite(v) && !Object.is(v, -0) ? v : text(v)))
+    return { count: this.count, mean: plain(this.mean), squaredDeviations: plain(this.squaredDeviations) }
+  }
+
+  /** Reads what {@link toJSON} gave, parsed. Errors as the constructor. */
+  static fromJSON(json: BatchStatisticsJSON): BatchStatistics {
+    const op = 'BatchStatistics.fromJSON'
+    if (typeof json !== 'object' || json === null) throw wrongType(op, 'json', 'an object', describe(json))
+    const numbers = (what: 'mean' | 'squaredDeviations') => {
+      const values: unknown = json[what]
+      if (!Array.isArray(values)) throw wrongType(op, what, 'an array', describe(values))
+      return values.map(value => {
+        const number = typeof value === 'string' && texts.includes(value) ? Number(value) : value
+        if (typeof number !== 'number') throw wrongType(op, what, 'numbers', describe(value))
+        return number
+      })
+    }
+    return new BatchStatistics(json.count, numbers('mean'), numbers('squaredDeviations'))
+  }
+
+  /** 16 + 16 * channels bytes, little-endian: "EBS1", channels as uint32, count, means and squared deviations as float64. */
+  toBytes(): Uint8Array {
+    const bytes = new Uint8Array(headerBytes + 16 * this.channels)
+    const view = new DataView(bytes.buffer)
+    view.setUint32(0, magic, true)
+    view.setUint32(4, this.channels, true)
+    view.setFloat64(8, this.count, true)
+    for (let c = 0; c < this.channels; c++) {
+      view.setFloat64(headerBytes + 8 * c, this.mean[c], true)
+      view.setFloat64(headerBytes + 8 * (this.channels + c), this.squaredDeviations[c], true)
+    }
+    return bytes
+  }
+
+  /** Reads what {@link toBytes} gave. Errors: TypeError for no Uint8Array, RangeError for other bytes. */
+  static fromBytes(bytes: Uint8Array): BatchStatistics {
+    const op = 'BatchStatistics.fromBytes'
+    if (typedArrayKind(bytes) !== 'Uint8Array') throw wrongType(op, 'bytes', 'Uint8Array', describe(bytes))
+    const view = new DataView(Uint8Array.prototype.slice.call(bytes).buffer)
+    if (view.byteLength < headerBytes || view.getUint32(0, true) !== magic) {
+      throw wrongValue(op, 'bytes', 'those of toBytes()', 'others')
+    }
+    const channels = view.getUint32(4, true)
+    if (view.byteLength !== headerBytes + 16 * channels) {
+      const size = `${headerBytes + 16 * channels} (${channels} channels)`
+      throw wrongValue(op, 'bytes.length', size, String(view.byteLength))
+    }
+    const numbers = (from: number) =>
+      Float64Array.from({ length: channels }, (_, c) => view.getFloat64(headerBytes + 8 * (from + c), true))
+    return new BatchStatistics(view.getFloat64(8, true), numbers(0), numbers(channels))
+  }
+}
+
+/** What {@link BatchStatistics.toJSON} gives. */
+export interface BatchStatisticsJSON {
+  count: number
+  mean: (number | string)[]
+  squaredDeviations: (number | string)[]
+}
+
+const texts = ['NaN', 'Infinity', '-Infinity', '-0']
+const text = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
+
+function copyNumbers(op: string, what: string, values: unknown): Float64Array {
+  if (!Array.isArray(values) && typedArrayKind(values) !== 'Float64Array') {
+    throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
+  }
+  const copy = Float64Array.from(values as ArrayLike<number>, value => {
+    if (typeof value !== 'number') throw wrongType(op, what, 'numbers', describe(value))
+    return value
+  })
+  return copy
+}
+
+/** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */
+export function readStatistics(op: string, what: string, value: unknown): BatchStatistics {
+  if (value instanceof BatchStatistics) return value
+  const fields = value as Partial<BatchStatistics> | null
+  if (typeof fields !== 'object' || fields === null || !fields.mean || !fields.squaredDeviations) {
+    throw wrongType(op, what, 'BatchStatistics', describe(value))
+  }
+  return new BatchStatistics(fields.count as number, fields.mean, fields.squaredDeviations)
+}
+
+function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {
+  if (a.channels !== b.channels) {
+    throw wrongValue('BatchStatistics.merge', 'part.channels', `${a.channels} (the first part's)`, String(b.channels))
+  }
+  if (b.count === 0) return a
+  if (a.count === 0) return b
+  const count = a.count + b.count
+  const mean = new Float64Array(a.channels)
+  const squaredDeviations = new Float64Array(a.channels)
+  for (let c = 0; c < a.channels; c++) {
+    const delta = b.mean[c] - a.mean[c]
+    mean[c] = a.mean[c] + delta * (b.count / count)
+    squaredDeviations[c] =
+      a.squaredDeviations[c] + b.squaredDeviations[c] + delta * delta * ((a.count * b.count) / count)
+  }
+  return new BatchStatistics(count, mean, squaredDeviations)
+}
+
+/**
+ * Mean and sum of squared deviations of each channel over samples and positions: the statistics of training-mode batch
+ * normalisation, to be merged with those of other parts of the batch.
+ *
+ * @param x a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+ */
+export function batchStatistics(x: TensorLike, options: ChannelOptions = {}): BatchStatistics {
+  const op = 'batchStatistics'
+  checkOptions(op, options, channelOptions)
+  return statisticsOf(readVolume(op, x, options))
+}
+
+/** The statistics of what was read. */
+export function statisticsOf({ data, spans, shape }: VolumeInput): BatchStatistics {
+  const { samples, groups, positions, channelsLast } = shape
+  const count = countRows({ first: 0, samples, positions, spans })
+  const mean = new Float64Array(groups)
+  const variance = new Float64Array(groups)
+  if (count > 0) kernel(mean, variance, data, spans, samples, groups, 1, positions, channelsLast)
+  return new BatchStatistics(
+    count,
+    mean,
+    variance.map(value => value * count)
+  )
+}
+
+const kernel = kernelFor('batch_statistics', batch_statistics)
+
+/** The kernel: mean and biased variance of each channel over the batch. It checks nothing. */
+export function batch_statistics(
+  mean: Float64Array,
+  variance: Float64Array,
+  x: Float32Array,
+  spans: Spans,
+  samples: number,
+  groups: number,
+  channels: number,
+  positions: number,
+  channelsLast: boolean
+): void {
+  const shape: Volume = { samples, groups, channels, positions, channelsLast }
+  const rows: RowSet = { first: 0, samples, positions, spans }
+  if (channelsLast) {
+    const width = bundle(groups, 1)
+    for (let first = 0; first < groups; first += width) {
+      const n = Math.min(width, groups - first)
+      columnMoments(mean.subarray(first), variance.subarray(first), n, 1, x, first, groups, rows)
+    }
+    return
+  }
+  const n = countRows(rows)
+  for (let channel = 0; channel < groups; channel++) {
+    const { s, q } = runSums(x, 0, channel, spans, shape)
+    const m = s / n
+    const v = q / n - m * m
+    const enough = q === 0 || v > m * m * CANCELLED
+    mean[channel] = m
+    variance[channel] = enough ? v : runSums(x, m, channel, spans, shape).q / n
+  }
+}
