@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "dispatch.h"
@@ -21,7 +23,8 @@ namespace evenkeel {
 namespace {
 
 template <class T>
-constexpr napi_typedarray_type array_type = napi_float32_array;  // of elements of type T; float32 is all so far
+constexpr napi_typedarray_type array_type =
+    std::is_same_v<std::remove_const_t<T>, double> ? napi_float64_array : napi_float32_array;
 
 constexpr size_t max_arguments = 32;
 
@@ -70,6 +73,13 @@ class Arguments {
     return 0;
   }
 
+  bool flag() {
+    const napi_value value = next();
+    bool out = false;
+    if (!error && napi_get_value_bool(env_, value, &out) != napi_ok) fail("a boolean");
+    return out;
+  }
+
   void fail(const char* expected) {
     if (error) return;
     error = expected;
@@ -88,50 +98,87 @@ class Arguments {
   size_t position = 0;  // of the argument read last, from 1
 };
 
-// How each operand type of ops.h is read, and whether it holds what a kernel of the given shape touches.
+// a * b, or a number that no array has elements of.
+size_t times(size_t a, size_t b) { return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b; }
+
+// How each operand type of ops.h is read, how many arguments that takes, and whether it holds what a kernel of the
+// given shape touches.
 template <class Operand>
 struct Reader;
 
 template <class T>
 struct MatrixReader {
+  static constexpr size_t arguments = 2;
   Arguments::Array array;
   size_t stride;
 
   explicit MatrixReader(Arguments& from) : array(from.array()), stride(from.size()) {
     if (!array.absent && array.type != array_type<T>) from.fail("elements of this kernel's type");
   }
-  bool holds(Rows shape) const {
-    return stride >= shape.cols && array.length >= shape.cols && shape.rows - 1 <= (array.length - shape.cols) / stride;
+  bool holds(const Groups& shape) const {
+    const size_t n = shape.size * shape.inner;
+    return stride >= n && array.length >= n && shape.outer - 1 <= (array.length - n) / stride;
   }
 };
 
 template <class T>
 struct Reader<Matrix<T>> : MatrixReader<T> {
   using MatrixReader<T>::MatrixReader;
-  bool fits(Rows shape) const { return !this->array.absent && this->holds(shape); }
+  bool fits(const Groups& shape) const { return !this->array.absent && this->holds(shape); }
   Matrix<T> value() const { return {static_cast<T*>(this->array.data), this->stride}; }
 };
 
 template <class T>
 struct Reader<Maybe<T>> : MatrixReader<T> {
   using MatrixReader<T>::MatrixReader;
-  bool fits(Rows shape) const { return this->array.absent || this->holds(shape); }
+  bool fits(const Groups& shape) const { return this->array.absent || this->holds(shape); }
   Maybe<T> value() const { return {{static_cast<T*>(this->array.data), this->stride}}; }
 };
 
 template <class T>
-struct Reader<PerColumn<T>> {
+struct ArrayReader {
+  static constexpr size_t arguments = 1;
   Arguments::Array array;
 
-  explicit Reader(Arguments& from) : array(from.array()) {
+  explicit ArrayReader(Arguments& from) : array(from.array()) {
     if (!array.absent && array.type != array_type<T>) from.fail("elements of this kernel's type");
   }
-  bool fits(Rows shape) const { return array.absent || array.length >= shape.cols; }
-  PerColumn<T> value() const { return {static_cast<const T*>(array.data)}; }
+  bool holds(size_t n) const { return array.absent || array.length >= n; }
+};
+
+template <class T>
+struct Reader<Tensor<T>> : ArrayReader<T> {
+  using ArrayReader<T>::ArrayReader;
+  bool fits(const Volume& shape) const {
+    return !this->array.absent && this->holds(shape.count() * shape.channels * shape.positions);
+  }
+  Tensor<T> value() const { return {static_cast<T*>(this->array.data)}; }
+};
+
+template <class T>
+struct Reader<PerElement<T>> : ArrayReader<T> {
+  using ArrayReader<T>::ArrayReader;
+  bool fits(const Groups& shape) const { return this->holds(shape.size); }
+  PerElement<T> value() const { return {static_cast<const T*>(this->array.data)}; }
+};
+
+template <class T>
+struct Reader<PerChannel<T>> : ArrayReader<T> {
+  using ArrayReader<T>::ArrayReader;
+  bool fits(const Volume& shape) const { return this->holds(shape.all_channels()); }
+  PerChannel<T> value() const { return {static_cast<const T*>(this->array.data)}; }
+};
+
+template <class T>
+struct Reader<OverBatch<T>> : ArrayReader<T> {
+  using ArrayReader<T>::ArrayReader;
+  bool fits(const Volume& shape) const { return !this->array.absent && this->holds(shape.groups); }
+  OverBatch<T> value() const { return {static_cast<T*>(this->array.data)}; }
 };
 
 template <>
-struct Reader<PerRow> {
+struct Reader<PerGroup> {
+  static constexpr size_t arguments = 1;
   Arguments::Array array;
 
   explicit Reader(Arguments& from) : array(from.array()) {
@@ -139,32 +186,125 @@ struct Reader<PerRow> {
       from.fail("Float32Array or Float64Array");
     }
   }
-  bool fits(Rows shape) const { return array.absent || array.length >= shape.rows; }
-  PerRow value() const {
+  template <class Shape>
+  bool fits(const Shape& shape) const {
+    return array.absent || array.length >= shape.count();
+  }
+  PerGroup value() const {
     if (array.type == napi_float64_array) return {nullptr, static_cast<double*>(array.data)};
     return {static_cast<float*>(array.data), nullptr};
   }
 };
 
+// A copy, since the memory may be shared with a thread that changes it after it was checked.
 template <>
-struct Reader<Rows> {
-  Rows shape;
+struct Reader<Spans> {
+  static constexpr size_t arguments = 1;
+  Arguments::Array array;
+  int32_t* copy = nullptr;
+
+  explicit Reader(Arguments& from) : array(from.array()) {
+    if (array.absent || from.error) return;
+    if (array.type != napi_int32_array) {
+      from.fail("Int32Array");
+      return;
+    }
+    const size_t bytes = array.length * sizeof(int32_t);
+    copy = static_cast<int32_t*>(std::malloc(bytes + 1));
+    if (!copy) {
+      from.fail("an array small enough to copy");
+      return;
+    }
+    if (bytes > 0) std::memcpy(copy, array.data, bytes);
+  }
+  Reader(Reader&& other) : array(other.array), copy(other.copy) { other.copy = nullptr; }
+  ~Reader() { std::free(copy); }
+
+  bool fits(const Volume& shape) const {
+    if (!copy) return true;
+    if (array.length / 2 < shape.samples) return false;
+    for (size_t n = 0; n < shape.samples; ++n) {
+      const int32_t begin = copy[2 * n], end = copy[2 * n + 1];
+      if (begin < 0 || end < begin || static_cast<size_t>(end) > shape.positions) return false;
+    }
+    return true;
+  }
+  Spans value() const { return {copy}; }
+};
+
+template <>
+struct Reader<Groups> {
+  static constexpr size_t arguments = 3;
+  Groups shape;
 
   explicit Reader(Arguments& from) {
-    shape.rows = from.size();
-    shape.cols = from.size();
-    if (shape.cols == 0) from.fail("at least one column");
+    shape.outer = from.size();
+    shape.size = from.size();
+    shape.inner = from.size();
+    if (shape.size == 0 || shape.inner == 0) from.fail("at least one row and one column");
+    if (times(times(shape.outer, shape.size), shape.inner) == SIZE_MAX) from.fail("a shape in memory");
   }
-  bool fits(Rows) const { return true; }
-  Rows value() const { return shape; }
+  bool empty() const { return shape.outer == 0; }
+  bool fits(const Groups&) const { return true; }
+  Groups value() const { return shape; }
+};
+
+template <>
+struct Reader<Volume> {
+  static constexpr size_t arguments = 5;
+  Volume shape;
+
+  explicit Reader(Arguments& from) {
+    shape.samples = from.size();
+    shape.groups = from.size();
+    shape.channels = from.size();
+    shape.positions = from.size();
+    shape.channels_last = from.flag();
+    if (shape.groups == 0 || shape.channels == 0) from.fail("at least one channel");
+    const size_t channels = times(shape.groups, shape.channels);
+    if (times(times(shape.samples, channels), shape.positions) == SIZE_MAX) from.fail("a shape in memory");
+    if (times(shape.samples, channels) == SIZE_MAX || times(channels, shape.positions) == SIZE_MAX) {
+      from.fail("a shape in memory");
+    }
+  }
+  bool empty() const { return shape.samples == 0 || shape.positions == 0; }
+  bool fits(const Volume&) const { return true; }
+  Volume value() const { return shape; }
+};
+
+template <>
+struct Reader<Counted> {
+  static constexpr size_t arguments = 1;
+  size_t n;
+
+  explicit Reader(Arguments& from) : n(from.size()) {}
+  bool fits(const Groups& shape) const { return n >= 1 && n <= shape.size; }
+  Counted value() const { return {n}; }
+};
+
+template <>
+struct Reader<size_t> {
+  static constexpr size_t arguments = 1;
+  size_t number;
+
+  explicit Reader(Arguments& from) : number(from.size()) {}
+  template <class Shape>
+  bool fits(const Shape&) const {
+    return true;
+  }
+  size_t value() const { return number; }
 };
 
 template <>
 struct Reader<double> {
+  static constexpr size_t arguments = 1;
   double number;
 
   explicit Reader(Arguments& from) : number(from.number()) {}
-  bool fits(Rows) const { return true; }
+  template <class Shape>
+  bool fits(const Shape&) const {
+    return true;
+  }
   double value() const { return number; }
 };
 
@@ -189,15 +329,17 @@ napi_value call(napi_env env, napi_callback_info info) {
   // Braces: the readers take the arguments from left to right.
   const std::tuple<Reader<Operands>...> readers{Reader<Operands>(arguments)...};
   if (!arguments.error) {
-    const Rows shape = std::get<Reader<Rows>>(readers).value();
-    if (shape.rows == 0) return nullptr;
+    using Shape = std::conditional_t<(std::is_same_v<Operands, Volume> || ...), Volume, Groups>;
+    const auto& reader_of_shape = std::get<Reader<Shape>>(readers);
+    if (reader_of_shape.empty()) return nullptr;
+    const Shape shape = reader_of_shape.value();
     const bool fits = std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers);
     if (fits) {
       const DefaultFloatControl undisturbed;
       std::apply([&](const auto&... reader) { kernel->run(reader.value()...); }, readers);
       return nullptr;
     }
-    arguments.fail("arrays that hold rows and cols");
+    arguments.fail("arrays that hold what the shape says");
   }
   return refuse(env, kernel->name, arguments);
 }
@@ -230,7 +372,7 @@ void append(napi_env env, napi_value array, napi_value item) {
 
 template <class... Operands>
 void add(napi_env env, napi_value table, const char* name, void (*run)(Operands...)) {
-  static_assert(2 * sizeof...(Operands) <= max_arguments, "an operand takes at most two arguments");
+  static_assert((Reader<Operands>::arguments + ...) <= max_arguments, "a call's arguments are read into a fixed array");
   using Entry = Kernel<Operands...>;
   auto* kernel = static_cast<Entry*>(std::malloc(sizeof(Entry)));
   if (!kernel) {

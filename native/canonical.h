@@ -1,13 +1,22 @@
-// The only loops that know about lanes, blocks and tails: statistics of a group and elementwise maps over it.
+// The only loops that know about lanes, blocks, strips and tails: statistics of a group and elementwise maps over it.
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // src/canonical.ts has the same functions in the same order. "Rule n" is a rule of NUMERICS.md.
+//
+// A group is a row (n neighbouring elements), several runs (rows apart from each other) or a column of a matrix.
+
+#include "power.h"
 
 constexpr size_t lanes = 16;
 constexpr size_t block = 4096;
 constexpr size_t vectors = lanes / width;
+constexpr size_t part = 64;  // runs whose totals are added before they join the group's, and rows of a column's block
+constexpr size_t strip =
+    256;  // columns that are worked on together, their sums in the first-level cache; no bits depend on it
+constexpr size_t together = 8;  // rows whose elements are added to a column's sums in registers; no bits depend on it
 static_assert(lanes % width == 0 && block % lanes == 0, "a block is whole rounds of the lanes");
+static_assert(strip % width == 0, "a strip's arrays are read and written in whole vectors");
 
-constexpr double cancelled = 0x1p-12;  // rule 5
+constexpr double threshold = 0x1p-12;  // rule 5
 constexpr double large = 0x1p100;      // rule 8
 constexpr double small = 0x1p-100;
 constexpr double vanishing = 0x1p-200;
@@ -56,6 +65,15 @@ void each(size_t n, Step step) {
   size_t i = 0;
   for (; i + width <= n; i += width) step(Whole{i});
   if (i < n) step(Part{i, n - i});
+}
+
+// f of every lane. Only for what has no vector form.
+template <class Function>
+D each_lane(D v, Function f) {
+  double lane[width];
+  store(lane, v);
+  for (double& value : lane) value = f(value);
+  return load_wide(lane);
 }
 
 struct Sums {
@@ -108,16 +126,148 @@ Sums sums(size_t n, double centre, Read read) {
   return total;
 }
 
-// The sums of the row that an op normalises: of x as it is, or of x + residual rounded to T, which is written to `sum`.
+// Sum of |x|.
 template <class T>
-Sums row_sums(size_t n, const T* x, const T* residual, T* sum) {
+double sum_of_magnitudes(size_t n, const T* x) {
+  return sums<false>(n, 0, [=](auto at) { return magnitude(at.read_wide(x)); }).s;
+}
+
+// Largest |x|; NaN where there is one.
+template <class T>
+double largest_magnitude(size_t n, const T* x) {
+  double largest = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double a = std::fabs(static_cast<double>(x[i]));
+    if (a > largest || a != a) largest = a;
+    if (largest != largest) break;
+  }
+  return largest;
+}
+
+// Rule 16: sum of (|x| / largest)^p: no term is above 1, and one is 1.
+template <class T>
+double sum_of_powers(size_t n, const T* x, double largest, double p) {
+  const auto term = [=](auto at) {
+    return each_lane(at.read_wide(x), [=](double v) { return power(std::fabs(v) / largest, p); });
+  };
+  return sums<false>(n, 0, term).s;
+}
+
+// Rule 7: x + residual * scale, each step rounded to T.
+template <class T>
+void add_residual(T* sum, const T* x, const T* residual, size_t n, float scale) {
+  const F s = broadcast(scale);
+  each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
+}
+
+// The sums of the row that an op normalises: of x as it is, or of x + residual * scale, which is written to `sum`.
+template <class T>
+Sums row_sums(size_t n, const T* x, const T* residual, float scale, T* sum) {
   if (!residual) {
     return sums<false>(n, 0, [=](auto at) { return at.read_wide(x); });
   }
+  const F s = broadcast(scale);
   return sums<false>(n, 0, [=](auto at) {
-    at.write(sum, at.read(x) + at.read(residual));
+    at.write(sum, at.read(x) + at.read(residual) * s);
     return at.read_wide(sum);
   });
+}
+
+// Rule 13: the sums of one channel over the batch, a run in each sample: channels first.
+template <bool centred, class T>
+Sums run_sums(const T* x, double centre, size_t channel, Spans spans, Volume shape) {
+  Sums total{0, 0};
+  for (size_t first = 0; first < shape.samples; first += part) {
+    Sums some{0, 0};
+    const size_t end = shape.samples - first < part ? shape.samples : first + part;
+    for (size_t n = first; n < end; ++n) {
+      const T* run = x + (n * shape.all_channels() + channel) * shape.positions + spans.begin(n);
+      const size_t length = spans.end(n, shape.positions) - spans.begin(n);
+      const Sums of = sums<centred>(length, centre, [=](auto at) { return at.read_wide(run); });
+      some.s += of.s;
+      some.q += of.q;
+    }
+    total.s += some.s;
+    total.q += some.q;
+  }
+  return total;
+}
+
+// Rows of a matrix: those of `samples` samples from the first, `positions` in each, of which `spans` says the real
+// ones.
+struct RowSet {
+  size_t first;
+  size_t samples;
+  size_t positions;
+  Spans spans;
+
+  size_t count() const {
+    size_t rows = 0;
+    for (size_t n = first; n < first + samples; ++n) rows += spans.end(n, positions) - spans.begin(n);
+    return rows;
+  }
+};
+
+// Sums of the columns of a strip.
+struct ColumnSums {
+  alignas(64) double s[strip];
+  alignas(64) double q[strip];
+
+  void clear(size_t n) {
+    for (size_t k = 0; k < n; ++k) s[k] = q[k] = 0;
+  }
+  void move_to(ColumnSums& to, size_t n) {
+    for (size_t k = 0; k < n; ++k) {
+      to.s[k] += s[k];
+      to.q[k] += q[k];
+      s[k] = q[k] = 0;
+    }
+  }
+};
+
+// Adds `count` rows, the first of which begins at x, to the sums of n columns.
+template <bool centred, class T>
+void add_rows(ColumnSums& to, size_t n, const double* centre, const T* x, size_t stride, size_t count) {
+  each(n, [&](auto at) {
+    D s = load_wide(to.s + at.i);
+    D q = load_wide(to.q + at.i);
+    for (size_t row = 0; row < count; ++row) {
+      D v = at.read_wide(x + row * stride);
+      if constexpr (centred) {
+        v = v - load_wide(centre + at.i);
+        q = q + v * v;
+      } else {
+        q = add_exact_square(q, v);
+      }
+      s = s + v;
+    }
+    store(to.s + at.i, s);
+    store(to.q + at.i, q);
+  });
+}
+
+// Rule 14: the sums of n <= strip columns of the matrix whose row r begins at x + r * stride, less a centre each.
+template <bool centred, class T>
+void column_sums(ColumnSums& total, size_t n, const double* centre, const T* x, size_t stride, RowSet rows) {
+  ColumnSums in_block, in_part;
+  in_block.clear(strip);
+  in_part.clear(n);
+  total.clear(n);
+  size_t count = 0;
+  for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
+    const size_t end = rows.spans.end(sample, rows.positions);
+    for (size_t position = rows.spans.begin(sample); position < end;) {
+      size_t take = together < part - count % part ? together : part - count % part;
+      if (take > end - position) take = end - position;
+      add_rows<centred>(in_block, n, centre, x + (sample * rows.positions + position) * stride, stride, take);
+      position += take;
+      count += take;
+      if (count % part == 0) in_block.move_to(in_part, n);
+      if (count % (part * part) == 0) in_part.move_to(total, n);
+    }
+  }
+  in_block.move_to(in_part, n);
+  in_part.move_to(total, n);
 }
 
 struct Moments {
@@ -131,12 +281,209 @@ Moments moments(size_t n, const T* x, Sums raw) {
   const double count = static_cast<double>(n);
   const double mean = raw.s / count;
   const double var = raw.q / count - mean * mean;
-  if (raw.q == 0 || var > mean * mean * cancelled) return {mean, var};
+  if (raw.q == 0 || var > mean * mean * threshold) return {mean, var};
   return {mean, sums<true>(n, mean, [=](auto at) { return at.read_wide(x); }).q / count};
 }
 
-// Rule 8: whether float32 steps could overflow or vanish. `power` is what eps was added to.
-inline bool is_wide(double mean, double power, double rstd) {
+// How many groups of `channels` neighbouring columns are worked on together: at most a strip, or one group.
+inline size_t bundle(size_t groups, size_t channels) {
+  const size_t fit = channels > strip ? 1 : strip / channels;
+  return groups < fit ? groups : fit;
+}
+
+// Calls step(first, n) for each strip of the columns: n of them from the first.
+template <class Step>
+void each_strip(size_t columns, Step step) {
+  for (size_t first = 0; first < columns; first += strip)
+    step(first, columns - first < strip ? columns - first : strip);
+}
+
+// Rules 4, 5 and 14: mean and biased variance of `groups` groups of `channels` neighbouring columns each, as many as
+// `bundle` says at most, into the first elements of the two arrays.
+template <class T>
+void column_moments(double* mean, double* variance, size_t groups, size_t channels, const T* x, size_t stride,
+                    RowSet rows) {
+  const size_t columns = groups * channels;
+  const double n = static_cast<double>(rows.count() * channels);
+  ColumnSums sums;
+  double centre[strip];
+  bool cancelled[strip];
+  bool any = false;
+  for (size_t group = 0; group < groups; ++group) mean[group] = variance[group] = 0;
+  each_strip(columns, [&](size_t first, size_t width) {
+    column_sums<false>(sums, width, centre, x + first, stride, rows);
+    for (size_t k = 0; k < width; ++k) {
+      mean[(first + k) / channels] += sums.s[k];
+      variance[(first + k) / channels] += sums.q[k];
+    }
+  });
+  for (size_t group = 0; group < groups; ++group) {
+    const double q = variance[group];
+    mean[group] /= n;
+    variance[group] = q / n - mean[group] * mean[group];
+    cancelled[group] = !(q == 0 || variance[group] > mean[group] * mean[group] * threshold);
+    if (cancelled[group]) {
+      variance[group] = 0;
+      any = true;
+    }
+  }
+  if (!any) return;
+  each_strip(columns, [&](size_t first, size_t width) {
+    for (size_t k = 0; k < strip; ++k) centre[k] = k < width ? mean[(first + k) / channels] : 0;
+    column_sums<true>(sums, width, centre, x + first, stride, rows);
+    for (size_t k = 0; k < width; ++k) {
+      if (cancelled[(first + k) / channels]) variance[(first + k) / channels] += sums.q[k];
+    }
+  });
+  for (size_t group = 0; group < groups; ++group) {
+    if (cancelled[group]) variance[group] /= n;
+  }
+}
+
+// Rule 8: whether float32 steps could overflow or vanish. `square` is what eps was added to.
+inline bool is_wide(double mean, double square, double rstd) {
   return !(rstd > small && rstd < large && mean >= -large && mean <= large) ||
-         (power > 0 && power * rstd * rstd < vanishing);
+         (square > 0 && square * rstd * rstd < vanishing);
+}
+
+// What a group is normalised with: rules 6 to 8.
+struct Scale {
+  double mean;
+  double rstd;
+  bool wide;
+  float m, c;  // the mean as a high and a low part
+  float r;
+};
+
+// Rules 6 to 8 for a group whose statistics are known. Operations without a mean give 0 for it.
+inline Scale scale_of(double mean, double square, double rstd) {
+  const float m = static_cast<float>(mean);
+  return {mean, rstd, is_wide(mean, square, rstd), m, static_cast<float>((m - mean) * rstd), static_cast<float>(rstd)};
+}
+
+// 0 in n elements.
+template <class T>
+void clear(T* y, size_t n) {
+  each(n, [=](auto at) { at.write(y, broadcast(0.0f)); });
+}
+
+// Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.
+template <class T>
+void normalise_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
+  if (scale.wide) {
+    for (size_t i = 0; i < n; ++i) {
+      double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
+      if (weight) t = t * static_cast<double>(*weight);
+      if (bias) t = t + static_cast<double>(*bias);
+      y[i] = static_cast<T>(t);
+    }
+    return;
+  }
+  const F m = broadcast(scale.m);
+  const F r = broadcast(scale.r);
+  const F c = broadcast(scale.c);
+  const F w = broadcast(weight ? static_cast<float>(*weight) : 1.0f);
+  const F b = broadcast(bias ? static_cast<float>(*bias) : 0.0f);
+  each(n, [=](auto at) {
+    F t = (at.read(x) - m) * r + c;
+    if (weight) t = t * w;
+    if (bias) t = t + b;
+    at.write(y, t);
+  });
+}
+
+// The scales of a strip's columns.
+struct ColumnScales {
+  double mean[strip];
+  double rstd[strip];
+  alignas(64) float m[strip];
+  alignas(64) float r[strip];
+  alignas(64) float c[strip];
+  bool wide[strip];
+
+  // Rules 6 to 8 for column k.
+  void set(size_t k, const Scale& scale) {
+    mean[k] = scale.mean;
+    rstd[k] = scale.rstd;
+    m[k] = scale.m;
+    r[k] = scale.r;
+    c[k] = scale.c;
+    wide[k] = scale.wide;
+  }
+  bool any_wide(size_t n) const {
+    for (size_t k = 0; k < n; ++k) {
+      if (wide[k]) return true;
+    }
+    return false;
+  }
+};
+
+// Weights of a matrix: one for every column, or one for every row, or one for all. Absent where data is null.
+template <class T>
+struct Weights {
+  const T* data;
+  size_t per_row;
+  bool per_column;
+  float offset;  // added in float32; 0 is not
+
+  template <class At>
+  F read(size_t row, At at) const {
+    const F w = per_column ? at.read(data) : broadcast(static_cast<float>(data[row * per_row]));
+    return offset == 0 ? w : w + broadcast(offset);
+  }
+  double wide(size_t row, size_t k) const {
+    const float w = static_cast<float>(data[per_column ? k : row * per_row]);
+    return static_cast<double>(offset == 0 ? w : w + offset);
+  }
+};
+
+template <class T>
+Weights<T> no_weights() {
+  return {nullptr, 0, false, 0};
+}
+
+// Rules 7 and 8 over n <= strip columns, a scale for each. Rows that are not real become 0 (rule 15). Centred: there is
+// a mean to subtract.
+template <bool centred, class T>
+void normalise_columns(T* y, const T* x, size_t stride, size_t n, RowSet rows, const ColumnScales& of,
+                       Weights<T> weight, Weights<T> bias) {
+  const bool any_wide = of.any_wide(n);
+  for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
+    const size_t begin = rows.spans.begin(sample);
+    const size_t end = rows.spans.end(sample, rows.positions);
+    for (size_t position = 0; position < rows.positions; ++position) {
+      const size_t row = sample * rows.positions + position;
+      T* out = y + row * stride;
+      const T* in = x + row * stride;
+      if (position < begin || position >= end) {
+        clear(out, n);
+        continue;
+      }
+      const auto step = [&](auto at) {
+        F t = at.read(in);
+        if constexpr (centred) {
+          t = (t - at.read(of.m)) * at.read(of.r) + at.read(of.c);
+        } else {
+          t = t * at.read(of.r);
+        }
+        if (weight.data) t = t * weight.read(row, at);
+        if (bias.data) t = t + bias.read(row, at);
+        at.write(out, t);
+      };
+      if (!any_wide) {
+        each(n, step);
+        continue;
+      }
+      for (size_t k = 0; k < n; ++k) {
+        if (!of.wide[k]) {
+          step(Part{k, 1});
+          continue;
+        }
+        double t = (static_cast<double>(in[k]) - of.mean[k]) * of.rstd[k];
+        if (weight.data) t = t * weight.wide(row, k);
+        if (bias.data) t = t + bias.wide(row, k);
+        out[k] = static_cast<T>(t);
+      }
+    }
+  }
 }

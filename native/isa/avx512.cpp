@@ -40,10 +40,22 @@ inline D load_wide(const float* p, size_t n) {
   const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(a), 1);
   return {_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm256_castpd_ps(high))};
 }
+inline D load_wide(const double* p) { return {_mm512_loadu_pd(p), _mm512_loadu_pd(p + 8)}; }
+inline void store(double* p, D a) {
+  _mm512_storeu_pd(p, a.low);
+  _mm512_storeu_pd(p + 8, a.high);
+}
+inline F narrow(D a) {
+  const __m512d low = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.low)));
+  return {_mm512_castpd_ps(_mm512_insertf64x4(low, _mm256_castps_pd(_mm512_cvtpd_ps(a.high)), 1))};
+}
 inline D broadcast(double x) { return {_mm512_set1_pd(x), _mm512_set1_pd(x)}; }
 inline D operator+(D a, D b) { return {_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)}; }
 inline D operator-(D a, D b) { return {_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)}; }
 inline D operator*(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
+inline D operator/(D a, D b) { return {_mm512_div_pd(a.low, b.low), _mm512_div_pd(a.high, b.high)}; }
+inline D root(D a) { return {_mm512_sqrt_pd(a.low), _mm512_sqrt_pd(a.high)}; }
+inline D magnitude(D a) { return {_mm512_abs_pd(a.low), _mm512_abs_pd(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {_mm512_fmadd_pd(a.low, a.low, sum.low), _mm512_fmadd_pd(a.high, a.high, sum.high)};
 }

@@ -39,10 +39,19 @@ inline F operator*(F a, F b) { return {vmulq_f32(a.v, b.v)}; }
 inline D widen(F a) { return {vcvt_f64_f32(vget_low_f32(a.v)), vcvt_high_f64_f32(a.v)}; }
 inline D load_wide(const float* p) { return widen(load(p)); }
 inline D load_wide(const float* p, size_t n) { return widen(load(p, n)); }
+inline D load_wide(const double* p) { return {vld1q_f64(p), vld1q_f64(p + 2)}; }
+inline void store(double* p, D a) {
+  vst1q_f64(p, a.low);
+  vst1q_f64(p + 2, a.high);
+}
+inline F narrow(D a) { return {vcvt_high_f32_f64(vcvt_f32_f64(a.low), a.high)}; }
 inline D broadcast(double x) { return {vdupq_n_f64(x), vdupq_n_f64(x)}; }
 inline D operator+(D a, D b) { return {vaddq_f64(a.low, b.low), vaddq_f64(a.high, b.high)}; }
 inline D operator-(D a, D b) { return {vsubq_f64(a.low, b.low), vsubq_f64(a.high, b.high)}; }
 inline D operator*(D a, D b) { return {vmulq_f64(a.low, b.low), vmulq_f64(a.high, b.high)}; }
+inline D operator/(D a, D b) { return {vdivq_f64(a.low, b.low), vdivq_f64(a.high, b.high)}; }
+inline D root(D a) { return {vsqrtq_f64(a.low), vsqrtq_f64(a.high)}; }
+inline D magnitude(D a) { return {vabsq_f64(a.low), vabsq_f64(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {vfmaq_f64(sum.low, a.low, a.low), vfmaq_f64(sum.high, a.high, a.high)};
 }

@@ -57,6 +57,15 @@ inline D load_wide(const float* p) {
 inline D load_wide(const float* p, size_t n) {
   return build<D>([=](size_t i) { return i < n ? static_cast<double>(p[i]) : 0.0; });
 }
+inline D load_wide(const double* p) {
+  return build<D>([=](size_t i) { return p[i]; });
+}
+inline void store(double* p, D a) {
+  for (size_t i = 0; i < width; ++i) p[i] = a.v[i];
+}
+inline F narrow(D a) {
+  return build<F>([&](size_t i) { return static_cast<float>(a.v[i]); });
+}
 inline D broadcast(double x) {
   return build<D>([=](size_t) { return x; });
 }
@@ -68,6 +77,15 @@ inline D operator-(D a, D b) {
 }
 inline D operator*(D a, D b) {
   return build<D>([&](size_t i) { return a.v[i] * b.v[i]; });
+}
+inline D operator/(D a, D b) {
+  return build<D>([&](size_t i) { return a.v[i] / b.v[i]; });
+}
+inline D root(D a) {
+  return build<D>([&](size_t i) { return std::sqrt(a.v[i]); });
+}
+inline D magnitude(D a) {
+  return build<D>([&](size_t i) { return std::fabs(a.v[i]); });
 }
 inline D add_exact_square(D sum, D a) { return sum + a * a; }
 inline D keep(D a, size_t n) {

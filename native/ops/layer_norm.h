@@ -1,36 +1,62 @@
-// layer_norm: y = (x - mean) / sqrt(var + eps) * weight + bias over each row. The twin of src/ops/layer_norm.ts.
+// layer_norm: y = (x - mean) / sqrt(var + eps) * weight + bias over each group. The twin of src/ops/layer_norm.ts.
+
+// The groups of one matrix whose columns they are.
+template <class T>
+void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const T* x, PerElement<T> weight,
+                        PerElement<T> bias, Groups shape, double eps) {
+  const RowSet rows{0, 1, shape.size, {nullptr}};
+  double means[strip], variances[strip];
+  ColumnScales scales;
+  each_strip(shape.inner, [&](size_t first, size_t n) {
+    column_moments(means, variances, n, 1, x + first, shape.inner, rows);
+    for (size_t k = 0; k < n; ++k) {
+      scales.set(k, scale_of(means[k], variances[k], 1 / std::sqrt(variances[k] + eps)));  // rule 6
+      mean.set(group + first + k, means[k]);
+      rstd.set(group + first + k, scales.rstd[k]);
+    }
+    normalise_columns<true>(y + first, x + first, shape.inner, n, rows, scales, Weights<T>{weight.data, 1, false, 0},
+                            Weights<T>{bias.data, 1, false, 0});
+  });
+}
 
 template <class T>
-void layer_norm(Out<T> y, MaybeOut<T> sum, PerRow mean, PerRow rstd, In<T> x, MaybeIn<T> residual, PerColumn<T> weight,
-                PerColumn<T> bias, Rows shape, double eps) {
+void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x, MaybeIn<T> residual,
+                PerElement<T> weight, PerElement<T> bias, Groups shape, double residual_scale, double eps) {
   const T* w = weight.data;
   const T* b = bias.data;
-  for (size_t row = 0; row < shape.rows; ++row) {
-    T* out = y.row(row);
-    const T* in = x.row(row);
-    T* added = sum ? sum.row(row) : out;
-    const Sums raw = row_sums(shape.cols, in, residual.row(row), added);
+  const float residual_factor = static_cast<float>(residual_scale);
+  for (size_t row = 0; row < shape.outer; ++row) {
+    T* out = y.at(row);
+    const T* in = x.at(row);
+    T* added = sum ? sum.at(row) : out;
+    if (shape.inner > 1) {
+      if (residual) {
+        add_residual(added, in, residual.at(row), shape.size * shape.inner, residual_factor);
+        in = added;
+      }
+      layer_norm_columns(out, mean, rstd, row * shape.inner, in, weight, bias, shape, eps);
+      continue;
+    }
+    const Sums raw = row_sums(shape.size, in, residual.at(row), residual_factor, added);
     if (residual) in = added;
-    const Moments of = moments(shape.cols, in, raw);
-    const double scale = 1 / std::sqrt(of.var + eps);  // rule 6
+    const Moments of = moments(shape.size, in, raw);
+    const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
     mean.set(row, of.mean);
-    rstd.set(row, scale);
+    rstd.set(row, scale.rstd);
 
-    if (is_wide(of.mean, of.var, scale)) {
-      for (size_t i = 0; i < shape.cols; ++i) {
-        double t = (static_cast<double>(in[i]) - of.mean) * scale;
+    if (scale.wide) {
+      for (size_t i = 0; i < shape.size; ++i) {
+        double t = (static_cast<double>(in[i]) - of.mean) * scale.rstd;
         if (w) t = t * static_cast<double>(w[i]);
         if (b) t = t + static_cast<double>(b[i]);
         out[i] = static_cast<T>(t);
       }
       continue;
     }
-    // Rule 7: the mean as a high and a low part.
-    const float high = static_cast<float>(of.mean);
-    const F m = broadcast(high);
-    const F r = broadcast(static_cast<float>(scale));
-    const F c = broadcast(static_cast<float>((high - of.mean) * scale));
-    each(shape.cols, [=](auto at) {
+    const F m = broadcast(scale.m);
+    const F r = broadcast(scale.r);
+    const F c = broadcast(scale.c);
+    each(shape.size, [=](auto at) {
       F t = (at.read(in) - m) * r + c;
       if (w) t = t * at.read(w);
       if (b) t = t + at.read(b);

@@ -1,31 +1,61 @@
-// rms_norm: y = x / sqrt(mean(x^2) + eps) * weight over each row. The twin of src/ops/rms_norm.ts.
+// rms_norm: y = x / sqrt(mean(x^2) + eps) * weight over each group. The twin of src/ops/rms_norm.ts.
+
+// The groups of one matrix whose columns they are.
+template <class T>
+void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<T> weight, Groups shape,
+                      Counted counted, double eps, float offset) {
+  ColumnSums sums;
+  ColumnScales scales;
+  each_strip(shape.inner, [&](size_t first, size_t n) {
+    column_sums<false>(sums, n, sums.s, x + first, shape.inner, RowSet{0, 1, counted.n, {nullptr}});
+    for (size_t k = 0; k < n; ++k) {
+      const double square = sums.q[k] / static_cast<double>(counted.n);
+      scales.set(k, scale_of(0, square, 1 / std::sqrt(square + eps)));  // rule 6
+      rstd.set(group + first + k, scales.rstd[k]);
+    }
+    normalise_columns<false>(y + first, x + first, shape.inner, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
+                             Weights<T>{weight.data, 1, false, offset}, no_weights<T>());
+  });
+}
 
 template <class T>
-void rms_norm(Out<T> y, MaybeOut<T> sum, PerRow rstd, In<T> x, MaybeIn<T> residual, PerColumn<T> weight, Rows shape,
-              double eps, double weight_offset) {
+void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> residual, PerElement<T> weight,
+              Groups shape, Counted counted, double residual_scale, double eps, double weight_offset) {
   const T* w = weight.data;
   const float offset = static_cast<float>(weight_offset);
-  for (size_t row = 0; row < shape.rows; ++row) {
-    T* out = y.row(row);
-    const T* in = x.row(row);
-    T* added = sum ? sum.row(row) : out;
-    const Sums raw = row_sums(shape.cols, in, residual.row(row), added);
+  const float residual_factor = static_cast<float>(residual_scale);
+  for (size_t row = 0; row < shape.outer; ++row) {
+    T* out = y.at(row);
+    const T* in = x.at(row);
+    T* added = sum ? sum.at(row) : out;
+    if (shape.inner > 1 || counted.n < shape.size) {
+      if (residual) {
+        add_residual(added, in, residual.at(row), shape.size * shape.inner, residual_factor);
+        in = added;
+      }
+    }
+    if (shape.inner > 1) {
+      rms_norm_columns(out, rstd, row * shape.inner, in, weight, shape, counted, eps, offset);
+      continue;
+    }
+    const bool fused = counted.n == shape.size;
+    const Sums raw = row_sums(counted.n, in, fused ? residual.at(row) : nullptr, residual_factor, added);
     if (residual) in = added;
-    const double power = raw.q / static_cast<double>(shape.cols);
-    const double scale = 1 / std::sqrt(power + eps);  // rule 6
-    rstd.set(row, scale);
+    const double square = raw.q / static_cast<double>(counted.n);
+    const Scale scale = scale_of(0, square, 1 / std::sqrt(square + eps));  // rule 6
+    rstd.set(row, scale.rstd);
 
-    if (is_wide(0, power, scale)) {
-      for (size_t i = 0; i < shape.cols; ++i) {
-        double t = static_cast<double>(in[i]) * scale;
+    if (scale.wide) {
+      for (size_t i = 0; i < shape.size; ++i) {
+        double t = static_cast<double>(in[i]) * scale.rstd;
         if (w) t = t * static_cast<double>(offset == 0 ? static_cast<float>(w[i]) : static_cast<float>(w[i]) + offset);
         out[i] = static_cast<T>(t);
       }
       continue;
     }
-    const F r = broadcast(static_cast<float>(scale));
+    const F r = broadcast(scale.r);
     const F o = broadcast(offset);
-    each(shape.cols, [=](auto at) {
+    each(shape.size, [=](auto at) {
       F t = at.read(in) * r;
       if (w) t = t * (offset == 0 ? at.read(w) : at.read(w) + o);
       at.write(out, t);

@@ -76,55 +76,166 @@ bool same(const Block<T>& a, const Block<T>& b) {
 
 struct Outputs {
   Block<float> y, sum;
-  Block<double> mean, rstd;
+  Block<double> first, second;  // statistics
+
+  bool operator==(const Outputs& other) const {
+    return same(y, other.y) && same(sum, other.sum) && same(first, other.first) && same(second, other.second);
+  }
+  void hash_all() const {
+    add_to_hash<float, uint32_t>(y);
+    add_to_hash<float, uint32_t>(sum);
+    add_to_hash<double, uint64_t>(first);
+    add_to_hash<double, uint64_t>(second);
+  }
 };
 
-// What both ops do with these operands, one after the other.
-Outputs run(const KernelTables& kernels, bool centred, size_t rows, size_t cols, float eps, bool keeps_sum,
-            const Block<float>& x, const Block<float>& residual, const Block<float>& weight, const Block<float>& bias) {
-  const size_t n = rows * cols;
-  Outputs out{Block<float>(n), Block<float>(n, keeps_sum && residual.get()), Block<double>(rows, centred),
-              Block<double>(rows)};
-  const evenkeel::PerRow mean{nullptr, out.mean.get()}, rstd{nullptr, out.rstd.get()};
-  if (centred) {
-    kernels.float32.layer_norm({out.y.get(), cols}, {{out.sum.get(), cols}}, mean, rstd, {x.get(), cols},
-                               {{residual.get(), cols}}, {weight.get()}, {bias.get()}, {rows, cols}, eps);
+constexpr size_t none = 0;
+const char* const row_ops[] = {"layer_norm", "rms_norm", "normalize"};
+const char* const volume_ops[] = {"batch_norm", "batch_statistics", "group_norm", "local_response_norm"};
+
+struct RowOperands {
+  evenkeel::Groups shape;
+  unsigned options;
+  Block<float> x, residual, weight, bias;
+
+  RowOperands(evenkeel::Groups of, unsigned chosen, const char* kind)
+      : shape(of),
+        options(chosen),
+        x(of.outer * of.size * of.inner),
+        residual(of.outer * of.size * of.inner, chosen & 1),
+        weight(of.size, chosen & 2),
+        bias(of.size, chosen & 4) {
+    x.fill(kind);
+    for (Block<float>* block : {&residual, &weight, &bias}) block->fill("normal");
+  }
+};
+
+Outputs run(const KernelTables& tables, const char* op, const RowOperands& of) {
+  const auto& kernels = tables.float32;
+  const size_t n = of.shape.size * of.shape.inner, groups = of.shape.outer * of.shape.inner;
+  const bool adds = std::strcmp(op, "normalize") != 0;
+  Outputs out{Block<float>(of.shape.outer * n),
+              Block<float>(of.shape.outer * n, adds && (of.options & 8) && (of.options & 1)), Block<double>(groups),
+              Block<double>(groups)};
+  const evenkeel::PerGroup first{nullptr, out.first.get()}, second{nullptr, out.second.get()};
+  const double scale = of.options & 16 ? 0.7 : 1;
+  if (!std::strcmp(op, "layer_norm")) {
+    kernels.layer_norm({out.y.get(), n}, {{out.sum.get(), n}}, first, second, {of.x.get(), n}, {{of.residual.get(), n}},
+                       {of.weight.get()}, {of.bias.get()}, of.shape, scale, 1e-5);
+  } else if (!std::strcmp(op, "rms_norm")) {
+    const size_t counted = of.options & 4 ? of.shape.size : (of.shape.size + 1) / 2;
+    kernels.rms_norm({out.y.get(), n}, {{out.sum.get(), n}}, first, {of.x.get(), n}, {{of.residual.get(), n}},
+                     {of.weight.get()}, of.shape, {counted}, scale, 1e-5, of.bias.get() ? 1 : 0);
   } else {
-    kernels.float32.rms_norm({out.y.get(), cols}, {{out.sum.get(), cols}}, rstd, {x.get(), cols},
-                             {{residual.get(), cols}}, {weight.get()}, {rows, cols}, eps, bias.get() ? 1 : 0);
+    const double norms[] = {2, 1, HUGE_VAL, 2.7};
+    const double p = of.shape.inner > 1 ? 2 : norms[of.options % 4];
+    kernels.normalize({out.y.get(), n}, first, {of.x.get(), n}, of.shape, p, p == 2 ? of.options % 5 : 0, 1e-12, scale);
   }
   return out;
 }
+
+struct VolumeOperands {
+  evenkeel::Volume shape;
+  unsigned options;
+  Block<float> x, weight, bias;
+  Block<double> mean, variance;
+  Block<int32_t> spans;
+
+  VolumeOperands(evenkeel::Volume of, unsigned chosen, const char* kind)
+      : shape(of),
+        options(chosen),
+        x(of.count() * of.channels * of.positions),
+        weight(of.all_channels(), chosen & 1),
+        bias(of.all_channels(), chosen & 2),
+        mean(of.groups),
+        variance(of.groups),
+        spans(2 * of.samples, of.channels == 1 && (chosen & 4)) {
+    x.fill(kind);
+    weight.fill("normal");
+    bias.fill("normal");
+    for (size_t c = 0; c < of.groups; ++c) {
+      mean.get()[c] = static_cast<double>(uniform());
+      variance.get()[c] = c % 5 == 4 ? 1e40 : 1 + static_cast<double>(uniform());
+    }
+    for (size_t n = 0; spans.get() && n < of.samples; ++n) {
+      const size_t begin = random_bits() % (of.positions + 1);
+      spans.get()[2 * n] = static_cast<int32_t>(begin);
+      spans.get()[2 * n + 1] = static_cast<int32_t>(begin + random_bits() % (of.positions - begin + 1));
+    }
+  }
+};
+
+Outputs run(const KernelTables& tables, const char* op, const VolumeOperands& of) {
+  const auto& kernels = tables.float32;
+  const evenkeel::Volume& shape = of.shape;
+  const bool over_batch = !std::strcmp(op, "batch_statistics");
+  const size_t statistics = over_batch ? shape.groups : shape.count();
+  Outputs out{Block<float>(shape.count() * shape.channels * shape.positions, !over_batch), Block<float>(none, false),
+              Block<double>(statistics), Block<double>(statistics)};
+  const evenkeel::Spans spans{of.spans.get()};
+  if (!std::strcmp(op, "batch_norm")) {
+    kernels.batch_norm({out.y.get()}, {of.x.get()}, {of.mean.get()}, {of.variance.get()}, {of.weight.get()},
+                       {of.bias.get()}, spans, shape, 1e-5);
+  } else if (over_batch) {
+    kernels.batch_statistics({out.first.get()}, {out.second.get()}, {of.x.get()}, spans, shape);
+  } else if (!std::strcmp(op, "group_norm")) {
+    kernels.group_norm({out.y.get()}, {nullptr, out.first.get()}, {nullptr, out.second.get()}, {of.x.get()},
+                       {of.weight.get()}, {of.bias.get()}, spans, shape, 1e-5);
+  } else {
+    const double betas[] = {0.75, 0.5, 0.6, 1};
+    kernels.local_response_norm({out.y.get()}, {of.x.get()}, shape, of.options % 4, of.options % 3, 1e-4,
+                                betas[of.options % 4], 1);
+  }
+  return out;
+}
+
+// Runs the ops on these operands, on this backend and on the portable one; adds to the hash and counts.
+template <class Operands, size_t n>
+void compare(const evenkeel::Backend& backend, const char* const (&ops)[n], const Operands& operands, const char* kind,
+             int& calls, int& failures) {
+  for (const char* op : ops) {
+    const Outputs expected = run(evenkeel::portable_kernels, op, operands);
+    const Outputs actual = run(*backend.kernels, op, operands);
+    ++calls;
+    if (!(actual == expected) && failures++ < 5) {
+      std::printf("FAIL %s: call %d, %s of %s, options %u\n", backend.name, calls, op, kind, operands.options);
+    }
+    actual.hash_all();
+  }
+}
+
+const char* const kinds[] = {"normal", "offset", "huge", "subnormal", "constant", "infinite"};
 
 int check_backend(const evenkeel::Backend& backend) {
   int failures = 0, calls = 0;
   hash = 14695981039346656037ull;
   state = 1;
   for (size_t cols = 1; cols <= 8200; cols += cols < 140 ? 1 : cols < 4080 ? 131 : cols < 4110 ? 1 : 1021) {
-    for (const char* kind : {"normal", "offset", "huge", "subnormal", "constant", "infinite"}) {
-      const unsigned options = random_bits() % 16;
-      const size_t rows = cols < 140 ? 3 : 1;
-      Block<float> x(rows * cols), residual(rows * cols, options & 1), weight(cols, options & 2),
-          bias(cols, options & 4);
-      x.fill(kind);
-      for (Block<float>* block : {&residual, &weight, &bias}) block->fill("normal");
-      for (const bool centred : {true, false}) {
-        const Outputs expected =
-            run(evenkeel::portable_kernels, centred, rows, cols, 1e-5f, options & 8, x, residual, weight, bias);
-        const Outputs actual =
-            run(*backend.kernels, centred, rows, cols, 1e-5f, options & 8, x, residual, weight, bias);
-        ++calls;
-        if (!same(actual.y, expected.y) || !same(actual.sum, expected.sum) || !same(actual.mean, expected.mean) ||
-            !same(actual.rstd, expected.rstd)) {
-          if (failures++ < 5) {
-            std::printf("FAIL %s: %s of %zu x %zu %s, options %u\n", backend.name, centred ? "layer_norm" : "rms_norm",
-                        rows, cols, kind, options);
+    for (const char* kind : kinds) {
+      const RowOperands operands({cols < 140 ? size_t{3} : size_t{1}, cols, 1}, random_bits() % 32, kind);
+      compare(backend, row_ops, operands, kind, calls, failures);
+    }
+  }
+  for (const size_t rows : {1, 3, 8, 9, 63, 64, 65, 130, 4097}) {
+    for (const size_t inner : {2, 3, 5, 8, 15, 16, 17, 33, 255, 256, 257, 300}) {
+      if (rows * inner > 40000) continue;
+      for (const char* kind : kinds) {
+        const RowOperands operands({2, rows, inner}, random_bits() % 32, kind);
+        compare(backend, row_ops, operands, kind, calls, failures);
+      }
+    }
+  }
+  for (const size_t samples : {1, 3, 66}) {
+    for (const size_t groups : {1, 2, 7, 16, 33, 260}) {
+      for (const size_t channels : {1, 3, 300}) {
+        for (const size_t positions : {1, 5, 16, 67, 4100}) {
+          if (samples * groups * channels * positions > 40000) continue;
+          for (const bool last : {false, true}) {
+            const char* kind = kinds[random_bits() % 6];
+            const VolumeOperands operands({samples, groups, channels, positions, last}, random_bits() % 8, kind);
+            compare(backend, volume_ops, operands, kind, calls, failures);
           }
         }
-        add_to_hash<float, uint32_t>(actual.y);
-        add_to_hash<float, uint32_t>(actual.sum);
-        add_to_hash<double, uint64_t>(actual.mean);
-        add_to_hash<double, uint64_t>(actual.rstd);
       }
     }
   }

@@ -1,0 +1,66 @@
+// normalize: y = x / max(norm, eps) * factor over each group, by several norms and rules. The twin of
+// src/ops/normalize.ts.
+
+enum NormalizeRule : size_t { clamp_norm, clamp_square, add_square, mean_square, zero };
+
+// 1 over what x is divided by, from its norm; where p is 2 also from the sum of squares.
+inline double reciprocal(double norm, double square, size_t n, size_t rule, double eps) {
+  if (rule == clamp_norm) return 1 / (norm < eps ? eps : norm);
+  if (rule == clamp_square) return 1 / std::sqrt(square < eps ? eps : square);
+  if (rule == add_square) return 1 / std::sqrt(square + eps);
+  if (rule == mean_square) return 1 / std::sqrt(square / static_cast<double>(n) + eps);
+  return norm == 0 ? 0 : 1 / norm;
+}
+
+template <class T>
+double norm_of(size_t n, const T* x, double p) {
+  if (p == 1) return sum_of_magnitudes(n, x);
+  const double largest = largest_magnitude(n, x);
+  const double infinity = HUGE_VAL;
+  if (p == infinity || !(largest > 0 && largest < infinity)) return largest;
+  return largest * power(sum_of_powers(n, x, largest, p), 1 / p);
+}
+
+// The groups of one matrix whose columns they are; p is 2.
+template <class T>
+void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups shape, size_t rule, double eps, T factor) {
+  const RowSet rows{0, 1, shape.size, {nullptr}};
+  ColumnSums sums;
+  ColumnScales scales;
+  each_strip(shape.inner, [&](size_t first, size_t n) {
+    column_sums<false>(sums, n, sums.s, x + first, shape.inner, rows);
+    for (size_t k = 0; k < n; ++k) {
+      const double length = std::sqrt(sums.q[k]);
+      scales.set(k, scale_of(0, length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
+      norm.set(group + first + k, length);
+    }
+    normalise_columns<false>(y + first, x + first, shape.inner, n, rows, scales, Weights<T>{&factor, 0, false, 0},
+                             no_weights<T>());
+  });
+}
+
+template <class T>
+void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t rule, double eps, double factor) {
+  const T f = static_cast<T>(factor);
+  for (size_t row = 0; row < shape.outer; ++row) {
+    const T* in = x.at(row);
+    T* out = y.at(row);
+    if (shape.inner > 1) {
+      normalize_columns(out, norm, row * shape.inner, in, shape, rule, eps, f);
+      continue;
+    }
+    const double square = p == 2 ? row_sums<T>(shape.size, in, nullptr, 1, nullptr).q : 0;
+    const double length = p == 2 ? std::sqrt(square) : norm_of(shape.size, in, p);
+    const Scale scale = scale_of(0, length * length, reciprocal(length, square, shape.size, rule, eps));
+    norm.set(row, length);
+    if (scale.wide) {
+      for (size_t i = 0; i < shape.size; ++i) {
+        out[i] = static_cast<T>(static_cast<double>(in[i]) * scale.rstd * static_cast<double>(f));
+      }
+      continue;
+    }
+    const F r = broadcast(scale.r);
+    const F g = broadcast(static_cast<float>(f));
+    each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * g); });
+  }
+}
