@@ -79,7 +79,8 @@ export function layerNorm(
   const op = 'layerNorm'
   checkOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  return forward(op, x, groups, checkEps(op, options.eps === undefined ? 1e-5 : options.eps), options)
+  const eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
+  return forward(op, x, groups, options.weight, options.bias, eps, options)
 }
 
 /** Layer normalisation with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
@@ -113,13 +114,21 @@ export class LayerNorm {
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
     checkOptions('LayerNorm', options, forwardOptions)
-    return forward('LayerNorm', x, this.#shape, this.eps, { ...options, weight: this.#weight, bias: this.#bias })
+    return forward('LayerNorm', x, this.#shape, this.#weight, this.#bias, this.eps, options)
   }
 }
 
-function forward(op: string, x: Operand, groups: GroupsOf, eps: number, options: LayerNormOptions): Operand {
+function forward(
+  op: string,
+  x: Operand,
+  groups: GroupsOf,
+  givenWeight: Operand | undefined,
+  givenBias: Operand | undefined,
+  eps: number,
+  options: LayerNormForwardOptions
+): Operand {
   const residualScale = checkResidualScale(op, options)
-  const call = readRowCall(op, x, groups, options)
+  const call = readRowCall(op, x, groups, options, givenWeight, givenBias)
   runRowCall(call, ({ y, sum, mean, rstd, x, residual, weight, bias, outer, size, inner }) => {
     const stride = size * inner
     // biome-ignore format: as the kernel's parameters stand

@@ -85,7 +85,7 @@ export function normalize(
   checkFinite(op, 'scale', scale)
   checkFinite(op, 'scale as float32', f32(scale))
   // Sums of other powers than squares are made over rows only.
-  const call = readRowCall(op, x, groups, { out, norm }, { gather: p !== 2 })
+  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, p !== 2)
   runRowCall(call, ({ y, norm, x, outer, size, inner }) =>
     kernel(y, size * inner, norm, x, size * inner, outer, size, inner, p, rules.indexOf(rule), eps, scale)
   )

@@ -76,7 +76,7 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, opt
   const op = 'rmsNorm'
   checkOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  return forward(op, x, groups, readConstants(op, options), options)
+  return forward(op, x, groups, options.weight, readConstants(op, options), options)
 }
 
 /** RMS normalisation with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
@@ -113,7 +113,7 @@ export class RMSNorm {
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
     checkOptions('RMSNorm', options, forwardOptions)
-    return forward('RMSNorm', x, this.#shape, this, { ...options, weight: this.#weight })
+    return forward('RMSNorm', x, this.#shape, this.#weight, this, options)
   }
 }
 
@@ -135,12 +135,13 @@ function forward(
   op: string,
   x: Operand,
   groups: GroupsOf,
+  givenWeight: Operand | undefined,
   { eps, weightOffset, partial }: Required<RMSNormConstants>,
-  options: RowOptions & RMSNormWeights
+  options: RowOptions
 ): Operand {
   const residualScale = checkResidualScale(op, options)
-  checkOffsetHasWeight(op, weightOffset, options.weight)
-  const call = readRowCall(op, x, groups, options)
+  checkOffsetHasWeight(op, weightOffset, givenWeight)
+  const call = readRowCall(op, x, groups, options, givenWeight, undefined)
   runRowCall(call, ({ y, sum, rstd, x, residual, weight, outer, size, inner }) => {
     const stride = size * inner
     // The fraction of a size that floating point puts just above a whole number is that number.
