@@ -9,7 +9,7 @@
 constexpr size_t lanes = 16;
 constexpr size_t block = 4096;
 constexpr size_t vectors = lanes / width;
-constexpr size_t part = 64;  // runs whose totals are added before they join the group's, and rows of a column's block
+constexpr size_t part = 64;  // runs or columns whose totals are added before they join the group's, rows of a block
 constexpr size_t strip =
     256;  // columns that are worked on together, their sums in the first-level cache; no bits depend on it
 constexpr size_t together = 8;  // rows whose elements are added to a column's sums in registers; no bits depend on it
@@ -298,6 +298,19 @@ void each_strip(size_t columns, Step step) {
     step(first, columns - first < strip ? columns - first : strip);
 }
 
+// Rule 14: adds the sums of a strip's columns to those of their groups; `part` of them make a part.
+inline void add_columns(double* to, const double* columns, size_t first, size_t width, size_t channels) {
+  double some = 0;
+  for (size_t k = 0; k < width; ++k) {
+    const size_t channel = (first + k) % channels;
+    some += columns[k];
+    if (channel % part == part - 1 || channel == channels - 1) {
+      to[(first + k) / channels] += some;
+      some = 0;
+    }
+  }
+}
+
 // Rules 4, 5 and 14: mean and biased variance of `groups` groups of `channels` neighbouring columns each, as many as
 // `bundle` says at most, into the first elements of the two arrays.
 template <class T>
@@ -306,37 +319,31 @@ void column_moments(double* mean, double* variance, size_t groups, size_t channe
   const size_t columns = groups * channels;
   const double n = static_cast<double>(rows.count() * channels);
   ColumnSums sums;
-  double centre[strip];
-  bool cancelled[strip];
-  bool any = false;
+  double centre[strip] = {};
   for (size_t group = 0; group < groups; ++group) mean[group] = variance[group] = 0;
   each_strip(columns, [&](size_t first, size_t width) {
     column_sums<false>(sums, width, centre, x + first, stride, rows);
-    for (size_t k = 0; k < width; ++k) {
-      mean[(first + k) / channels] += sums.s[k];
-      variance[(first + k) / channels] += sums.q[k];
-    }
+    add_columns(mean, sums.s, first, width, channels);
+    add_columns(variance, sums.q, first, width, channels);
   });
+  bool cancelled[strip];
+  bool any = false;
   for (size_t group = 0; group < groups; ++group) {
     const double q = variance[group];
     mean[group] /= n;
     variance[group] = q / n - mean[group] * mean[group];
     cancelled[group] = !(q == 0 || variance[group] > mean[group] * mean[group] * threshold);
-    if (cancelled[group]) {
-      variance[group] = 0;
-      any = true;
-    }
+    any = any || cancelled[group];
   }
   if (!any) return;
+  double centred_squares[strip] = {};
   each_strip(columns, [&](size_t first, size_t width) {
-    for (size_t k = 0; k < strip; ++k) centre[k] = k < width ? mean[(first + k) / channels] : 0;
+    for (size_t k = 0; k < width; ++k) centre[k] = mean[(first + k) / channels];
     column_sums<true>(sums, width, centre, x + first, stride, rows);
-    for (size_t k = 0; k < width; ++k) {
-      if (cancelled[(first + k) / channels]) variance[(first + k) / channels] += sums.q[k];
-    }
+    add_columns(centred_squares, sums.q, first, width, channels);
   });
   for (size_t group = 0; group < groups; ++group) {
-    if (cancelled[group]) variance[group] /= n;
+    if (cancelled[group]) variance[group] = centred_squares[group] / n;
   }
 }
 

@@ -8,7 +8,7 @@ import { power } from './power.js'
 export const LANES = 16
 /** Elements of a block (rule 1). */
 export const BLOCK = 4096
-/** Runs whose totals are added before they join the group's (rule 13), and rows of a column's block (rule 14). */
+/** Runs or columns whose totals are added before they join the group's (rules 13, 14), and rows of a column's block. */
 export const PART = 64
 /** Columns that are worked on together: their sums stay in the first-level cache. No bits depend on it. */
 export const STRIP = 256
@@ -272,6 +272,21 @@ export function bundle(groups: number, channels: number): number {
   return Math.min(groups, Math.max(1, Math.floor(STRIP / channels)))
 }
 
+const centredSquares = new Float64Array(STRIP)
+
+/** Rule 14: adds the sums of a strip's columns to those of their groups; PART of them make a part. */
+function addColumns(to: Float64Array, columns: Float64Array, first: number, width: number, channels: number): void {
+  let part = 0
+  for (let k = 0; k < width; k++) {
+    const channel = (first + k) % channels
+    part += columns[k]
+    if (channel % PART === PART - 1 || channel === channels - 1) {
+      to[Math.floor((first + k) / channels)] += part
+      part = 0
+    }
+  }
+}
+
 /**
  * Rules 4, 5 and 14: mean and biased variance of `groups` groups of `channels` neighbouring columns each, as many as
  * `bundle` says at most, into the first elements of the two arrays.
@@ -293,11 +308,8 @@ export function columnMoments(
   for (let first = 0; first < columns; first += STRIP) {
     const width = Math.min(STRIP, columns - first)
     const { s, q } = columnSums(width, centres.fill(0), x, start + first, stride, rows)
-    for (let k = 0; k < width; k++) {
-      const group = Math.floor((first + k) / channels)
-      mean[group] += s[k]
-      variance[group] += q[k]
-    }
+    addColumns(mean, s, first, width, channels)
+    addColumns(variance, q, first, width, channels)
   }
   const cancelled: boolean[] = []
   for (let group = 0; group < groups; group++) {
@@ -305,19 +317,16 @@ export function columnMoments(
     mean[group] /= n
     variance[group] = q / n - mean[group] * mean[group]
     cancelled[group] = !(q === 0 || variance[group] > mean[group] * mean[group] * CANCELLED)
-    if (cancelled[group]) variance[group] = 0
   }
   if (!cancelled.includes(true)) return
+  centredSquares.fill(0, 0, groups)
   for (let first = 0; first < columns; first += STRIP) {
     const width = Math.min(STRIP, columns - first)
     for (let k = 0; k < width; k++) centres[k] = mean[Math.floor((first + k) / channels)]
     const { q } = columnSums(width, centres, x, start + first, stride, rows)
-    for (let k = 0; k < width; k++) {
-      const group = Math.floor((first + k) / channels)
-      if (cancelled[group]) variance[group] += q[k]
-    }
+    addColumns(centredSquares, q, first, width, channels)
   }
-  for (let group = 0; group < groups; group++) if (cancelled[group]) variance[group] /= n
+  for (let group = 0; group < groups; group++) if (cancelled[group]) variance[group] = centredSquares[group] / n
 }
 
 /** Rule 14: sums of the squares of n <= STRIP columns. */

@@ -23,8 +23,9 @@ const headerBytes = 16
  * from parts of it on any thread or host, merged, and handed to {@link batchNorm} as `statistics`, it is what SyncBatchNorm
  * does. Immutable.
  *
- * Merging (Chan, Golub & LeVeque 1979) in the same order gives the same bits; in any order the mean stays within
- * (k + 2) * 2^-52 of the largest |mean| of the parts, and the variance within (3 k + 6) * 2^-52 of itself, for k merges.
+ * Merging (Chan, Golub & LeVeque 1979) in the same order gives the same bits. In any order, with k merges, u = 2^-52, M the
+ * largest |mean| of the parts, e = (k + 2) u M and l = max(1, log2(k + 1) / 2), the mean stays within e of the exact one,
+ * and the variance v within (3 k + 6) u v + 4 e sqrt(l v) + 4 e^2 l.
  */
 export class BatchStatistics {
   /** Number of elements per channel. */
