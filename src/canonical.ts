@@ -366,6 +366,36 @@ export function scaleOf(mean: number, square: number, rstd: number): Scale {
   return { mean, rstd, wide: isWide(mean, square, rstd), m, r: f32(rstd), c: f32((m - mean) * rstd) }
 }
 
+/** Rules 7 and 8 over n elements with a weight and a bias each. */
+export function normaliseRow(
+  y: Float32Array,
+  y0: number,
+  x: Float32Array,
+  x0: number,
+  n: number,
+  scale: Scale,
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined,
+  weight0: number
+): void {
+  const { mean, rstd, m, r, c } = scale
+  if (scale.wide) {
+    for (let i = 0; i < n; i++) {
+      let t = (x[x0 + i] - mean) * rstd
+      if (weight) t = t * weight[weight0 + i]
+      if (bias) t = t + bias[weight0 + i]
+      y[y0 + i] = t
+    }
+    return
+  }
+  for (let i = 0; i < n; i++) {
+    let t = f32(f32(f32(x[x0 + i] - m) * r) + c)
+    if (weight) t = f32(t * weight[weight0 + i])
+    if (bias) t = f32(t + bias[weight0 + i])
+    y[y0 + i] = t
+  }
+}
+
 /** Rules 7 and 8 over n elements that share a weight and a bias: a channel. */
 export function normaliseRun(
   y: Float32Array,
@@ -455,12 +485,12 @@ export function normaliseColumns(
       const row = sample * rows.positions + position
       const at = y0 + row * stride
       if (position < begin || position >= end) y.fill(0, at, at + n)
-      else normaliseRow(y, at, x, x0 + row * stride, row, n, centred, scales, anyWide, weight, bias)
+      else normaliseMatrixRow(y, at, x, x0 + row * stride, row, n, centred, scales, anyWide, weight, bias)
     }
   }
 }
 
-function normaliseRow(
+function normaliseMatrixRow(
   y: Float32Array,
   y0: number,
   x: Float32Array,

@@ -16,7 +16,7 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     each_strip(shape.groups, [&](size_t first, size_t n) {
       for (size_t k = 0; k < n; ++k) scales.set(k, scale_of_channel(first + k));
       normalise_columns<true>(y.data + first, x.data + first, shape.groups, n, rows, scales,
-                              Weights<T>{w ? w + first : w, 0, true, 0}, Weights<T>{b ? b + first : b, 0, true, 0});
+                              ByColumn<T>{w ? w + first : w, no_weight}, ByColumn<T>{b ? b + first : b, no_bias});
     });
     return;
   }

@@ -26,8 +26,8 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
         }
         const size_t start = first * shape.channels + column;
         normalise_columns<true>(y + start, x + start, stride, n, rows, scales,
-                                Weights<T>{weight ? weight + start : weight, 0, true, 0},
-                                Weights<T>{bias ? bias + start : bias, 0, true, 0});
+                                ByColumn<T>{weight ? weight + start : weight, no_weight},
+                                ByColumn<T>{bias ? bias + start : bias, no_bias});
       });
     }
   }
@@ -54,6 +54,11 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
       const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
       mean.set(sample * shape.groups + group, of.mean);
       rstd.set(sample * shape.groups + group, scale.rstd);
+      if (shape.positions == 1) {
+        const size_t channel = group * shape.channels;
+        normalise_row(y.data + at, x.data + at, n, scale, w ? w + channel : w, b ? b + channel : b);
+        continue;
+      }
       for (size_t k = 0; k < shape.channels; ++k) {
         const size_t run = at + k * shape.positions;
         const size_t channel = group * shape.channels + k;

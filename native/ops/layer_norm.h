@@ -14,16 +14,14 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns<true>(y + first, x + first, shape.inner, n, rows, scales, Weights<T>{weight.data, 1, false, 0},
-                            Weights<T>{bias.data, 1, false, 0});
+    normalise_columns<true>(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{weight.data, no_weight},
+                            ByRow<T>{bias.data, no_bias});
   });
 }
 
 template <class T>
 void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x, MaybeIn<T> residual,
                 PerElement<T> weight, PerElement<T> bias, Groups shape, double residual_scale, double eps) {
-  const T* w = weight.data;
-  const T* b = bias.data;
   const float residual_factor = static_cast<float>(residual_scale);
   for (size_t row = 0; row < shape.outer; ++row) {
     T* out = y.at(row);
@@ -43,24 +41,6 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
     const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
     mean.set(row, of.mean);
     rstd.set(row, scale.rstd);
-
-    if (scale.wide) {
-      for (size_t i = 0; i < shape.size; ++i) {
-        double t = (static_cast<double>(in[i]) - of.mean) * scale.rstd;
-        if (w) t = t * static_cast<double>(w[i]);
-        if (b) t = t + static_cast<double>(b[i]);
-        out[i] = static_cast<T>(t);
-      }
-      continue;
-    }
-    const F m = broadcast(scale.m);
-    const F r = broadcast(scale.r);
-    const F c = broadcast(scale.c);
-    each(shape.size, [=](auto at) {
-      F t = (at.read(in) - m) * r + c;
-      if (w) t = t * at.read(w);
-      if (b) t = t + at.read(b);
-      at.write(out, t);
-    });
+    normalise_row(out, in, shape.size, scale, weight.data, bias.data);
   }
 }

@@ -47,8 +47,10 @@ void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t be
     const T* in = x.data + row * channels;
     const auto one_by_one = [&](size_t from, size_t to) {
       for (size_t channel = from; channel < to; ++channel) {
-        const size_t first = window_of(channel, count);
-        element(Part{0, 1}, out + channel, in + channel, in + first, 1, count);
+        const T* window = in + window_of(channel, count);
+        double squares = 0;
+        for (size_t c = 0; c < count; ++c) squares += static_cast<double>(window[c]) * static_cast<double>(window[c]);
+        out[channel] = static_cast<T>(static_cast<double>(in[channel]) / power(k + alpha * squares, beta));
       }
     };
     one_by_one(0, low);

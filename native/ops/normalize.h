@@ -34,8 +34,8 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
       scales.set(k, scale_of(0, length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    normalise_columns<false>(y + first, x + first, shape.inner, n, rows, scales, Weights<T>{&factor, 0, false, 0},
-                             no_weights<T>());
+    normalise_columns<false>(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
+                             ByRow<T>{nullptr, no_bias});
   });
 }
 

@@ -14,7 +14,7 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
       rstd.set(group + first + k, scales.rstd[k]);
     }
     normalise_columns<false>(y + first, x + first, shape.inner, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
-                             Weights<T>{weight.data, 1, false, offset}, no_weights<T>());
+                             ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
 

@@ -6,6 +6,7 @@ import {
   makeColumnScales,
   moments,
   normaliseColumns,
+  normaliseRow,
   normaliseRun,
   type RowSet,
   type Spans,
@@ -126,7 +127,9 @@ export function normaliseGroups(
   call: GroupNormForwardOptions & GroupNormWeights & PaddingOptions & { eps: number; numChannels?: number }
 ): TensorLike {
   const input = readVolume(op, x, call)
-  const { samples, groups: count, positions, channelsLast } = input.shape
+  const { samples, groups: count, positions } = input.shape
+  // Without positions a group's channels are neighbours in both layouts: a row.
+  const channelsLast = input.shape.channelsLast && positions > 1
   if (call.numChannels !== undefined && count !== call.numChannels) {
     throw wrongValue(op, 'x.dims', `${call.numChannels} channels`, describe(input.dims))
   }
@@ -200,6 +203,10 @@ export function group_norm(
       const scale = scaleOf(of.mean, of.variance, 1 / Math.sqrt(of.variance + eps)) // rule 6
       if (mean) mean[sample * groups + group] = of.mean
       if (rstd) rstd[sample * groups + group] = scale.rstd
+      if (positions === 1) {
+        normaliseRow(y, at, x, at, n, scale, weight, bias, group * channels)
+        continue
+      }
       for (let k = 0; k < channels; k++) {
         const run = at + k * positions
         const channel = group * channels + k

@@ -6,6 +6,7 @@ import {
   makeColumnScales,
   moments,
   normaliseColumns,
+  normaliseRow,
   type RowSet,
   STRIP,
   type Statistic,
@@ -141,7 +142,6 @@ function forward(
 }
 
 const kernel = kernelFor('layer_norm', layer_norm)
-const f32 = Math.fround
 const columnMean = new Float64Array(STRIP)
 const columnVariance = new Float64Array(STRIP)
 const scales = makeColumnScales()
@@ -166,7 +166,7 @@ export function layer_norm(
   residualScale: number,
   eps: number
 ): void {
-  const scale = f32(residualScale)
+  const scale = Math.fround(residualScale)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
   const input = residual ? added : x
@@ -181,26 +181,11 @@ export function layer_norm(
       columns(y, y0, mean, rstd, row * inner, input, x0, weight, bias, size, inner, eps)
       continue
     }
-    const of = moments(size, input, x0, sums(size, 0, input, x0))
-    const { wide, rstd: s, m, r, c } = scaleOf(of.mean, of.variance, 1 / Math.sqrt(of.variance + eps)) // rule 6
+    const { mean: mean64, variance } = moments(size, input, x0, sums(size, 0, input, x0))
+    const of = scaleOf(mean64, variance, 1 / Math.sqrt(variance + eps)) // rule 6
     if (mean) mean[row] = of.mean
-    if (rstd) rstd[row] = s
-
-    if (wide) {
-      for (let i = 0; i < size; i++) {
-        let t = (input[x0 + i] - of.mean) * s
-        if (weight) t = t * weight[i]
-        if (bias) t = t + bias[i]
-        y[y0 + i] = t
-      }
-      continue
-    }
-    for (let i = 0; i < size; i++) {
-      let t = f32(f32(f32(input[x0 + i] - m) * r) + c)
-      if (weight) t = f32(t * weight[i])
-      if (bias) t = f32(t + bias[i])
-      y[y0 + i] = t
-    }
+    if (rstd) rstd[row] = of.rstd
+    normaliseRow(y, y0, input, x0, size, of, weight, bias, 0)
   }
 }
 
