@@ -6,6 +6,7 @@ import {
   checkAttached,
   checkInPlace,
   checkLength,
+  checkOptions,
   describe,
   lengthOf,
   typedArrayKind,
@@ -77,6 +78,43 @@ export function readPerChannel(op: string, what: string, value: Operand | undefi
   const { data } = readOperand(op, what, value)
   checkLength(op, what, data, channels, 'channels')
   return data
+}
+
+/** The parameters of the operations over channels. */
+export interface ChannelWeights {
+  /** Scale, C elements. Default: none (1). */
+  weight?: Operand
+  /** Shift, C elements. Default: none (0). */
+  bias?: Operand
+}
+
+/** The copies of its parameters that a layer keeps. */
+export class OwnWeights {
+  readonly #op: string
+  readonly #channels: number
+  weight: Float32Array | undefined
+  bias: Float32Array | undefined
+
+  constructor(op: string, channels: number, { weight, bias }: ChannelWeights) {
+    this.#op = op
+    this.#channels = channels
+    this.set({ weight, bias })
+  }
+
+  /** Replaces both by copies of these; what is absent is none. */
+  set(weights: ChannelWeights): void {
+    checkOptions(this.#op, weights, ['weight', 'bias'])
+    const weight = readPerChannel(this.#op, 'weight', weights.weight, this.#channels)
+    const bias = readPerChannel(this.#op, 'bias', weights.bias, this.#channels)
+    this.weight = weight && new Float32Array(weight)
+    this.bias = bias && new Float32Array(bias)
+  }
+}
+
+/** A positive integer. */
+export function checkCount(op: string, what: string, value: unknown): asserts value is number {
+  if (typeof value !== 'number') throw wrongType(op, what, 'a number', describe(value))
+  if (!Number.isSafeInteger(value) || value < 1) throw wrongValue(op, what, 'a positive integer', describe(value))
 }
 
 /** Statistics: a Float32Array, a Float64Array or a tensor of float32, of so many elements, or absent. */

@@ -2,13 +2,12 @@
 export type { Axis } from './axes.js'
 export { type BackendInfo, type BackendName, backend, backendInfo, backends } from './backend.js'
 export type { Statistic } from './canonical.js'
-export type { ChannelOptions, Layout, LayoutOption } from './channels.js'
+export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './channels.js'
 export {
   BatchNorm,
   type BatchNormConstants,
   type BatchNormForwardOptions,
   type BatchNormOptions,
-  type BatchNormWeights,
   batchNorm,
   type RunningStatistics
 } from './ops/batch_norm.js'
@@ -17,7 +16,6 @@ export {
   GroupNorm,
   type GroupNormForwardOptions,
   type GroupNormOptions,
-  type GroupNormWeights,
   groupNorm
 } from './ops/group_norm.js'
 export {

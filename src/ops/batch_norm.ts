@@ -13,7 +13,10 @@ import {
 } from '../canonical.js'
 import {
   type ChannelOptions,
+  type ChannelWeights,
   channelOptions,
+  checkCount,
+  OwnWeights,
   readPerChannel,
   readStatistic,
   readVolume,
@@ -33,14 +36,6 @@ export interface BatchNormForwardOptions extends ChannelOptions {
   statistics?: BatchStatistics
   /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
   out?: Operand
-}
-
-/** The parameters of BatchNorm. */
-export interface BatchNormWeights {
-  /** Scale, C elements. Default: none (1). */
-  weight?: Operand
-  /** Shift, C elements. Default: none (0). */
-  bias?: Operand
 }
 
 /** The running statistics: C elements each, float32 or float64. */
@@ -64,7 +59,7 @@ export interface BatchNormConstants {
 /** Options of {@link batchNorm}. */
 export interface BatchNormOptions
   extends BatchNormForwardOptions,
-    BatchNormWeights,
+    ChannelWeights,
     RunningStatistics,
     BatchNormConstants {
   /** Whether x is normalised with its own statistics, which update the running ones in place. Default: false. */
@@ -114,8 +109,7 @@ export class BatchNorm {
   /** Number of training calls that updated the running statistics. */
   numBatchesTracked = 0
   #training = true
-  #weight: Float32Array | undefined
-  #bias: Float32Array | undefined
+  readonly #weights: OwnWeights
 
   /**
    * Copies all arrays. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
@@ -124,16 +118,13 @@ export class BatchNorm {
    */
   constructor(
     numFeatures: number,
-    options: BatchNormWeights &
+    options: ChannelWeights &
       RunningStatistics &
       Omit<BatchNormConstants, 'momentum'> & { momentum?: number | null; trackRunningStats?: boolean } = {}
   ) {
     const op = 'BatchNorm'
     checkOptions(op, options, ['weight', 'bias', 'runningMean', 'runningVar', ...constants, 'trackRunningStats'])
-    if (typeof numFeatures !== 'number') throw wrongType(op, 'numFeatures', 'a number', describe(numFeatures))
-    if (!Number.isSafeInteger(numFeatures) || numFeatures < 1) {
-      throw wrongValue(op, 'numFeatures', 'a positive integer', describe(numFeatures))
-    }
+    checkCount(op, 'numFeatures', numFeatures)
     const { momentum = 0.1, trackRunningStats = true, runningMean, runningVar } = options
     if (typeof trackRunningStats !== 'boolean') {
       throw wrongType(op, 'trackRunningStats', 'a boolean', describe(trackRunningStats))
@@ -152,17 +143,12 @@ export class BatchNorm {
     }
     this.runningMean = read('runningMean', runningMean, 0)
     this.runningVar = read('runningVar', runningVar, 1)
-    this.setWeights({ weight: options.weight, bias: options.bias })
+    this.#weights = new OwnWeights(op, numFeatures, options)
   }
 
   /** Replaces weight and bias by copies of these; what is absent is none. */
-  setWeights(weights: BatchNormWeights): void {
-    const op = 'BatchNorm'
-    checkOptions(op, weights, ['weight', 'bias'])
-    const weight = readPerChannel(op, 'weight', weights.weight, this.numFeatures)
-    const bias = readPerChannel(op, 'bias', weights.bias, this.numFeatures)
-    this.#weight = weight && new Float32Array(weight)
-    this.#bias = bias && new Float32Array(bias)
+  setWeights(weights: ChannelWeights): void {
+    this.#weights.set(weights)
   }
 
   /** Whether calls use and count the statistics of their batch. */
@@ -189,7 +175,15 @@ export class BatchNorm {
     const { runningMean, runningVar, eps, unbiased } = this
     const training = this.#training || !runningMean
     const momentum = this.momentum ?? 1 / (this.numBatchesTracked + 1)
-    const parameters = { weight: this.#weight, bias: this.#bias, runningMean, runningVar, eps, unbiased, momentum }
+    const parameters = {
+      weight: this.#weights.weight,
+      bias: this.#weights.bias,
+      runningMean,
+      runningVar,
+      eps,
+      unbiased,
+      momentum
+    }
     const { y, updated } = forward(op, x, { ...options, ...parameters, training, numFeatures: this.numFeatures })
     if (updated) this.numBatchesTracked++
     return y as X
@@ -208,7 +202,7 @@ function readConstants(op: string, options: BatchNormConstants | { eps?: number;
   return { eps: checkEps(op, eps), unbiased }
 }
 
-interface Call extends BatchNormForwardOptions, BatchNormWeights, RunningStatistics, Required<BatchNormConstants> {
+interface Call extends BatchNormForwardOptions, ChannelWeights, RunningStatistics, Required<BatchNormConstants> {
   training: boolean
   /** How many channels x must have; absent: any number. */
   numFeatures?: number

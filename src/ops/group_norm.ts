@@ -16,8 +16,17 @@ import {
   setColumnScale,
   sums
 } from '../canonical.js'
-import { type LayoutOption, readPerChannel, readStatistic, readVolume, readVolumeOutput } from '../channels.js'
-import { checkEps, checkOptions, describe, wrongType, wrongValue } from '../check.js'
+import {
+  type ChannelWeights,
+  checkCount,
+  type LayoutOption,
+  OwnWeights,
+  readPerChannel,
+  readStatistic,
+  readVolume,
+  readVolumeOutput
+} from '../channels.js'
+import { checkEps, checkOptions, describe, wrongValue } from '../check.js'
 import type { PaddingOptions } from '../padding.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
@@ -31,16 +40,8 @@ export interface GroupNormForwardOptions extends LayoutOption {
   out?: Operand
 }
 
-/** The parameters of GroupNorm. */
-export interface GroupNormWeights {
-  /** Scale, C elements. Default: none (1). */
-  weight?: Operand
-  /** Shift, C elements. Default: none (0). */
-  bias?: Operand
-}
-
 /** Options of {@link groupNorm}. */
-export interface GroupNormOptions extends GroupNormForwardOptions, GroupNormWeights {
+export interface GroupNormOptions extends GroupNormForwardOptions, ChannelWeights {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
   eps?: number
 }
@@ -61,7 +62,7 @@ const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
 export function groupNorm<X extends TensorLike>(x: X, numGroups: number, options: GroupNormOptions = {}): X {
   const op = 'groupNorm'
   checkOptions(op, options, functionOptions)
-  checkGroups(op, 'numGroups', numGroups)
+  checkCount(op, 'numGroups', numGroups)
   return normaliseGroups(op, x, numGroups, {
     ...options,
     eps: checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
@@ -73,44 +74,37 @@ export class GroupNorm {
   readonly numGroups: number
   readonly numChannels: number
   readonly eps: number
-  #weight: Float32Array | undefined
-  #bias: Float32Array | undefined
+  readonly #weights: OwnWeights
 
   /** Copies the weights. `eps` is 1e-5 unless given; `numGroups` divides `numChannels`. Errors as {@link groupNorm}. */
-  constructor(numGroups: number, numChannels: number, options: GroupNormWeights & { eps?: number } = {}) {
+  constructor(numGroups: number, numChannels: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'GroupNorm'
     checkOptions(op, options, ['weight', 'bias', 'eps'])
-    checkGroups(op, 'numGroups', numGroups)
-    checkGroups(op, 'numChannels', numChannels)
+    checkCount(op, 'numGroups', numGroups)
+    checkCount(op, 'numChannels', numChannels)
     checkDivides(op, numGroups, numChannels)
     this.numGroups = numGroups
     this.numChannels = numChannels
     this.eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
-    this.setWeights({ weight: options.weight, bias: options.bias })
+    this.#weights = new OwnWeights(op, numChannels, options)
   }
 
   /** Replaces weight and bias by copies of these; what is absent is none. */
-  setWeights(weights: GroupNormWeights): void {
-    const op = 'GroupNorm'
-    checkOptions(op, weights, ['weight', 'bias'])
-    const weight = readPerChannel(op, 'weight', weights.weight, this.numChannels)
-    const bias = readPerChannel(op, 'bias', weights.bias, this.numChannels)
-    this.#weight = weight && new Float32Array(weight)
-    this.#bias = bias && new Float32Array(bias)
+  setWeights(weights: ChannelWeights): void {
+    this.#weights.set(weights)
   }
 
   /** The same result as {@link groupNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
     checkOptions('GroupNorm', options, forwardOptions)
-    const parameters = { weight: this.#weight, bias: this.#bias, eps: this.eps, numChannels: this.numChannels }
+    const parameters = {
+      weight: this.#weights.weight,
+      bias: this.#weights.bias,
+      eps: this.eps,
+      numChannels: this.numChannels
+    }
     return normaliseGroups('GroupNorm', x, this.numGroups, { ...options, ...parameters }) as X
   }
-}
-
-/** A positive integer. */
-export function checkGroups(op: string, what: string, value: unknown): asserts value is number {
-  if (typeof value !== 'number') throw wrongType(op, what, 'a number', describe(value))
-  if (!Number.isSafeInteger(value) || value < 1) throw wrongValue(op, what, 'a positive integer', describe(value))
 }
 
 function checkDivides(op: string, numGroups: number, channels: number): void {
@@ -124,7 +118,7 @@ export function normaliseGroups(
   op: string,
   x: TensorLike,
   numGroups: number | undefined,
-  call: GroupNormForwardOptions & GroupNormWeights & PaddingOptions & { eps: number; numChannels?: number }
+  call: GroupNormForwardOptions & ChannelWeights & PaddingOptions & { eps: number; numChannels?: number }
 ): TensorLike {
   const input = readVolume(op, x, call)
   const { samples, groups: count, positions } = input.shape

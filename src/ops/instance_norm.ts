@@ -1,9 +1,9 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm's, with each channel a group.
 import type { Statistic } from '../canonical.js'
-import { type ChannelOptions, channelOptions, readPerChannel } from '../channels.js'
+import { type ChannelOptions, type ChannelWeights, channelOptions, checkCount, OwnWeights } from '../channels.js'
 import { checkEps, checkOptions } from '../check.js'
 import type { Operand, TensorLike } from '../tensor.js'
-import { checkGroups, type GroupNormWeights, normaliseGroups } from './group_norm.js'
+import { normaliseGroups } from './group_norm.js'
 
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
@@ -16,7 +16,7 @@ export interface InstanceNormForwardOptions extends ChannelOptions {
 }
 
 /** Options of {@link instanceNorm}. */
-export interface InstanceNormOptions extends InstanceNormForwardOptions, GroupNormWeights {
+export interface InstanceNormOptions extends InstanceNormForwardOptions, ChannelWeights {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
   eps?: number
 }
@@ -46,34 +46,33 @@ export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOp
 export class InstanceNorm {
   readonly numFeatures: number
   readonly eps: number
-  #weight: Float32Array | undefined
-  #bias: Float32Array | undefined
+  readonly #weights: OwnWeights
 
   /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link instanceNorm}. */
-  constructor(numFeatures: number, options: GroupNormWeights & { eps?: number } = {}) {
+  constructor(numFeatures: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'InstanceNorm'
     checkOptions(op, options, ['weight', 'bias', 'eps'])
-    checkGroups(op, 'numFeatures', numFeatures)
+    checkCount(op, 'numFeatures', numFeatures)
     this.numFeatures = numFeatures
     this.eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
-    this.setWeights({ weight: options.weight, bias: options.bias })
+    this.#weights = new OwnWeights(op, numFeatures, options)
   }
 
   /** Replaces weight and bias by copies of these; what is absent is none. */
-  setWeights(weights: GroupNormWeights): void {
-    const op = 'InstanceNorm'
-    checkOptions(op, weights, ['weight', 'bias'])
-    const weight = readPerChannel(op, 'weight', weights.weight, this.numFeatures)
-    const bias = readPerChannel(op, 'bias', weights.bias, this.numFeatures)
-    this.#weight = weight && new Float32Array(weight)
-    this.#bias = bias && new Float32Array(bias)
+  setWeights(weights: ChannelWeights): void {
+    this.#weights.set(weights)
   }
 
   /** The same result as {@link instanceNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
     const op = 'InstanceNorm'
     checkOptions(op, options, forwardOptions)
-    const parameters = { weight: this.#weight, bias: this.#bias, eps: this.eps, numChannels: this.numFeatures }
+    const parameters = {
+      weight: this.#weights.weight,
+      bias: this.#weights.bias,
+      eps: this.eps,
+      numChannels: this.numFeatures
+    }
     return normaliseGroups(op, x, undefined, { ...options, ...parameters }) as X
   }
 }
