@@ -366,6 +366,11 @@ export function scaleOf(mean: number, square: number, rstd: number): Scale {
   return { mean, rstd, wide: isWide(mean, square, rstd), m, r: f32(rstd), c: f32((m - mean) * rstd) }
 }
 
+/** 0 in n elements. */
+export function clear(y: Float32Array, y0: number, n: number): void {
+  for (let i = 0; i < n; i++) y[y0 + i] = 0
+}
+
 /** Rules 7 and 8 over n elements with a weight and a bias each. */
 export function normaliseRow(
   y: Float32Array,
@@ -484,7 +489,7 @@ export function normaliseColumns(
     for (let position = 0; position < rows.positions; position++) {
       const row = sample * rows.positions + position
       const at = y0 + row * stride
-      if (position < begin || position >= end) y.fill(0, at, at + n)
+      if (position < begin || position >= end) clear(y, at, n)
       else normaliseMatrixRow(y, at, x, x0 + row * stride, row, n, centred, scales, anyWide, weight, bias)
     }
   }

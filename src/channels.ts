@@ -163,7 +163,7 @@ export function readVolumeOutput(
   written: { readonly [name: string]: Beside } = {}
 ): VolumeOutput {
   const { source } = input
-  const length = input.data.length
+  const length = lengthOf(input.data)
   const out = givenOut === undefined ? undefined : readOperand(op, 'out', givenOut)
   const target = out?.data ?? new Float32Array(length)
   const result = (out?.dims ? givenOut : like(x, input.dims, target)) as TensorLike

@@ -26,6 +26,13 @@ export function lengthOf(array: Float32Array | Float64Array): number {
   return lengthGetter.call(array)
 }
 
+/** Elements begin to end of a typed array, in place; no method or property that somebody gave the array is asked. */
+export function part<A extends Float32Array | Float64Array>(array: A, begin: number, end: number): A {
+  const View = typedArrayKind(array) === 'Float64Array' ? Float64Array : Float32Array
+  const start = byteOffsetGetter.call(array) + begin * View.BYTES_PER_ELEMENT
+  return new View(bufferGetter.call(array) as ArrayBuffer, start, end - begin) as A
+}
+
 /** 'Float32Array' and so on for a typed array of any realm, undefined for anything else. It cannot be spoofed. */
 export function typedArrayKind(value: unknown): string | undefined {
   return kindGetter.call(value)

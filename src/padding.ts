@@ -1,5 +1,5 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
-import type { Spans } from './canonical.js'
+import { clear, type Spans } from './canonical.js'
 import { describe, typedArrayKind, wrongType, wrongValue } from './check.js'
 
 /** Options of operations that leave out padded positions. At most one of the two may be given. */
@@ -152,12 +152,12 @@ export function packing(
   return {
     spans,
     pack(from) {
-      const to = new Float32Array(from.length)
+      const to = new Float32Array(samples * positions * channels)
       move(from, to, false)
       return to
     },
     unpack(from, to) {
-      to.fill(0)
+      clear(to, 0, samples * positions * channels)
       move(from, to, true)
     }
   }

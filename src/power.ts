@@ -65,8 +65,8 @@ export function quarterPower(x: number, exponent: number): number {
 }
 
 /**
- * x^exponent for x >= 0, within (4 + |log2(x^exponent)|) * 2^-52 of itself, or 24 roundings for a multiple of 1/4 up to 16.
- * NaN for x < 0.
+ * x^exponent for x >= 0, within (4 + 2.5 |log2(x^exponent)|) * 2^-52 of itself where that is a normal number; for a multiple
+ * of 1/4 up to 16 within 24 roundings. NaN for x < 0.
  */
 export function power(x: number, exponent: number): number {
   if (isQuarter(exponent)) return quarterPower(x, exponent)

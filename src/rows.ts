@@ -11,6 +11,7 @@ import {
   checkOptions,
   describe,
   lengthOf,
+  part,
   typedArrayKind,
   wrongType,
   wrongValue
@@ -163,13 +164,13 @@ export function runRowCall(call: RowCall, kernel: (part: RowArrays & Groups) => 
   } else {
     const { size } = call
     for (const [begin, end] of call.ranges) {
-      const rows = (array: Float32Array | undefined) => array?.subarray(begin * size, end * size)
-      const statistics = (array: Statistic | undefined) => array?.subarray(begin, end)
+      const rows = (array: Float32Array | undefined) => array && part(array, begin * size, end * size)
+      const statistics = (array: Statistic | undefined) => array && part(array, begin, end)
       kernel({
         ...call,
         outer: end - begin,
-        x: call.x.subarray(begin * size, end * size),
-        y: call.y.subarray(begin * size, end * size),
+        x: part(call.x, begin * size, end * size),
+        y: part(call.y, begin * size, end * size),
         residual: rows(call.residual),
         sum: rows(call.sum),
         mean: statistics(call.mean),
@@ -317,8 +318,9 @@ function clearPadding({ y, sum, mean, rstd }: RowArrays, { size, inner }: Groups
 
 function gatherRows(arrays: RowArrays, gathering: Gathering): RowArrays {
   const residual = arrays.residual && gatherGroups(arrays.residual, gathering)
-  const sum = arrays.sum && new Float32Array(arrays.sum.length)
-  return { ...arrays, x: gatherGroups(arrays.x, gathering), residual, sum, y: new Float32Array(arrays.y.length) }
+  const x = gatherGroups(arrays.x, gathering)
+  const sum = arrays.sum && new Float32Array(x.length)
+  return { ...arrays, x, residual, sum, y: new Float32Array(x.length) }
 }
 
 function scatterRows(rows: RowArrays, arrays: RowArrays, gathering: Gathering): void {

@@ -2,6 +2,7 @@
 import { kernelFor } from '../backend.js'
 import {
   bundle,
+  clear,
   makeColumnScales,
   normaliseColumns,
   normaliseRun,
@@ -139,7 +140,7 @@ export class BatchNorm {
       if (given && !trackRunningStats) {
         throw wrongType(op, what, 'undefined, because trackRunningStats is false', describe(value))
       }
-      return trackRunningStats ? Float32Array.from(given ?? new Float32Array(numFeatures).fill(initial)) : undefined
+      return trackRunningStats ? new Float32Array(given ?? new Float64Array(numFeatures).fill(initial)) : undefined
     }
     this.runningMean = read('runningMean', runningMean, 0)
     this.runningVar = read('runningVar', runningVar, 1)
@@ -254,10 +255,12 @@ function forward(op: string, x: TensorLike, call: Call): { y: TensorLike; update
       String(statistics.count)
     )
   }
-  const m = statistics ? statistics.mean : Float64Array.from(runningMean as Statistic)
-  const v = statistics ? statistics.variance() : Float64Array.from(runningVar as Statistic)
-  mean?.set(m)
-  rstd?.set(v.map(value => 1 / Math.sqrt(value + eps)))
+  const m = statistics ? statistics.mean : new Float64Array(runningMean as Statistic)
+  const v = statistics ? statistics.variance() : new Float64Array(runningVar as Statistic)
+  for (let c = 0; c < groups; c++) {
+    if (mean) mean[c] = m[c]
+    if (rstd) rstd[c] = 1 / Math.sqrt(v[c] + eps)
+  }
   kernel(output.y, input.data, m, v, weight, bias, input.spans, samples, groups, 1, positions, channelsLast, eps)
   const updated = statistics !== undefined && runningMean !== undefined && statistics.count > 0
   if (updated) {
@@ -313,9 +316,9 @@ export function batch_norm(
       const at = (sample * groups + channel) * positions
       const v = variance[channel]
       const scale = scaleOf(mean[channel], v, 1 / Math.sqrt(v + eps)) // rule 6
-      y.fill(0, at, at + begin)
+      clear(y, at, begin)
       normaliseRun(y, at + begin, x, at + begin, end - begin, scale, weight?.[channel], bias?.[channel])
-      y.fill(0, at + end, at + positions)
+      clear(y, at + end, positions - end)
     }
   }
 }

@@ -50,8 +50,10 @@ export class BatchStatistics {
       const length = String(this.squaredDeviations.length)
       throw wrongValue(op, 'squaredDeviations.length', `${this.mean.length} (mean.length)`, length)
     }
-    const negative = this.squaredDeviations.find(value => value < 0)
-    if (negative !== undefined) throw wrongValue(op, 'squaredDeviations', 'numbers >= 0', String(negative))
+    for (let c = 0; c < this.squaredDeviations.length; c++) {
+      const value = this.squaredDeviations[c]
+      if (value < 0) throw wrongValue(op, 'squaredDeviations', 'numbers >= 0', String(value))
+    }
     Object.freeze(this)
   }
 
@@ -68,7 +70,9 @@ export class BatchStatistics {
       throw wrongType('BatchStatistics.variance', 'unbiased', 'a boolean', describe(unbiased))
     }
     const divisor = unbiased ? this.count - 1 : this.count
-    return this.squaredDeviations.map(value => (divisor > 0 ? value / divisor : Number.NaN))
+    const variance = new Float64Array(this.squaredDeviations)
+    for (let c = 0; c < variance.length; c++) variance[c] = divisor > 0 ? variance[c] / divisor : Number.NaN
+    return variance
   }
 
   /**
@@ -149,14 +153,12 @@ const texts = ['NaN', 'Infinity', '-Infinity', '-0']
 const text = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
 
 function copyNumbers(op: string, what: string, values: unknown): Float64Array {
-  if (!Array.isArray(values) && typedArrayKind(values) !== 'Float64Array') {
-    throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
-  }
-  const copy = Float64Array.from(values as ArrayLike<number>, value => {
+  if (typedArrayKind(values) === 'Float64Array') return new Float64Array(values as Float64Array)
+  if (!Array.isArray(values)) throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
+  return Float64Array.from(values, value => {
     if (typeof value !== 'number') throw wrongType(op, what, 'numbers', describe(value))
     return value
   })
-  return copy
 }
 
 /** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */
@@ -207,11 +209,8 @@ export function statisticsOf({ data, spans, shape }: VolumeInput): BatchStatisti
   const mean = new Float64Array(groups)
   const variance = new Float64Array(groups)
   if (count > 0) kernel(mean, variance, data, spans, samples, groups, 1, positions, channelsLast)
-  return new BatchStatistics(
-    count,
-    mean,
-    variance.map(value => value * count)
-  )
+  for (let c = 0; c < groups; c++) variance[c] *= count
+  return new BatchStatistics(count, mean, variance)
 }
 
 const kernel = kernelFor('batch_statistics', batch_statistics)

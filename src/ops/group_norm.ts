@@ -2,6 +2,7 @@
 import { kernelFor } from '../backend.js'
 import {
   bundle,
+  clear,
   columnMoments,
   makeColumnScales,
   moments,
@@ -204,9 +205,9 @@ export function group_norm(
       for (let k = 0; k < channels; k++) {
         const run = at + k * positions
         const channel = group * channels + k
-        y.fill(0, run, run + begin)
+        clear(y, run, begin)
         normaliseRun(y, run + begin, x, run + begin, end - begin, scale, weight?.[channel], bias?.[channel])
-        y.fill(0, run + end, run + positions)
+        clear(y, run + end, positions - end)
       }
     }
   }

@@ -49,7 +49,7 @@ export function localResponseNorm<X extends TensorLike>(x: X, size: number, opti
   const output = readVolumeOutput(op, x, input, options.out, {})
   const before = Math.floor(window === 'pytorch' ? size / 2 : (size - 1) / 2)
   // The window reads channels that in place would be written already. Channels beyond the tensor are none.
-  const source = output.y === input.data ? input.data.slice() : input.data
+  const source = output.y === input.data ? new Float32Array(input.data) : input.data
   const [left, right] = [Math.min(before, groups), Math.min(size - 1 - before, groups)]
   kernel(output.y, source, samples, groups, 1, positions, channelsLast, left, right, alpha / size, beta, k)
   return output.finish() as X

@@ -76,7 +76,7 @@ export function normalize(
   const groups = readGroups(op, normalizedShape)
   const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = options
   if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
-  if (!(p > 0)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
+  if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
   checkEps(op, eps)
   if (!rules.includes(rule)) {
     throw (typeof rule === 'string' ? wrongValue : wrongType)(op, 'rule', `one of ${rules.join(', ')}`, describe(rule))

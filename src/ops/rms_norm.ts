@@ -182,7 +182,8 @@ export function rms_norm(
 ): void {
   // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
   const offset = f32(weightOffset)
-  const weights = weight && offset !== 0 ? Float32Array.from(weight, w => w + offset) : weight
+  const weights = weight && offset !== 0 ? new Float32Array(size) : weight
+  if (weights && weights !== weight && weight) for (let i = 0; i < size; i++) weights[i] = weight[i] + offset
   const scale = f32(residualScale)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
