@@ -14,7 +14,16 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
 import { npyHeader } from '../dist/esm/cli/npy.js'
-import { backends, layerNorm, rmsNorm } from '../dist/esm/index.js'
+import {
+  backends,
+  batchNorm,
+  groupNorm,
+  instanceNorm,
+  layerNorm,
+  localResponseNorm,
+  normalize,
+  rmsNorm
+} from '../dist/esm/index.js'
 import { evenkeel, root, shell } from './support/process.ts'
 import { expectSameBits } from './support/suites.ts'
 
@@ -30,6 +39,13 @@ const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset
 function save(name: string, data: Float32Array, dims: number[]): string {
   writeFileSync(at(name), Buffer.concat([npyHeader(dims), bytesOf(data)]))
   return at(name)
+}
+
+/** A file of another type than float32. */
+function saveTyped(name: string, dtype: string, data: NodeJS.TypedArray, dims: number[]): string {
+  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  return saveAs(name, 1, `{'descr': '${dtype}', 'fortran_order': False, 'shape': ${shape}, }\n`, bytes)
 }
 
 /** A file of these bytes after a header of this text and version. */
@@ -56,6 +72,8 @@ function expectFailure(args: string[], code: number, message: string) {
   expect(outcome.code).toBe(code)
 }
 
+const operations = 'layer-norm, rms-norm, normalize, batch-norm, group-norm, instance-norm, local-response-norm'
+
 describe('behaviour: the command line', () => {
   it('tells how it is used, as a whole and for each command', () => {
     for (const args of [['--help'], ['-h'], ['info', '--help'], ['verify', '-h'], ['apply', '--help']]) {
@@ -74,7 +92,9 @@ describe('behaviour: the command line', () => {
     expectFailure(['toString'], 2, 'command expected info, verify, apply, got "toString"')
     expectFailure(['info', '--fast'], 2, "Unknown option '--fast'")
     expectFailure(['verify', 'this'], 2, 'Unexpected argument')
-    expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, 'op expected layer-norm or rms-norm, got "soft-max"')
+    expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, `op expected ${operations}, got "soft-max"`)
+    expectFailure(['apply', 'toString', 'a', '-o', 'b'], 2, `op expected ${operations}, got "toString"`)
+    expectFailure(['apply'], 2, `op expected ${operations}, got nothing`)
     expectFailure(['apply', 'layer-norm', '-o', 'b'], 2, 'input expected one file, got 0')
     expectFailure(['apply', 'layer-norm', 'a'], 2, 'output expected a file (-o out.npy), got nothing')
     expectFailure(['apply', 'rms-norm', 'a', '-o', 'b', '--bias', 'c'], 2, 'rms-norm has no --bias')
@@ -87,6 +107,25 @@ describe('behaviour: the command line', () => {
     expectFailure([...rms, '--weight-offset=1'], 2, '--weight-offset needs --weight')
     expectFailure([...rms, '--normalized-shape', '3,0'], 2, '--normalized-shape expected integers >= 1, got 3,0')
     expectFailure(['apply', 'rms-norm', 'a', '-o', ''], 2, 'output expected a file')
+    expectFailure([...rms, '--partial', '1.5'], 2, '--partial expected a number > 0 and <= 1, got 1.5')
+    expectFailure([...rms, '--residual-scale=2'], 2, '--residual-scale needs --residual')
+    expectFailure([...rms, '--axis', '1.5'], 2, '--axis expected integers, got 1.5')
+    expectFailure([...rms, '--axis', '1', '--normalized-shape', '3'], 2, '--normalized-shape and --axis exclude')
+    expectFailure([...rms, '--lengths', '1', '--mask', 'c'], 2, '--lengths and --mask exclude each other')
+    const normalise = ['apply', 'normalize', 'a', '-o', 'b']
+    expectFailure([...normalise, '--p', '0'], 2, '--p expected a number > 0 or inf, got 0')
+    expectFailure([...normalise, '--rule', 'max'], 2, '--rule expected clamp, clamp-square, add-square, mean-square, z')
+    expectFailure([...normalise, '--weight', 'w'], 2, 'normalize has no --weight')
+    const group = ['apply', 'group-norm', 'a', '-o', 'b']
+    expectFailure(group, 2, 'group-norm needs --groups')
+    expectFailure([...group, '--groups', '0'], 2, '--groups expected an integer >= 1, got 0')
+    expectFailure([...group, '--groups', '2', '--lengths', '3'], 2, 'group-norm has no --lengths')
+    expectFailure([...group, '--groups', '2', '--layout', 'NHWC'], 2, '--layout expected channels-first, channels-last')
+    expectFailure(['apply', 'local-response-norm', 'a', '-o', 'b'], 2, 'local-response-norm needs --size')
+    const batch = ['apply', 'batch-norm', 'a', '-o', 'b']
+    expectFailure(batch, 2, 'batch-norm needs --running-mean, or --training')
+    expectFailure([...batch, '--running-mean', 'm'], 2, 'batch-norm needs --running-var, or --training')
+    expectFailure([...batch, '--training', '--running-var', 'v'], 2, '--training and --running-var exclude each other')
   })
 
   it('info names the backend, where it comes from and what is missing', () => {
@@ -172,6 +211,114 @@ describe('equality: evenkeel apply', () => {
     for (const file of files) expect(file.equals(files[0])).toBe(true)
   })
 
+  it('gives the bits of the functions for every operation and option, on every backend', () => {
+    const volume = fill(normal, 3 * 8 * 5, 11)
+    const channels = (seed: number, n = 8) => fill(ordinaryWeights, n, seed)
+    const [first, last] = [
+      { data: volume, dims: [3, 8, 5] },
+      { data: volume, dims: [3, 5, 8] }
+    ]
+    const [f, l] = [save('first.npy', volume, first.dims), save('last.npy', volume, last.dims)]
+    const matrix = { data: volume, dims: [15, 8] }
+    const m = save('m.npy', volume, matrix.dims)
+    const [weight, bias, mean, variance] = [1, 2, 3, 4].map(seed => channels(seed))
+    const [w, b, rm, rv] = [weight, bias, mean, variance].map((data, i) => save(`v${i}.npy`, data, [8]))
+    const [weight5, residual] = [channels(5, 5), fill(normal, volume.length, 12)]
+    const [w5, r] = [save('w5.npy', weight5, [5]), save('r.npy', residual, last.dims)]
+    const double = Float64Array.from(variance, value => value / 3)
+    const rv8 = saveTyped('rv8.npy', '<f8', double, [8])
+    const lengths = [4, 0, 5]
+    const lengthFile = saveTyped('lengths.npy', '<i8', BigInt64Array.from([4n, 0n, 5n]), [3])
+    const flags = Uint8Array.of(1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1)
+    const mask = Array.from(flags)
+    const maskFiles = [
+      saveTyped('mask1.npy', '|b1', flags, [3, 5]),
+      saveTyped('mask4.npy', '<i4', Int32Array.from(flags), [3, 5]),
+      save('maskf.npy', Float32Array.from(flags), [3, 5])
+    ]
+    const running = ['--running-mean', rm, '--running-var', rv]
+    const given = { runningMean: mean, runningVar: variance }
+    const channelsLast = ['--layout', 'channels-last']
+    const affine = ['--weight', w, '--bias', b]
+    const cases: [string[], { data: unknown }][] = [
+      [['layer-norm', f, '--axis', '1', ...affine], layerNorm(first, { axis: 1 }, { weight, bias })],
+      [['layer-norm', f, '--axis', '0', '--eps', '0.1'], layerNorm(first, { axis: 0 }, { eps: 0.1 })],
+      [['layer-norm', f, '--axis=-1,-3'], layerNorm(first, { axis: [0, 2] })],
+      [['layer-norm', l, '--lengths', '4,0,5', ...affine], layerNorm(last, 8, { weight, bias, lengths })],
+      [['layer-norm', l, '--lengths', lengthFile], layerNorm(last, 8, { lengths })],
+      [['layer-norm', f, '--axis', '1', '--mask', maskFiles[0]], layerNorm(first, { axis: 1 }, { mask })],
+      [
+        ['layer-norm', l, '--residual', r, '--residual-scale', '0.5'],
+        layerNorm(last, 8, { residual, residualScale: 0.5 })
+      ],
+      [['rms-norm', f, '--axis', '2', '--weight', w5], rmsNorm(first, { axis: 2 }, { weight: weight5 })],
+      [['rms-norm', l, '--residual', r, '--mask', maskFiles[1]], rmsNorm(last, 8, { residual, mask })],
+      [['rms-norm', l, '--partial', '0.5'], rmsNorm(last, 8, { partial: 0.5 })],
+      [['normalize', l], normalize(last, 8)],
+      [['normalize', l, '--p', '1', '--scale', '3'], normalize(last, 8, { p: 1, scale: 3 })],
+      [['normalize', l, '--p', 'inf', '--axis', '0'], normalize(last, { axis: 0 }, { p: Number.POSITIVE_INFINITY })],
+      [
+        ['normalize', l, '--rule', 'mean-square', '--eps', '0.01', '--normalized-shape', '5,8'],
+        normalize(last, [5, 8], { rule: 'mean-square', eps: 0.01 })
+      ],
+      [['batch-norm', m, ...running, ...affine], batchNorm(matrix, { ...given, weight, bias })],
+      [['batch-norm', f, ...running], batchNorm(first, given)],
+      [
+        ['batch-norm', f, '--running-mean', rm, '--running-var', rv8],
+        batchNorm(first, { ...given, runningVar: double })
+      ],
+      [
+        ['batch-norm', l, ...running, ...channelsLast, '--lengths', lengthFile, '--eps', '1e-3'],
+        batchNorm(last, { ...given, layout: 'channels-last', lengths, eps: 1e-3 })
+      ],
+      [['batch-norm', m, '--training', ...affine], batchNorm(matrix, { training: true, weight, bias })],
+      [['batch-norm', f, '--training', '--mask', maskFiles[2]], batchNorm(first, { training: true, mask })],
+      [['group-norm', f, '--groups', '4', ...affine], groupNorm(first, 4, { weight, bias })],
+      [['group-norm', m, '--groups', '2'], groupNorm(matrix, 2)],
+      [['group-norm', l, '--groups', '2', ...channelsLast], groupNorm(last, 2, { layout: 'channels-last' })],
+      [['instance-norm', f, ...affine, '--eps', '0'], instanceNorm(first, { weight, bias, eps: 0 })],
+      [['instance-norm', f, '--lengths', '4,0,5'], instanceNorm(first, { lengths })],
+      [['local-response-norm', f, '--size', '3'], localResponseNorm(first, 3)],
+      [
+        ['local-response-norm', l, '--size=4', '--alpha=2', '--beta=0.3', '--k=2', '--window=onnx', ...channelsLast],
+        localResponseNorm(last, 4, { alpha: 2, beta: 0.3, k: 2, window: 'onnx', layout: 'channels-last' })
+      ]
+    ]
+    for (const [[op, input, ...options], expected] of cases) {
+      for (const name of backends) {
+        const args = ['apply', op, input, '-o', at('y.npy'), '--force', ...options]
+        expect(evenkeel(args, { EVENKEEL_BACKEND: name }).stderr, args.join(' ')).toBe('')
+        expectSameBits(load('y.npy'), expected.data as Float32Array, `${name}: ${op} ${options.join(' ')}`)
+        expect(readFileSync(at('y.npy')).subarray(0, 128)).toEqual(readFileSync(input).subarray(0, 128))
+      }
+    }
+  })
+
+  it('gives the bits of the functions where a file takes several blocks', () => {
+    const dims = [24, 1000, 96] // blocks of 2^20 elements: 10 samples, or 10922 rows
+    const x = { data: fill(next => 2 * next() - 1, 24 * 1000 * 96, 21), dims }
+    const input = save('blocks.npy', x.data, dims)
+    const residual = x.data.map(value => 1 - value)
+    const r = save('residual.npy', residual, dims)
+    const lengths = Array.from({ length: 24 }, (_, i) => (i * 41) % 1001)
+    const mask = Array.from({ length: 24_000 }, (_, i) => (i * 7) % 5 > 0)
+    const m = saveTyped('mask.npy', '|b1', Uint8Array.from(mask, Number), [24, 1000])
+    const cases: [string[], { data: unknown }][] = [
+      [['rms-norm', '--lengths', lengths.join(), '--residual', r], rmsNorm(x, 96, { lengths, residual })],
+      [['layer-norm', '--axis', '1'], layerNorm(x, { axis: 1 })],
+      [['instance-norm', '--layout', 'channels-last', '--mask', m], instanceNorm(x, { layout: 'channels-last', mask })],
+      [
+        ['batch-norm', '--training', '--lengths', lengths.map(n => n % 97).join()],
+        batchNorm(x, { training: true, lengths: lengths.map(n => n % 97) })
+      ]
+    ]
+    for (const [[op, ...options], expected] of cases) {
+      expect(evenkeel(['apply', op, input, '-o', at('y.npy'), '--force', ...options]).stderr).toBe('')
+      expectSameBits(load('y.npy'), expected.data as Float32Array, op)
+    }
+    for (const name of ['blocks.npy', 'residual.npy']) rmSync(at(name))
+  })
+
   it('overwrites its own input with --force, and reads from a pipe', () => {
     const both = save('both.npy', x, [6, 20])
     expect(evenkeel(['apply', 'rms-norm', both, '-o', both, '--force']).code).toBe(0)
@@ -227,12 +374,53 @@ describe('behaviour: .npy files', () => {
     check(dictionary("'<f4'", 'False', '(2, 4)'), 'data expected 32 bytes, got 16')
     check(dictionary("'<f4'", 'False', '(2, 0)'), 'shape expected a last dimension >= 1, got (2, 0)')
     check(dictionary("'<f4'", 'False', '()'), 'shape expected a last dimension >= 1, got ()')
-    check('nonsense', "header expected 'descr'")
+    check(dictionary("'<f4'", 'False', '(4)'), 'shape expected a tuple, got (4)')
+    check(dictionary("'<f4'", 'False', '(,)'), 'shape expected integers >= 0, got (,)')
+    check(dictionary("'<f4'", 'False', '(1,,4)'), 'shape expected integers >= 0, got (1,,4)')
+    check(dictionary("'<f4'", '0'), 'fortran_order expected True or False, got 0')
+    check('nonsense', 'header expected a dictionary, got "nonsense"')
+    check(`x ${dictionary("'<f4'")}`, 'header expected a dictionary')
+    check(`${dictionary("'<f4'")} x`, 'header expected a dictionary')
+    check(dictionary("'<f4'").replace("'shape': ", "'shape' "), 'header expected a dictionary')
+    check('{}', 'header expected the keys descr, fortran_order, shape, got none')
+    check(dictionary("'<f4'").replace('{', "{'x': 1, "), 'header expected the keys descr, fortran_order, shape, got')
     check(dictionary("'<f4'"), '.npy version expected 1 to 3, got 4', 4)
     writeFileSync(at('f.npy'), 'PK')
     expectFailure(apply(at('f.npy')), 1, `${at('f.npy')}: format expected .npy`)
     expectFailure(apply(at('absent.npy')), 1, 'ENOENT')
     expect(readdirSync(folder).length).toBe(before + 1)
+  })
+
+  it('says what does not fit the file, with code 1, and writes nothing', () => {
+    const [x, five] = [save('x.npy', new Float32Array(24), [2, 3, 4]), save('five.npy', new Float32Array(5), [5])]
+    const fail = (args: string[], message: string) => {
+      expectFailure(['apply', ...args, '-o', at('unwritten.npy')], 1, message)
+    }
+    const square = save('square.npy', new Float32Array(4), [2, 2])
+    const three = save('three.npy', new Float32Array(3), [3])
+    const before = readdirSync(folder).length
+    fail(['layer-norm', x, '--weight', five], '--weight: shape expected (4,), got (5,)')
+    fail(['layer-norm', x, '--weight', square], '--weight: shape expected (4,), got (2, 2)')
+    fail(['layer-norm', x, '--normalized-shape', '3'], `${x}: last dims expected 3, got shape (2, 3, 4)`)
+    fail(
+      ['layer-norm', x, '--axis', '3'],
+      `${x}: --axis expected integers from -3 to 2, each once, got 3 for shape (2,`
+    )
+    fail(['layer-norm', x, '--axis=1,-2'], `${x}: --axis expected integers from -3 to 2, each once, got 1, -2`)
+    fail(['layer-norm', x, '--residual', square], '--residual: shape expected (2, 3, 4), got (2, 2)')
+    fail(['layer-norm', x, '--lengths', '3'], '--lengths: shape expected (2,), got (1,)')
+    fail(['layer-norm', x, '--lengths', '3,4'], '--lengths: expected integers from 0 to 3, got 4')
+    fail(['layer-norm', x, '--lengths', five], `${five}: dtype expected one of '<i4', '<i8', got '<f4'`)
+    fail(['layer-norm', x, '--mask', square], '--mask: shape expected (2, 3), got (2, 2)')
+    fail(['layer-norm', square, '--lengths', '1,1'], `${square}: shape expected 3 dimensions (--lengths), got (2, 2)`)
+    fail(['layer-norm', x, '--axis', '0', '--lengths', '1,1'], `${x}: axis expected 1 or 2 with padding, got 0`)
+    fail(['normalize', x, '--p', '1', '--rule', 'add-square'], 'normalize: p expected 2 (rule add-square), got 1')
+    fail(['group-norm', x, '--groups', '2'], 'groupNorm: numGroups expected a divisor of 3 (channels), got 2')
+    fail(['instance-norm', five], `${five}: shape expected at least 2 dimensions, got (5,)`)
+    const running = ['--running-mean', three, '--running-var']
+    fail(['batch-norm', x, ...running, five], '--running-var: shape expected (3,), got (5,)')
+    fail(['batch-norm', x, '--training', '--lengths', '1,0'], 'batchNorm: x expected more than one value per channel')
+    expect(readdirSync(folder).length).toBe(before)
   })
 
   it('does not overwrite without --force', () => {

@@ -2,8 +2,31 @@
 import { rmSync } from 'node:fs'
 import { chmod, type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { LayerNorm, RMSNorm } from '../index.js'
-import { npyHeader, readElements, readNpyHeader, writeElements, writeFully } from './npy.js'
+import {
+  bytesOf,
+  type Dtype,
+  npyHeader,
+  readElements,
+  readNpyHeader,
+  readNumbers,
+  shapeText,
+  writeElements,
+  writeFully
+} from './npy.js'
+import {
+  allOptions,
+  type Block,
+  type Files,
+  fileOptions,
+  type Given,
+  type Numbers,
+  operations,
+  type Plan,
+  type Read,
+  readList,
+  readOptions,
+  unitsOf
+} from './operations.js'
 import { type Command, parsed, UsageError } from './usage.js'
 
 /** Elements of a block: large enough to keep the kernels busy, small against any memory. */
@@ -11,89 +34,86 @@ const BLOCK_ELEMENTS = 2 ** 20
 
 const help = `Usage: evenkeel apply <op> <in.npy> -o <out.npy> [options]
 
-Normalises over the last dimension of a .npy file of float32 (C order, little-endian) and writes another.
+Normalises a .npy file of float32 (C order, little-endian) and writes another of the same shape. The file is read in blocks,
+except where everything in it belongs together (--training, --axis=0).
 
-Ops:
-  layer-norm   (x - mean) / sqrt(variance + eps) * weight + bias
-  rms-norm     x / sqrt(mean of squares + eps) * (weight + weight offset)
+Ops over the last dimension, or over what --normalized-shape or --axis name:
+  layer-norm            (x - mean) / sqrt(variance + eps) * weight + bias
+  rms-norm              x / sqrt(mean of squares + eps) * (weight + weight offset)
+  normalize             x / max(p-norm, eps) * scale
+
+Ops over channels, of files [rows, features], [samples, channels, ...] or, with --layout channels-last,
+[samples, ..., channels]; all but the last: (x - mean) / sqrt(variance + eps) * weight + bias
+  batch-norm            running statistics of each channel, or with --training those of the file
+  group-norm            statistics of each sample and group of channels
+  instance-norm         statistics of each sample and channel
+  local-response-norm   x / (k + alpha / size * sum of squares over a window of channels)^beta
 
 Options:
-  -o, --output <file>           where the result goes
-      --weight <file.npy>       one weight for each element of a group
-      --bias <file.npy>         one bias for each element of a group (layer-norm)
-      --eps <number>            default 1e-5 (layer-norm), 1e-6 (rms-norm)
-      --weight-offset <number>  added to every weight (rms-norm), default 0
-      --normalized-shape <list> the trailing dimensions of a group, e.g. 3,256; default: the last one
-      --force                   overwrite the output file
-  -h, --help                    this text
+  -o, --output <file>            where the result goes
+      --force                    overwrite the output file
+      --weight, --bias <file>    one element for each of a group, or for each channel
+                                 (bias: not rms-norm; neither: normalize, local-response-norm)
+      --eps <number>             default 1e-5, rms-norm 1e-6, normalize 1e-12; not local-response-norm
+      --lengths <list or file>   real positions of each sample, e.g. 10,20; the others count nowhere and become 0
+      --mask <file>              the same as flags [samples, positions]: bool, integers or float32
+                                 (both for files of 3 dimensions: layer-norm, rms-norm, batch-norm, instance-norm)
+  -h, --help                     this text
+
+  layer-norm, rms-norm, normalize:
+      --normalized-shape <list>  the trailing dimensions of a group, e.g. 3,256; default: the last one
+      --axis <list>              the axes of a group in their place, e.g. 1 or 1,2; from the end: --axis=-1
+  layer-norm, rms-norm:
+      --residual <file>          of the input's shape; added to it first
+      --residual-scale <number>  multiplies the residual, default 1
+  rms-norm:
+      --weight-offset <number>   added to every weight, default 0
+      --partial <number>         fraction of the group whose mean of squares is taken, default 1
+  normalize:
+      --p <number>               which norm, default 2; inf for the largest magnitude
+      --rule <name>              clamp (default), clamp-square, add-square, mean-square or zero: where eps stands
+      --scale <number>           default 1
+  batch-norm:
+      --running-mean, --running-var <file>  one element for each channel, float32 or float64
+      --training                 the statistics of the file in their place
+  group-norm:
+      --groups <number>          how many groups of channels
+  local-response-norm:
+      --size <number>            channels in a window
+      --alpha, --beta, --k <number>  default 1e-4, 0.75, 1
+      --window <name>            of an even size: pytorch (default) or onnx
+  batch-norm, group-norm, instance-norm, local-response-norm:
+      --layout <name>            channels-first (default) or channels-last
 `
 
 interface Options {
-  readonly op: 'layer-norm' | 'rms-norm'
+  readonly op: string
   readonly input: string
   readonly output: string
-  readonly weight?: string
-  readonly bias?: string
-  readonly eps?: number
-  readonly weightOffset?: number
-  readonly normalizedShape?: number[]
   readonly force: boolean
+  readonly given: Given
+  readonly read: Read
 }
 
-function readOptions(args: readonly string[]): Options {
+function readArguments(args: readonly string[]): Options {
   const { values, positionals } = parsed(() =>
     parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: {
-        output: { type: 'string', short: 'o' },
-        weight: { type: 'string' },
-        bias: { type: 'string' },
-        eps: { type: 'string' },
-        'weight-offset': { type: 'string' },
-        'normalized-shape': { type: 'string' },
-        force: { type: 'boolean', default: false }
-      }
+      options: { ...allOptions, output: { type: 'string', short: 'o' }, force: { type: 'boolean' } }
     })
   )
   const [op, input, ...more] = positionals
-  if (op !== 'layer-norm' && op !== 'rms-norm') {
-    throw new UsageError(`op expected layer-norm or rms-norm, got ${op === undefined ? 'nothing' : JSON.stringify(op)}`)
+  if (op === undefined || !Object.hasOwn(operations, op)) {
+    const got = op === undefined ? 'nothing' : JSON.stringify(op)
+    throw new UsageError(`op expected ${Object.keys(operations).join(', ')}, got ${got}`)
   }
-  if (input === undefined || more.length > 0)
+  if (input === undefined || more.length > 0) {
     throw new UsageError(`input expected one file, got ${positionals.length - 1}`)
-  if (!values.output) throw new UsageError('output expected a file (-o out.npy), got nothing')
-  if (op === 'rms-norm' && values.bias !== undefined) throw new UsageError('rms-norm has no --bias')
-  if (op === 'layer-norm' && values['weight-offset'] !== undefined)
-    throw new UsageError('layer-norm has no --weight-offset')
-  const eps = readNumber('--eps', values.eps)
-  if (eps !== undefined && eps < 0) throw new UsageError(`--eps expected a number >= 0, got ${eps}`)
-  const weightOffset = readNumber('--weight-offset', values['weight-offset'])
-  if (weightOffset !== undefined && values.weight === undefined) throw new UsageError('--weight-offset needs --weight')
-  const normalizedShape = values['normalized-shape']
-    ?.split(',')
-    .map(part => readNumber('--normalized-shape', part) ?? 0)
-  if (normalizedShape?.some(dim => !Number.isSafeInteger(dim) || dim < 1)) {
-    throw new UsageError(`--normalized-shape expected integers >= 1, got ${values['normalized-shape']}`)
   }
-  return {
-    op,
-    input,
-    output: values.output,
-    weight: values.weight,
-    bias: values.bias,
-    eps,
-    weightOffset,
-    normalizedShape,
-    force: values.force
-  }
-}
-
-function readNumber(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const value = text.trim() === '' ? Number.NaN : Number(text)
-  if (!Number.isFinite(value)) throw new UsageError(`${option} expected a number, got ${JSON.stringify(text)}`)
-  return value
+  const { output, force, ...given } = values as Given
+  if (!output) throw new UsageError('output expected a file (-o out.npy), got nothing')
+  return { op, input, output: output as string, force: force === true, given, read: readOptions(op, given) }
 }
 
 async function withFile<Result>(
@@ -110,10 +130,10 @@ async function withFile<Result>(
 }
 
 /** Throws where a file is too short for its header. What is no regular file (a pipe) shows it when it is read. */
-async function checkSize(path: string, size: number, start: number): Promise<void> {
+async function checkSize(path: string, bytes: number, start: number): Promise<void> {
   const about = await stat(path)
-  if (about.isFile() && about.size - start < size * 4) {
-    throw new Error(`${path}: data expected ${size * 4} bytes, got ${about.size - start}`)
+  if (about.isFile() && about.size - start < bytes) {
+    throw new Error(`${path}: data expected ${bytes} bytes, got ${about.size - start}`)
   }
 }
 
@@ -131,15 +151,40 @@ async function resolveOutput(output: string, force: boolean): Promise<{ path: st
   return { path, mode: about.mode }
 }
 
-async function readVector(path: string | undefined): Promise<Float32Array | undefined> {
-  if (path === undefined) return undefined
+/** The array of a file of one of these types. */
+async function readArray(path: string, dtypes: readonly Dtype[]): Promise<Numbers<Float64Array>> {
   return withFile(path, 'r', async file => {
-    const { size, start } = await readNpyHeader(file, path)
-    await checkSize(path, size, start)
-    const elements = new Float32Array(size)
-    await readElements(file, path, elements)
-    return elements
+    const header = await readNpyHeader(file, path, dtypes)
+    await checkSize(path, header.size * bytesOf(header.dtype), header.start)
+    return { data: await readNumbers(file, path, header), dims: header.dims }
   })
+}
+
+const flags: readonly Dtype[] = ['|b1', '|u1', '<i4', '<i8', '<f4']
+
+/** The files beside the input, but for the residual, which is read in blocks. */
+async function readFiles(given: Given): Promise<Files> {
+  const files: { -readonly [name in keyof Files]: Files[name] } = {}
+  for (const name of fileOptions) {
+    const text = given[name] as string | undefined
+    if (text === undefined) continue
+    if (name === 'weight' || name === 'bias') {
+      const { data, dims } = await readArray(text, ['<f4'])
+      files[name] = { data: Float32Array.from(data), dims }
+    } else if (name === 'running-mean' || name === 'running-var') {
+      files[name] = await readArray(text, ['<f4', '<f8'])
+    } else if (name === 'mask') {
+      files.mask = await readArray(text, flags)
+    } else if (name === 'lengths') {
+      files.lengths = /^[\d\s,]+$/.test(text) ? listed(text) : await readArray(text, ['<i4', '<i8'])
+    }
+  }
+  return files
+}
+
+function listed(text: string): Numbers<Float64Array> {
+  const data = Float64Array.from(readList('lengths', text, 0))
+  return { data, dims: [data.length] }
 }
 
 /** A bar on a terminal, from the moment on when the work has taken a second. */
@@ -187,48 +232,80 @@ async function writeWhole(
   }
 }
 
+/** Reads the input block by block, each with its part of the residual; normalises it and writes it. */
+async function applyPlan(
+  { leading, run }: Plan,
+  dims: readonly number[],
+  files: Files,
+  read: (into: Float32Array) => Promise<void>,
+  readResidual: ((into: Float32Array) => Promise<void>) | undefined,
+  write: (from: Float32Array, done: number) => Promise<void>
+): Promise<void> {
+  const { units, elements } = unitsOf(dims, leading)
+  const unitsAtOnce = Math.min(units, Math.max(1, Math.floor(BLOCK_ELEMENTS / elements)))
+  const memory = new Float32Array(unitsAtOnce * elements)
+  const residualMemory = readResidual && new Float32Array(memory.length)
+  const { lengths, mask } = files
+  const positions = mask?.dims[1] ?? 0
+  // Once at least: also where there are no units, the operation checks its options.
+  for (let unit = 0; unit === 0 || unit < units; unit += unitsAtOnce) {
+    const n = Math.min(unitsAtOnce, units - unit)
+    const data = memory.subarray(0, n * elements)
+    const residual = residualMemory?.subarray(0, n * elements)
+    await read(data)
+    if (residual) await readResidual?.(residual)
+    const block: Block = {
+      x: { data, dims: leading === 0 ? [...dims] : [n, ...dims.slice(leading)] },
+      residual,
+      lengths: leading === 0 ? lengths?.data : lengths?.data.subarray(unit, unit + n),
+      mask: leading === 0 ? mask?.data : mask?.data.subarray(unit * positions, (unit + n) * positions)
+    }
+    run(block)
+    await write(data, unit + n)
+    if (units === 0) return
+  }
+}
+
 export const apply: Command = {
   help,
   async run(args) {
-    const options = readOptions(args)
-    const { input, output, force } = options
-    const weight = await readVector(options.weight)
-    const bias = await readVector(options.bias)
+    const { op, input, output, force, given, read } = readArguments(args)
+    const files = await readFiles(given)
     await withFile(input, 'r', async file => {
       const { dims, size, start } = await readNpyHeader(file, input)
-      const normalizedShape = options.normalizedShape ?? dims.slice(-1)
-      if (normalizedShape.length === 0 || normalizedShape.includes(0)) {
-        throw new Error(`${input}: shape expected a last dimension >= 1, got (${dims.join(', ')})`)
-      }
-      const trailing = dims.slice(dims.length - normalizedShape.length)
-      if (normalizedShape.length > dims.length || trailing.some((dim, i) => dim !== normalizedShape[i])) {
-        throw new Error(`${input}: last dims expected ${normalizedShape.join(', ')}, got shape (${dims.join(', ')})`)
-      }
-      const { eps, weightOffset } = options
-      const layer =
-        options.op === 'layer-norm'
-          ? new LayerNorm(normalizedShape, { weight, bias, eps })
-          : new RMSNorm(normalizedShape, { weight, eps, weightOffset })
-      await checkSize(input, size, start)
-      const { path, mode } = await resolveOutput(output, force)
-
-      const cols = normalizedShape.reduce((product, dim) => product * dim, 1)
-      const rows = size / cols
-      const rowsAtOnce = Math.min(rows, Math.max(1, Math.floor(BLOCK_ELEMENTS / cols)))
-      const block = new Float32Array(rowsAtOnce * cols)
-      const bar = await progressBar(rows)
-      const work = writeWhole(path, mode, async to => {
-        await writeFully(to, npyHeader(dims))
-        for (let row = 0; row < rows; row += rowsAtOnce) {
-          const part = block.subarray(0, Math.min(rowsAtOnce, rows - row) * cols)
-          await readElements(file, input, part)
-          layer.forward(part, { out: part })
-          await writeElements(to, part)
-          bar.update(row + part.length / cols)
-        }
+      const plan = operations[op].plan(input, dims, read, files)
+      await checkSize(input, size * 4, start)
+      await withResidual(given.residual as string | undefined, dims, async readResidual => {
+        const { path, mode } = await resolveOutput(output, force)
+        const bar = await progressBar(unitsOf(dims, plan.leading).units)
+        const work = writeWhole(path, mode, async to => {
+          await writeFully(to, npyHeader(dims))
+          const readInput = (into: Float32Array) => readElements(file, input, into)
+          await applyPlan(plan, dims, files, readInput, readResidual, async (from, done) => {
+            await writeElements(to, from)
+            bar.update(done)
+          })
+        })
+        await work.finally(() => bar.stop())
       })
-      await work.finally(() => bar.stop())
     })
     return 0
   }
+}
+
+/** Opens the residual, where there is one: a file of the input's shape. */
+async function withResidual(
+  path: string | undefined,
+  dims: readonly number[],
+  use: (read: ((into: Float32Array) => Promise<void>) | undefined) => Promise<void>
+): Promise<void> {
+  if (path === undefined) return use(undefined)
+  return withFile(path, 'r', async file => {
+    const { dims: own, size, start } = await readNpyHeader(file, path)
+    if (shapeText(own) !== shapeText(dims)) {
+      throw new Error(`--residual: shape expected ${shapeText(dims)}, got ${shapeText(own)}`)
+    }
+    await checkSize(path, size * 4, start)
+    return use(into => readElements(file, path, into))
+  })
 }

@@ -1,8 +1,20 @@
 // The .npy format, as numpy.lib.format defines it (versions 1 to 3): header in and out, data in blocks.
 import type { FileHandle } from 'node:fs/promises'
 
-/** The header of a file of little-endian float32 in C order. */
+/** Element types that are read, as numpy names them, and how. Data to normalise is '<f4'. */
+const readers = {
+  '<f4': { bytes: 4, get: (view: DataView, at: number) => view.getFloat32(at, true) },
+  '<f8': { bytes: 8, get: (view: DataView, at: number) => view.getFloat64(at, true) },
+  '<i4': { bytes: 4, get: (view: DataView, at: number) => view.getInt32(at, true) },
+  '<i8': { bytes: 8, get: (view: DataView, at: number) => Number(view.getBigInt64(at, true)) },
+  '|u1': { bytes: 1, get: (view: DataView, at: number) => view.getUint8(at) },
+  '|b1': { bytes: 1, get: (view: DataView, at: number) => view.getUint8(at) }
+}
+export type Dtype = keyof typeof readers
+
+/** The header of a little-endian file in C order. */
 export interface NpyHeader {
+  readonly dtype: Dtype
   readonly dims: readonly number[]
   /** Number of elements. */
   readonly size: number
@@ -30,8 +42,12 @@ async function readExactly(file: FileHandle, name: string, what: string, length:
   return buffer
 }
 
-/** Reads the header; the handle then stands at the data. */
-export async function readNpyHeader(file: FileHandle, name: string): Promise<NpyHeader> {
+/** Reads the header of a file of one of these types; the handle then stands at the data. */
+export async function readNpyHeader(
+  file: FileHandle,
+  name: string,
+  dtypes: readonly Dtype[] = ['<f4']
+): Promise<NpyHeader> {
   const prefix = Buffer.alloc(8)
   const got = await readFully(file, prefix)
   if (got < 8 || !prefix.subarray(0, 6).equals(magic))
@@ -43,45 +59,76 @@ export async function readNpyHeader(file: FileHandle, name: string): Promise<Npy
   if (length > 2 ** 20) throw new Error(`${name}: header expected at most 1 MiB, got ${length} bytes`)
   const header = await readExactly(file, name, 'header', length)
   const start = 8 + lengthBytes.length + length
-  return { ...parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name), start }
+  return { ...parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name, dtypes), start }
 }
 
-/** Parses the Python dictionary of a header. */
-function parseHeader(text: string, name: string): Omit<NpyHeader, 'start'> {
-  const value = (key: string, pattern: string): string => {
-    const found = new RegExp(`['"]${key}['"]\\s*:\\s*(${pattern})`).exec(text)
-    if (!found) throw new Error(`${name}: header expected '${key}', got ${JSON.stringify(text.trim().slice(0, 80))}`)
-    return found[1]
+/** The values of the Python dictionary that a header is, as they stand there: nothing else may stand around it. */
+function readDictionary(text: string, name: string): Map<string, string> {
+  const values = new Map<string, string>()
+  const entry = /\s*(?:'(\w+)'|"(\w+)")\s*:\s*('[^']*'|"[^"]*"|\w+|\([^()]*\)|\[.*\])\s*(?:,|(?=\}))/sy
+  const opening = /^[ \t]*\{/.exec(text)
+  entry.lastIndex = opening ? opening[0].length : 0
+  let end = entry.lastIndex
+  for (let found = entry.exec(text); opening && found; found = entry.exec(text)) {
+    values.set(found[1] ?? found[2], found[3])
+    end = entry.lastIndex
   }
-  const descr = value('descr', `'[^']*'|"[^"]*"|\\[.*\\]`)
-  const dtype = descr.startsWith('[') ? 'a structured one' : descr.slice(1, -1)
-  if (dtype !== '<f4')
-    throw new Error(`${name}: dtype expected little-endian float32 ('<f4'), got ${descr}${hint(dtype)}`)
-  if (value('fortran_order', 'True|False') === 'True') {
+  if (!opening || !/^\s*\}\s*$/.test(text.slice(end))) {
+    throw new Error(`${name}: header expected a dictionary, got ${JSON.stringify(text.trim().slice(0, 80))}`)
+  }
+  const expected = ['descr', 'fortran_order', 'shape']
+  const keys = [...values.keys()].sort()
+  if (keys.join() !== expected.join()) {
+    throw new Error(`${name}: header expected the keys ${expected.join(', ')}, got ${keys.join(', ') || 'none'}`)
+  }
+  return values
+}
+
+/** Parses a header. */
+function parseHeader(text: string, name: string, dtypes: readonly Dtype[]): Omit<NpyHeader, 'start'> {
+  const values = readDictionary(text, name)
+  const value = (key: string) => values.get(key) as string
+  const descr = value('descr')
+  const dtype = dtypes.find(one => descr === `'${one}'` || descr === `"${one}"`)
+  if (!dtype) {
+    const expected =
+      dtypes.length === 1 ? "little-endian float32 ('<f4')" : `one of ${dtypes.map(one => `'${one}'`).join(', ')}`
+    throw new Error(`${name}: dtype expected ${expected}, got ${descr}${hint(descr.slice(1, -1), dtypes)}`)
+  }
+  const order = value('fortran_order')
+  if (order !== 'True' && order !== 'False') {
+    throw new Error(`${name}: fortran_order expected True or False, got ${order}`)
+  }
+  if (order === 'True') {
     throw new Error(`${name}: order expected C (row-major), got Fortran; save numpy.ascontiguousarray(a)`)
   }
-  const dims = value('shape', '\\([^)]*\\)')
-    .slice(1, -1)
-    .split(',')
-    .map(part => part.trim().replace(/L$/, ''))
-    .filter(part => part !== '')
-    .map(part => (/^\d+$/.test(part) ? Number(part) : Number.NaN))
-  const size = dims.reduce((product, dim) => product * dim, 1)
-  if (!Number.isSafeInteger(size))
-    throw new Error(`${name}: shape expected integers >= 0, got ${value('shape', '\\([^)]*\\)')}`)
-  return { dims, size }
+  const shape = value('shape')
+  if (!/^\(\s*\)$|^\(.*,.*\)$/s.test(shape)) throw new Error(`${name}: shape expected a tuple, got ${shape}`)
+  const parts = shape.slice(1, -1).split(',')
+  // The comma behind the last one; () has none.
+  if (parts[parts.length - 1].trim() === '') parts.pop()
+  const dims = parts.map(part => (/^\s*\d+L?\s*$/.test(part) ? Number.parseInt(part, 10) : Number.NaN))
+  const size = dims.includes(0) ? 0 : dims.reduce((product, dim) => product * dim, 1)
+  if (dims.some(Number.isNaN) || !Number.isSafeInteger(size)) {
+    throw new Error(`${name}: shape expected integers >= 0, got ${shape}`)
+  }
+  return { dtype, dims, size }
 }
 
-function hint(dtype: string): string {
+function hint(dtype: string, dtypes: readonly Dtype[]): string {
   if (dtype.startsWith('>')) return ' (big-endian)'
-  if (dtype === '<f8') return "; save a.astype('float32')"
+  if (dtype === '<f8' && dtypes.includes('<f4')) return "; save a.astype('float32')"
   return ''
+}
+
+/** A shape as numpy writes it. */
+export function shapeText(dims: readonly number[]): string {
+  return dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`
 }
 
 /** The header that numpy writes for these dims: the first version that fits, padded to 64 bytes. */
 export function npyHeader(dims: readonly number[]): Buffer {
-  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`
-  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shape}, }`
+  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shapeText(dims)}, }`
   const build = (version: number): Buffer => {
     const prefix = version === 1 ? 10 : 12
     const padded = text.padEnd(Math.ceil((prefix + text.length + 1) / 64) * 64 - prefix - 1) + '\n'
@@ -102,6 +149,17 @@ export async function readElements(file: FileHandle, name: string, elements: Flo
   if (got < bytes.length)
     throw new Error(`${name}: data expected ${bytes.length - got} bytes more, got the end of the file`)
 }
+
+/** All elements of a file of any type, as numbers. */
+export async function readNumbers(file: FileHandle, name: string, { dtype, size }: NpyHeader): Promise<Float64Array> {
+  const { bytes, get } = readers[dtype]
+  const data = await readExactly(file, name, 'data', size * bytes)
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  return Float64Array.from({ length: size }, (_, i) => get(view, i * bytes))
+}
+
+/** Bytes of an element. */
+export const bytesOf = (dtype: Dtype): number => readers[dtype].bytes
 
 /** Writes all elements at the handle's position. */
 export async function writeElements(file: FileHandle, elements: Float32Array): Promise<void> {

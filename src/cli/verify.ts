@@ -56,7 +56,7 @@ Options:
         const agrees =
           table === typescript ? '' : found.length === 0 ? 'same bits as js, ' : `${found.length} DIFFERENCES, `
         console.log(
-          `${op.padEnd(12)} ${table.name.padEnd(9)} ${agrees}${same ? 'golden hashes agree' : 'GOLDEN HASHES DIFFER'}`
+          `${op.padEnd(20)} ${table.name.padEnd(9)} ${agrees}${same ? 'golden hashes agree' : 'GOLDEN HASHES DIFFER'}`
         )
         for (const difference of found.slice(0, 5)) console.log(`  ${table.name} against js: ${difference}`)
         if (found.length > 0 || !same) wrong++
