@@ -59,7 +59,25 @@ const jobs = [
     file: 'out/layer_norm.npy',
     layer: new LayerNorm(features, { weight, bias }),
     typescript: (to: Float32Array) =>
-      typescript.layer_norm(to, cols, none, cols, none, none, x, cols, none, cols, weight, bias, rows, cols, 1e-5),
+      typescript.layer_norm(
+        to,
+        cols,
+        none,
+        cols,
+        none,
+        none,
+        x,
+        cols,
+        none,
+        cols,
+        weight,
+        bias,
+        rows,
+        cols,
+        1,
+        1,
+        1e-5
+      ),
     plain: () => plainLayerNorm(y, x, weight, bias, rows, cols, 1e-5)
   },
   {
@@ -67,7 +85,7 @@ const jobs = [
     file: 'out/rms_norm.npy',
     layer: new RMSNorm(features, { weight }),
     typescript: (to: Float32Array) =>
-      typescript.rms_norm(to, cols, none, cols, none, x, cols, none, cols, weight, rows, cols, 1e-6, 0),
+      typescript.rms_norm(to, cols, none, cols, none, x, cols, none, cols, weight, rows, cols, 1, cols, 1, 1e-6, 0),
     plain: () => plainRmsNorm(y, x, weight, rows, cols, 1e-6)
   }
 ]
