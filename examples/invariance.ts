@@ -51,9 +51,9 @@ const changes: {
   x?: (value: number, row: number) => number
   w?: (value: number, k: number) => number
 }[] = [
-  { name: 'weight matrix x 3', w: value => value * scaled },
-  { name: 'weight matrix + 1/4', w: value => value + shifted },
-  { name: 'one weight vector x 3', w: (value, k) => (k === 0 ? value * scaled : value) },
+  { name: 'weights x 3', w: value => value * scaled },
+  { name: 'weights + 1/4', w: value => value + shifted },
+  { name: 'one vector x 3', w: (value, k) => (k === 0 ? value * scaled : value) },
   { name: 'data x 3', x: value => value * scaled },
   { name: 'data + 1/4', x: value => value + shifted },
   { name: 'one sample x 3', x: (value, row) => (row === sample ? value * scaled : value) }
@@ -68,7 +68,7 @@ const results = changes.map(change =>
 )
 
 // Rounding s to float32 moves an element by 2^-24 of itself, its mean and its standard deviation by no more, and the
-// result by 3 * 2^-24 * max |s| / std. That ratio is at most 14 here (weight matrix + 1/4, which shifts whole rows), and the
+// result by 3 * 2^-24 * max |s| / std. That ratio is at most 14 here (weights + 1/4, which shifts whole rows), and the
 // norm itself rounds its result: 5e-6 covers both. A change that does not survive moves outputs by tenths.
 const SURVIVES = 5e-6
 const CHANGES = 1e-2

@@ -88,7 +88,7 @@ function smallBatches(): void {
       'mean off by',
       'std off by',
       'BatchNorm: sample 0 moves by',
-      'LayerNorm, RMSNorm: batches in which it moves'
+      'LayerNorm, RMSNorm: batches that move it'
     ],
     rows
   )

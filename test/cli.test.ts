@@ -168,7 +168,10 @@ describe('behaviour: the command line', () => {
     try {
       for (const name of ['dist', 'package.json']) spawnSync('cp', ['-r', join(root, name), copy])
       spawnSync('mkdir', [join(copy, 'test')])
-      const golden = readFileSync(join(root, 'test/golden.json'), 'utf8').replace(/("layer_norm".*"statistics":\s*)"./, '$1"x')
+      const golden = readFileSync(join(root, 'test/golden.json'), 'utf8').replace(
+        /("layer_norm".*"statistics":\s*)"./,
+        '$1"x'
+      )
       writeFileSync(join(copy, 'test/golden.json'), golden)
       const { stdout, status } = spawnSync(process.execPath, [join(copy, 'dist/esm/cli/index.js'), 'verify'], {
         encoding: 'utf8'
