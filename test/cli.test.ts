@@ -103,12 +103,13 @@ describe('behaviour: the command line', () => {
 
   it('ends with 2 for numbers that no operation takes', () => {
     const rms = ['apply', 'rms-norm', 'a', '-o', 'b']
-    expectFailure([...rms, '--eps=-1'], 2, '--eps expected a number >= 0, got -1')
+    expectFailure([...rms, '--eps', '-1'], 2, '--eps expected a number >= 0, got -1')
     expectFailure([...rms, '--weight-offset=1'], 2, '--weight-offset needs --weight')
     expectFailure([...rms, '--normalized-shape', '3,0'], 2, '--normalized-shape expected integers >= 1, got 3,0')
     expectFailure(['apply', 'rms-norm', 'a', '-o', ''], 2, 'output expected a file')
     expectFailure([...rms, '--partial', '1.5'], 2, '--partial expected a number > 0 and <= 1, got 1.5')
     expectFailure([...rms, '--residual-scale=2'], 2, '--residual-scale needs --residual')
+    expectFailure([...rms, '--eps', '--axis'], 2, "Option '--eps' argument is ambiguous")
     expectFailure([...rms, '--axis', '1.5'], 2, '--axis expected integers, got 1.5')
     expectFailure([...rms, '--axis', '1', '--normalized-shape', '3'], 2, '--normalized-shape and --axis exclude')
     expectFailure([...rms, '--lengths', '1', '--mask', 'c'], 2, '--lengths and --mask exclude each other')
@@ -246,7 +247,7 @@ describe('equality: evenkeel apply', () => {
     const cases: [string[], { data: unknown }][] = [
       [['layer-norm', f, '--axis', '1', ...affine], layerNorm(first, { axis: 1 }, { weight, bias })],
       [['layer-norm', f, '--axis', '0', '--eps', '0.1'], layerNorm(first, { axis: 0 }, { eps: 0.1 })],
-      [['layer-norm', f, '--axis=-1,-3'], layerNorm(first, { axis: [0, 2] })],
+      [['layer-norm', f, '--axis', '-1,-3'], layerNorm(first, { axis: [0, 2] })],
       [['layer-norm', l, '--lengths', '4,0,5', ...affine], layerNorm(last, 8, { weight, bias, lengths })],
       [['layer-norm', l, '--lengths', lengthFile], layerNorm(last, 8, { lengths })],
       [['layer-norm', f, '--axis', '1', '--mask', maskFiles[0]], layerNorm(first, { axis: 1 }, { mask })],
@@ -380,6 +381,7 @@ describe('behaviour: .npy files', () => {
     check(dictionary("'<f4'", 'False', '(4)'), 'shape expected a tuple, got (4)')
     check(dictionary("'<f4'", 'False', '(,)'), 'shape expected integers >= 0, got (,)')
     check(dictionary("'<f4'", 'False', '(1,,4)'), 'shape expected integers >= 0, got (1,,4)')
+    check(dictionary("'<f4'", 'False', '(1, 04)'), 'shape expected integers >= 0, got (1, 04)')
     check(dictionary("'<f4'", '0'), 'fortran_order expected True or False, got 0')
     check('nonsense', 'header expected a dictionary, got "nonsense"')
     check(`x ${dictionary("'<f4'")}`, 'header expected a dictionary')

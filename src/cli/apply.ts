@@ -35,7 +35,7 @@ const BLOCK_ELEMENTS = 2 ** 20
 const help = `Usage: evenkeel apply <op> <in.npy> -o <out.npy> [options]
 
 Normalises a .npy file of float32 (C order, little-endian) and writes another of the same shape. The file is read in blocks,
-except where everything in it belongs together (--training, --axis=0).
+except where everything in it belongs together (--training, --axis 0).
 
 Ops over the last dimension, or over what --normalized-shape or --axis name:
   layer-norm            (x - mean) / sqrt(variance + eps) * weight + bias
@@ -62,7 +62,7 @@ Options:
 
   layer-norm, rms-norm, normalize:
       --normalized-shape <list>  the trailing dimensions of a group, e.g. 3,256; default: the last one
-      --axis <list>              the axes of a group in their place, e.g. 1 or 1,2; from the end: --axis=-1
+      --axis <list>              the axes of a group in their place, e.g. 1 or 1,2, or -1 from the end
   layer-norm, rms-norm:
       --residual <file>          of the input's shape; added to it first
       --residual-scale <number>  multiplies the residual, default 1
@@ -95,10 +95,21 @@ interface Options {
   readonly read: Read
 }
 
+/** A negative number behind an option is its value: parseArgs wants it behind a "=". */
+function joinNegative(args: readonly string[]): string[] {
+  const joined: string[] = []
+  for (const arg of args) {
+    const option = joined.at(-1) ?? ''
+    if (/^-[\d.]/.test(arg) && allOptions[option.slice(2)]?.type === 'string') joined.push(`${joined.pop()}=${arg}`)
+    else joined.push(arg)
+  }
+  return joined
+}
+
 function readArguments(args: readonly string[]): Options {
   const { values, positionals } = parsed(() =>
     parseArgs({
-      args: [...args],
+      args: joinNegative(args),
       allowPositionals: true,
       options: { ...allOptions, output: { type: 'string', short: 'o' }, force: { type: 'boolean' } }
     })

@@ -66,7 +66,7 @@ export async function readNpyHeader(
 function readDictionary(text: string, name: string): Map<string, string> {
   const values = new Map<string, string>()
   const entry = /\s*(?:'(\w+)'|"(\w+)")\s*:\s*('[^']*'|"[^"]*"|\w+|\([^()]*\)|\[.*\])\s*(?:,|(?=\}))/sy
-  const opening = /^[ \t]*\{/.exec(text)
+  const opening = /^\s*\{/.exec(text)
   entry.lastIndex = opening ? opening[0].length : 0
   let end = entry.lastIndex
   for (let found = entry.exec(text); opening && found; found = entry.exec(text)) {
@@ -107,7 +107,7 @@ function parseHeader(text: string, name: string, dtypes: readonly Dtype[]): Omit
   const parts = shape.slice(1, -1).split(',')
   // The comma behind the last one; () has none.
   if (parts[parts.length - 1].trim() === '') parts.pop()
-  const dims = parts.map(part => (/^\s*\d+L?\s*$/.test(part) ? Number.parseInt(part, 10) : Number.NaN))
+  const dims = parts.map(part => (/^\s*(?:0|[1-9]\d*)L?\s*$/.test(part) ? Number.parseInt(part, 10) : Number.NaN))
   const size = dims.includes(0) ? 0 : dims.reduce((product, dim) => product * dim, 1)
   if (dims.some(Number.isNaN) || !Number.isSafeInteger(size)) {
     throw new Error(`${name}: shape expected integers >= 0, got ${shape}`)
