@@ -9,25 +9,21 @@ import { measure } from '../bench/measure.ts'
 import { plainLayerNorm, plainRmsNorm } from '../bench/plain.ts'
 import { tables } from '../dist/esm/backend.js'
 import { firstDifference } from '../dist/esm/cases/data.js'
-import { npyHeader, readElements, readNpyHeader, writeElements, writeFully } from '../dist/esm/cli/npy.js'
+import { npyHeader, writeElements, writeFully } from '../dist/esm/cli/npy.js'
 import { backend, backendInfo, LayerNorm, RMSNorm } from '../dist/esm/index.js'
+import { features, file, positions, readHiddenStates, sequences } from './data.ts'
 
-const shown = 'examples/gru_hidden_8x64x256.npy'
 const path = (relative: string) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
 
-const input = await open(path(shown))
-const { dims, size } = await readNpyHeader(input, shown)
-const x = new Float32Array(size)
-await readElements(input, shown, x)
-await input.close()
-const [sequences, positions, features] = dims
+const x = await readHiddenStates()
+const dims = [sequences, positions, features]
 const rows = sequences * positions
 
 const info = backendInfo()
 console.log(`backend    ${backend}: ${info.why} (${os.cpus()[0]?.model.trim()})`)
 for (const { name, why } of info.missing) console.log(`           no ${name}: ${why}`)
 console.log(
-  `data       ${shown}: hidden states of a GRU, ${sequences} sequences x ${positions} positions x ${features} features`
+  `data       ${file}: hidden states of a GRU, ${sequences} sequences x ${positions} positions x ${features} features`
 )
 
 /** Mean and standard deviation of the hidden vectors at a position (from 1), averaged over the sequences. */
@@ -48,7 +44,7 @@ function momentsAt(data: Float32Array, position: number): { mean: number; std: n
 // The data set has no trained weights for these layers; ones and zeros are what training starts from.
 const weight = new Float32Array(features).fill(1)
 const bias = new Float32Array(features)
-const y = new Float32Array(size)
+const y = new Float32Array(x.length)
 const none = undefined
 const typescript = tables[tables.length - 1].float32
 const cols = features
@@ -94,7 +90,7 @@ mkdirSync(path('out'), { recursive: true })
 let agree = true
 for (const job of jobs) {
   const result = job.layer.forward(x)
-  const reference = new Float32Array(size)
+  const reference = new Float32Array(x.length)
   job.typescript(reference)
   const same = firstDifference(result, reference) < 0
   agree &&= same

@@ -1,8 +1,8 @@
 // docs/guide.md: every sample and command in it runs, and prints what stands below it.
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { node, type Outcome, root } from './support/process.ts'
+import { node, type Outcome, root, shell } from './support/process.ts'
 
 interface Sample {
   readonly language: string
@@ -24,6 +24,7 @@ function samples(): Sample[] {
 
 /** A command of the guide, without npx and npm, which would start slowly and build first. */
 function command(line: string): Outcome {
+  if (line.startsWith('mkdir ')) return shell(line)
   const [program, ...args] = line
     .replace(/^npx evenkeel /, 'dist/esm/cli/index.js ')
     .replace(/^npm run example /, 'node_modules/tsx/dist/cli.mjs ')
@@ -34,8 +35,6 @@ function command(line: string): Outcome {
 }
 
 describe('behaviour: docs/guide.md', () => {
-  mkdirSync(join(root, 'out'), { recursive: true })
-
   it.each(samples())('line $line: $language', ({ language, code, outputs }) => {
     expect(language).toMatch(/^(ts|sh)$/)
     const outcomes =
