@@ -216,9 +216,7 @@ export function readRowCall(
     'axes' in over ? overAxes(op, over.axes, dims, gather) : trailing(op, over, dims, length)
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
   const padding =
-    lengths === undefined && mask === undefined
-      ? undefined
-      : readRowPadding(op, dims, groups, gathering, { lengths, mask })
+    lengths === undefined && mask === undefined ? undefined : readRowPadding(op, dims, over, { lengths, mask })
   const y = out?.data ?? new Float32Array(length)
   const result = dims && out?.dims ? (givenOut as Operand) : like(x, dims, y)
 
@@ -288,15 +286,14 @@ function overAxes(op: string, axes: readonly number[], dims: number[] | undefine
 function readRowPadding(
   op: string,
   dims: number[] | undefined,
-  { outer, size, inner }: Groups,
-  gathering: Gathering | undefined,
+  over: GroupsOf,
   options: PaddingOptions
 ): Uint8Array | undefined {
   const what = options.lengths === undefined ? 'mask' : 'lengths'
   if (!dims) throw wrongType(op, 'x', `a tensor { data, dims }, because ${what} is given`, 'Float32Array')
-  const last = dims.length === 3 && !gathering && dims[2] === size && outer === dims[0] * dims[1]
-  const second = dims.length === 3 && !gathering && dims[1] === size && outer === dims[0] && inner === dims[2]
-  if (!last && !second) {
+  const axes = 'axes' in over ? over.axes.map(axis => (axis < 0 ? axis + 3 : axis)) : over.dims.length === 1 ? [2] : []
+  const last = axes[0] === 2
+  if (dims.length !== 3 || axes.length !== 1 || (!last && axes[0] !== 1)) {
     throw wrongValue(op, 'x.dims', `[N, L, C] or [N, C, L] with C to normalise over (${what})`, describe(dims))
   }
   return readPadding(op, options, dims[0], last ? dims[1] : dims[2])?.kept

@@ -27,7 +27,7 @@ const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
 /**
  * Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016, arXiv 1607.08022; ONNX InstanceNormalization):
  * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each sample and channel over its positions, with their biased
- * variance. With `lengths` or `mask`, padded positions do not count and become 0.
+ * variance. A channel of one position becomes the bias. With `lengths` or `mask`, padded positions do not count and become 0.
  *
  * @param x a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
  * @returns `options.out` where that is a tensor, else a tensor of x's class over the memory that was written
