@@ -10,10 +10,9 @@
         "native/isa/neon.cpp",
         "native/isa/portable.cpp"
       ],
-      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+      "defines": ["NAPI_VERSION=8"],
       "cflags!": ["-fno-omit-frame-pointer"],
-      "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20", "-fno-exceptions", "-fno-rtti"],
+      "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": [
         "-std=c++17",
         "-O3",
@@ -27,6 +26,7 @@
         "-Wno-psabi",
         "-Wno-maybe-uninitialized"
       ],
+      "ldflags": ["-Wl,--as-needed"],
       "xcode_settings": {
         "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
         "GCC_OPTIMIZATION_LEVEL": "3",

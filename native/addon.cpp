@@ -1,12 +1,16 @@
-// The doorway: turns every C signature of ops.h into a JavaScript function. The only file that includes napi.h.
+// The doorway: turns every C signature of ops.h into a JavaScript function. The only file that includes node_api.h.
+//
+// Plain C Node-API, malloc and snprintf: nothing here may need the C++ library, so that one Linux binary serves every
+// distribution (scripts/check-abi.mjs).
 //
 // TypeScript has checked a call before it comes here, with better words. What is checked again is what the safety of
 // memory rests on: a caller may have got hold of these functions, or changed an array between that check and this one.
 // Between reading an address here and the end of the kernel no JavaScript runs.
-#include <napi.h>
+#include <node_api.h>
 
 #include <cstdint>
-#include <string>
+#include <cstdio>
+#include <cstdlib>
 #include <tuple>
 #include <utility>
 
@@ -171,9 +175,10 @@ struct Kernel {
 };
 
 napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) {
-  const std::string message = std::string(kernel) + ": argument " + std::to_string(arguments.wrong) + " expected " +
-                              arguments.error + ", got something else";
-  napi_throw_type_error(env, nullptr, message.c_str());
+  char message[200];
+  std::snprintf(message, sizeof message, "%s: argument %u expected %s, got something else", kernel,
+                static_cast<unsigned>(arguments.wrong), arguments.error);
+  napi_throw_type_error(env, nullptr, message);
   return nullptr;
 }
 
@@ -197,53 +202,86 @@ napi_value call(napi_env env, napi_callback_info info) {
   return refuse(env, kernel->name, arguments);
 }
 
+// Building the exports. A call that fails leaves an exception pending, and the calls after it fail as well: `require`
+// throws it.
+napi_value object(napi_env env) {
+  napi_value out = nullptr;
+  napi_create_object(env, &out);
+  return out;
+}
+
+napi_value array(napi_env env) {
+  napi_value out = nullptr;
+  napi_create_array(env, &out);
+  return out;
+}
+
+napi_value text(napi_env env, const char* value) {
+  napi_value out = nullptr;
+  napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &out);
+  return out;
+}
+
+void append(napi_env env, napi_value array, napi_value item) {
+  uint32_t length = 0;
+  napi_get_array_length(env, array, &length);
+  napi_set_element(env, array, length, item);
+}
+
 template <class... Operands>
-void add(Napi::Object& table, const char* name, void (*run)(Operands...)) {
+void add(napi_env env, napi_value table, const char* name, void (*run)(Operands...)) {
   static_assert(2 * sizeof...(Operands) <= max_arguments, "an operand takes at most two arguments");
-  auto* kernel = new Kernel<Operands...>{name, run};
-  napi_value function;
-  if (napi_create_function(table.Env(), name, NAPI_AUTO_LENGTH, call<Operands...>, kernel, &function) != napi_ok)
+  using Entry = Kernel<Operands...>;
+  auto* kernel = static_cast<Entry*>(std::malloc(sizeof(Entry)));
+  if (!kernel) {
+    napi_throw_error(env, nullptr, "no memory for a kernel");
     return;
-  Napi::Function owner(table.Env(), function);
-  owner.AddFinalizer([](Napi::Env, Kernel<Operands...>* gone) { delete gone; }, kernel);
-  table.Set(name, owner);
+  }
+  *kernel = {name, run};
+  napi_value function = nullptr;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call<Operands...>, kernel, &function) != napi_ok) {
+    std::free(kernel);
+    return;
+  }
+  const auto release = [](napi_env, void* gone, void*) { std::free(gone); };
+  napi_add_finalizer(env, function, kernel, release, nullptr, nullptr);
+  napi_set_named_property(env, table, name, function);
 }
 
 template <class T>
-Napi::Object functions(Napi::Env env, const Kernels<T>& kernels) {
-  Napi::Object table = Napi::Object::New(env);
-#define EVENKEEL_ADD(name, signature) add(table, #name, kernels.name);
+napi_value functions(napi_env env, const Kernels<T>& kernels) {
+  const napi_value table = object(env);
+#define EVENKEEL_ADD(name, signature) add(env, table, #name, kernels.name);
   EVENKEEL_OPS(EVENKEEL_ADD)
 #undef EVENKEEL_ADD
   return table;
 }
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
-  Napi::Array backends = Napi::Array::New(env);
-  Napi::Array unsupported = Napi::Array::New(env);
+napi_value init(napi_env env, napi_value exports) {
+  const napi_value backends = array(env);
+  const napi_value unsupported = array(env);
   for (const Backend& backend : detect_backends()) {
     if (!backend.supported) {
-      unsupported.Set(unsupported.Length(), backend.name);
+      append(env, unsupported, text(env, backend.name));
       continue;
     }
-    Napi::Object table = Napi::Object::New(env);
-    table.Set("name", backend.name);
-    table.Set("float32", functions(env, backend.kernels->float32));
-    backends.Set(backends.Length(), table);
+    const napi_value table = object(env);
+    napi_set_named_property(env, table, "name", text(env, backend.name));
+    napi_set_named_property(env, table, "float32", functions(env, backend.kernels->float32));
+    append(env, backends, table);
   }
-  Napi::Array features = Napi::Array::New(env);
+  const napi_value features = array(env);
   const CpuFeatures cpu = detect_cpu();
-  if (cpu.avx2) features.Set(features.Length(), "avx2");
-  if (cpu.avx512) features.Set(features.Length(), "avx512f");
-  if (cpu.neon) features.Set(features.Length(), "neon");
-  exports.Set("backends", backends);
-  exports.Set("unsupported", unsupported);
-  exports.Set("cpuFeatures", features);
+  if (cpu.avx2) append(env, features, text(env, "avx2"));
+  if (cpu.avx512) append(env, features, text(env, "avx512f"));
+  if (cpu.neon) append(env, features, text(env, "neon"));
+  napi_set_named_property(env, exports, "backends", backends);
+  napi_set_named_property(env, exports, "unsupported", unsupported);
+  napi_set_named_property(env, exports, "cpuFeatures", features);
   return exports;
 }
 
 }  // namespace
 }  // namespace evenkeel
 
-using evenkeel::init;
-NODE_API_MODULE(evenkeel, init)
+NAPI_MODULE_INIT() { return evenkeel::init(env, exports); }
