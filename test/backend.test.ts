@@ -235,7 +235,7 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
 })
 
 describe('behaviour: the native binary', () => {
-  const objects = join(root, 'build/Release/obj.target/evenkeel/native/isa')
+  const objects = join(root, 'native/build/Release/obj.target/evenkeel/isa')
   const hasNm = spawnSync('nm', ['--version']).status === 0
 
   it.skipIf(!existsSync(objects) || !hasNm).each(['avx512', 'avx2', 'neon', 'portable'])(

@@ -58,7 +58,14 @@ function expectFailure(args: string[], code: number, message: string) {
 
 describe('behaviour: the command line', () => {
   it('tells how it is used, as a whole and for each command', () => {
-    for (const args of [['--help'], ['-h'], ['info', '--help'], ['verify', '-h'], ['apply', '--help']]) {
+    for (const args of [
+      ['--help'],
+      ['-h'],
+      ['info', '--help'],
+      ['verify', '-h'],
+      ['apply', '--help'],
+      ['build', '-h']
+    ]) {
       const { code, stdout } = evenkeel(args)
       expect(stdout).toMatch(/^Usage: evenkeel/)
       expect(code).toBe(0)
@@ -69,9 +76,9 @@ describe('behaviour: the command line', () => {
   })
 
   it('ends with 2 for wrong usage', () => {
-    expectFailure([], 2, 'command expected info, verify, apply, got nothing')
-    expectFailure(['aply'], 2, 'command expected info, verify, apply, got "aply"')
-    expectFailure(['toString'], 2, 'command expected info, verify, apply, got "toString"')
+    expectFailure([], 2, 'command expected info, verify, apply, build, got nothing')
+    expectFailure(['aply'], 2, 'command expected info, verify, apply, build, got "aply"')
+    expectFailure(['toString'], 2, 'command expected info, verify, apply, build, got "toString"')
     expectFailure(['info', '--fast'], 2, "Unknown option '--fast'")
     expectFailure(['verify', 'this'], 2, 'Unexpected argument')
     expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, 'op expected layer-norm or rms-norm, got "soft-max"')

@@ -17,6 +17,7 @@ Prints the backend that runs and why, the backends of this machine, and why each
     line('backends', about.backends.join(', '))
     for (const { name, why } of about.missing) line(`no ${name}`, why)
     line('binary', about.loadedFrom ?? 'none')
+    for (const { path, why } of about.failures) line('not loaded', `${path}: ${why}`)
     line(
       'CPU',
       `${os.cpus()[0]?.model.trim() ?? 'unknown'} (${about.cpuFeatures.join(', ') || 'no features detected'})`
