@@ -30,15 +30,16 @@ export function loadAddon(version: string): Loaded {
 
     const forced = process.env.EVENKEEL_NATIVE_PATH
     // This file lies in dist/esm/ or dist/cjs/; inside a bundle, prebuilds/ may have been copied beside that. A bundle
-    // of ES modules has no __dirname.
-    const here = typeof __dirname === 'string' ? __dirname : '.'
-    const paths = forced
-      ? [forced]
-      : [
-          `${here}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
-          `${here}/../../prebuilds/${platform}.node`,
-          `${here}/prebuilds/${platform}.node`
-        ]
+    // of ES modules has no __dirname, and the working directory is nothing to load a binary from.
+    const found =
+      typeof __dirname !== 'string'
+        ? []
+        : [
+            `${__dirname}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
+            `${__dirname}/../../prebuilds/${platform}.node`,
+            `${__dirname}/prebuilds/${platform}.node`
+          ]
+    const paths = forced ? [forced] : found
     for (const path of paths.map(path => resolve(path))) {
       if (!forced && !existsSync(path)) continue
       try {
