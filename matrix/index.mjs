@@ -351,23 +351,47 @@ for (const [name, bundle] of Object.entries(bundlers)) {
       await bundle(entry, whole, format, false)
       const alone = start(whole)
       const named = start(whole, { EVENKEEL_NATIVE_PATH: binary })
-      cpSync(join(installed(app()), 'prebuilds'), join(whole, '..', 'prebuilds'), { recursive: true })
+      cpSync(join(installed(app()), 'prebuilds'), join(whole, '..', 'evenkeel'), { recursive: true })
       const found = [start(outside), alone, named, start(whole)]
       // A bundle of ES modules has no __dirname, unless the bundler provides one.
       const beside = format === 'cjs' ? 'native' : found[3]
-      expect(`${format}: external, alone, EVENKEEL_NATIVE_PATH, prebuilds beside`, found, [
+      expect(`${format}: external, alone, EVENKEEL_NATIVE_PATH, binaries beside`, found, [
         'native',
         'js',
         'native',
         beside
       ])
       seen.push(
-        `${format}: external native, bundled js, with EVENKEEL_NATIVE_PATH native, prebuilds/ beside ${found[3]}`
+        `${format}: external native, bundled js, with EVENKEEL_NATIVE_PATH native, binaries beside it ${found[3]}`
       )
     }
     return seen.join('; ')
   })
 }
+
+row('file tracing (@vercel/nft, as of Next.js and Vercel) finds the binary', async () => {
+  const { nodeFileTrace } = await import('@vercel/nft')
+  for (const entry of ['esm.mjs', 'cjs.cjs']) {
+    const { fileList } = await nodeFileTrace([join(app(), entry)], { base: app() })
+    if (!fileList.has('node_modules/evenkeel/prebuilds/linux-x64.node')) throw new Error([...fileList].join('\n'))
+  }
+})
+
+row('single executable of Node.js 26, as docs/deploying.md has it', async () => {
+  const guide = readFileSync(join(root, 'docs', 'deploying.md'), 'utf8')
+  const [, main] = /^```js\n(const \{ getRawAsset[\s\S]*?)^```$/m.exec(guide)
+  const [, config] = /^```json\n([\s\S]*?)^```$/m.exec(guide)
+  const folder = join(app(), 'single')
+  mkdirSync(folder)
+  cpSync(join(installed(app()), 'prebuilds'), join(folder, 'node_modules/evenkeel/prebuilds'), { recursive: true })
+  writeFileSync(join(folder, 'main.cjs'), `${main}\nconsole.log(require('evenkeel').backend)\n`)
+  writeFileSync(join(folder, 'sea.json'), config)
+  await bundlers.esbuild(join(folder, 'main.cjs'), join(folder, 'bundle.cjs'), 'cjs', false)
+  run(nodes[26], ['--build-sea', 'sea.json'], { cwd: folder })
+  const { stdout } = run(join(folder, 'app'), [], { cwd: scratch })
+  if (!/^(avx512|avx2|portable)\n$/.test(stdout)) throw new Error(stdout)
+  return stdout.trim()
+})
 
 for (const condition of ['browser', 'edge-light', 'workerd']) {
   row(`bundle: evenkeel under the condition ${condition}`, async () => {

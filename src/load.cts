@@ -29,16 +29,16 @@ export function loadAddon(version: string): Loaded {
     const { resolve } = process.getBuiltinModule?.('node:path') ?? require('node:path')
 
     const forced = process.env.EVENKEEL_NATIVE_PATH
-    // This file lies in dist/esm/ or dist/cjs/; inside a bundle, prebuilds/ may have been copied beside that. A bundle
-    // of ES modules has no __dirname, and the working directory is nothing to load a binary from.
-    const found =
-      typeof __dirname !== 'string'
-        ? []
-        : [
-            `${__dirname}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
-            `${__dirname}/../../prebuilds/${platform}.node`,
-            `${__dirname}/prebuilds/${platform}.node`
-          ]
+    // A bundle of ES modules has no __filename, and the working directory is nothing to load a binary from.
+    const file = typeof __filename === 'string' ? __filename : ''
+    const found = /\bload\.cjs$/.test(file)
+      ? [
+          `${__dirname}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
+          `${__dirname}/../../prebuilds/${platform}.node`
+        ]
+      : file !== ''
+        ? [`${__dirname}/evenkeel/${platform}.node`] // a bundle: prebuilds/ was copied beside it under this name
+        : []
     const paths = forced ? [forced] : found
     for (const path of paths.map(path => resolve(path))) {
       if (!forced && !existsSync(path)) continue
