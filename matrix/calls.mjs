@@ -30,6 +30,7 @@ function record(op, kernel, args) {
   parts.push(word(args.length))
   for (const arg of args) {
     if (arg === undefined) parts.push(word(0))
+    else if (typeof arg === 'boolean') parts.push(word(arg ? 4 : 3))
     else if (typeof arg === 'number') parts.push(word(1), Buffer.from(Float64Array.of(arg).buffer))
     else if (ArrayBuffer.isView(arg)) {
       const kind = kinds.indexOf(arg[Symbol.toStringTag])

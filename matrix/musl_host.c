@@ -1,8 +1,9 @@
-// A host that is no Node.js: loads the addon with musl's dynamic linker, registers it, and repeats recorded calls of its
-// kernels (calls.mjs) on every backend that it offers. Proves that the Linux binary needs nothing of glibc.
-// usage: musl_host ADDON.node CALLS
+// A host that is no Node.js: loads the addon with musl's dynamic linker, registers it, and repeats recorded calls of
+// its kernels (calls.mjs) on every backend that it offers. Proves that the Linux binary needs nothing of glibc. usage:
+// musl_host ADDON.node CALLS
 #include <dlfcn.h>
 #include <node_api.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static napi_value make(napi_valuetype type) {
   return value;
 }
 
-// --- Node-API, as far as the addon calls it ---------------------------------------------------------------------------
+// --- Node-API, as far as the addon calls it
+// ---------------------------------------------------------------------------
 
 napi_status napi_create_object(napi_env env, napi_value* result) {
   (void)env;
@@ -120,6 +122,13 @@ napi_status napi_get_value_double(napi_env env, napi_value value, double* result
   return napi_ok;
 }
 
+napi_status napi_get_value_bool(napi_env env, napi_value value, bool* result) {
+  (void)env;
+  if (value->type != napi_boolean) return napi_boolean_expected;
+  *result = value->number != 0;
+  return napi_ok;
+}
+
 napi_status napi_throw_error(napi_env env, const char* code, const char* message) {
   (void)env, (void)code;
   fprintf(stderr, "musl_host: the addon threw: %s\n", message);
@@ -136,7 +145,8 @@ napi_status napi_add_finalizer(napi_env env, napi_value object, void* data, napi
   return napi_ok;
 }
 
-// --- the recorded calls -----------------------------------------------------------------------------------------------
+// --- the recorded calls
+// -----------------------------------------------------------------------------------------------
 
 static FILE* calls;
 
@@ -210,7 +220,10 @@ static int repeat(napi_value backends) {
   if (count > 64) fail("too many arguments in a call of ", name);
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t kind = read_word();
-    napi_value argument = arguments[i] = make(kind == 0 ? napi_undefined : kind == 1 ? napi_number : napi_object);
+    static const napi_valuetype types[] = {napi_undefined, napi_number, napi_object, napi_boolean, napi_boolean};
+    if (kind > 4) fail("an argument of an unknown kind in a call of ", name);
+    napi_value argument = arguments[i] = make(types[kind]);
+    argument->number = kind == 4;  // true
     if (kind == 1) read_bytes(&argument->number, sizeof argument->number);
     if (kind == 2) {
       argument->elements = read_word();

@@ -10,7 +10,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const force = process.argv.includes('--force')
 const require = createRequire(import.meta.url)
 
-/** The four trees below dist/: for Node.js and without anything of it, as ES modules and as CommonJS. */
+// The four trees below dist/: for Node.js and without anything of it, as ES modules and as CommonJS. The types of the latter
+// two are those of the first two: copies would only add to the package's size.
 const trees = [
   { folder: 'esm', project: 'tsconfig.json' },
   { folder: 'cjs', project: 'tsconfig.cjs.json' },
@@ -49,10 +50,7 @@ function buildTypeScript() {
     if (result.status !== 0) fail(`tsc -p ${project}`, result.stdout + result.stderr)
     const path = join(root, 'dist', folder)
     // The compiler has read native.none.ts as './native.js' (moduleSuffixes); it goes where Node.js looks for that.
-    if (folder.startsWith('js/')) {
-      for (const ending of ['js', 'd.ts'])
-        renameSync(join(path, `native.none.${ending}`), join(path, `native.${ending}`))
-    }
+    if (folder.startsWith('js/')) renameSync(join(path, 'native.none.js'), join(path, 'native.js'))
     if (folder.endsWith('cjs')) writeFileSync(join(path, 'package.json'), '{ "type": "commonjs" }\n')
   }
   writeFileSync(join(root, stamp), '')
