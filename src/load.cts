@@ -41,13 +41,17 @@ export function loadAddon(version: string): Loaded {
         : []
     const paths = forced ? [forced] : found
     for (const path of paths.map(path => resolve(path))) {
-      if (!forced && !existsSync(path)) continue
+      if (!existsSync(path)) {
+        if (forced) failures.push({ path, why: 'there is no such file; EVENKEEL_NATIVE_PATH names it' })
+        continue
+      }
       try {
         const addon: Addon = createRequire(path)(path)
         if (addon.version === version) return { addon, path, failures, ordinary: false }
         failures.push({ path, why: `made for evenkeel ${addon.version}, this is ${version}; ${rebuild}` })
       } catch (error) {
-        failures.push({ path, why: `${(error as Error).message}; ${advice(error as Error)}` })
+        const [reason] = (error as Error).message.split('\n')
+        failures.push({ path, why: `${reason}; ${advice(error as Error)}` })
       }
     }
     if (failures.length > 0) return fail(failures.map(({ path, why }) => `${path} did not load: ${why}`).join('; '))

@@ -75,7 +75,11 @@ describe('behaviour: the choice of a backend', () => {
         import { backend } from 'evenkeel'
         createRequire(import.meta.url)('evenkeel')
         console.log(backend)`
-      const { stdout, stderr } = node(['--input-type=module', '-e', program], { NODE_NO_WARNINGS: '' }, folder)
+      const { stdout, stderr } = node(
+        ['--input-type=module', '-e', program],
+        { NODE_NO_WARNINGS: '', EVENKEEL_NATIVE_PATH: '' },
+        folder
+      )
       expect(stdout).toBe('js\n')
       expect(stderr.match(/running on the TypeScript backend/g)?.length).toBe(1)
       const quiet = node(

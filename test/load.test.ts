@@ -42,7 +42,7 @@ function look(env: { [name: string]: string } = {}, flags: string[] = [], prepar
     console.log(JSON.stringify(backendInfo()))`
   const { stdout, stderr, code } = node(
     [...flags, '--input-type=module', '-e', program],
-    { NODE_NO_WARNINGS: '', EVENKEEL_BACKEND: '', ...env },
+    { NODE_NO_WARNINGS: '', EVENKEEL_BACKEND: '', EVENKEEL_NATIVE_PATH: '', ...env },
     folder
   )
   expect(code, stderr).toBe(0)
@@ -65,7 +65,7 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     expect(look({ EVENKEEL_NATIVE_PATH: 'other.node' }).info.loadedFrom).toBe(join(folder, 'other.node'))
     const { info, stderr } = look({ EVENKEEL_NATIVE_PATH: join(folder, 'absent.node') })
     expect(info).toMatchObject({ backend: 'js', failures: [{ path: join(folder, 'absent.node') }] })
-    expect(stderr).toContain('absent.node did not load: ')
+    expect(stderr).toContain('absent.node did not load: there is no such file; EVENKEEL_NATIVE_PATH names it')
   })
 
   it('is the next one where one does not load, and the reason is kept', () => {
@@ -75,7 +75,7 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     expect(info).toMatchObject({ loadedFrom: join(folder, prebuilt), failures: [{ path: join(folder, own) }] })
     expect(info.failures[0].why).toMatch(/; .*`npx evenkeel build`/)
     expect(stderr).toBe('')
-    const told = node(['dist/esm/cli/index.js', 'info'], {}, folder).stdout
+    const told = node(['dist/esm/cli/index.js', 'info'], { EVENKEEL_NATIVE_PATH: '' }, folder).stdout
     expect(told).toContain(`not loaded:    ${join(folder, own)}: `)
   })
 
