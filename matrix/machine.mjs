@@ -61,7 +61,7 @@ export function run(command, args, { cwd = scratch, path, env = {}, code = 0, st
     encoding: 'utf8',
     input: stdin,
     maxBuffer: 2 ** 28,
-    timeout: 300_000
+    timeout: 900_000
   })
   if (result.error) throw result.error
   const output = result.stdout + result.stderr
