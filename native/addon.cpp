@@ -399,6 +399,10 @@ napi_value functions(napi_env env, const Kernels<T>& kernels) {
   return table;
 }
 
+// The version stands in binding.gyp as a bare word: quotes would not survive every build system.
+#define EVENKEEL_TEXT(word) EVENKEEL_QUOTE(word)
+#define EVENKEEL_QUOTE(word) #word
+
 napi_value init(napi_env env, napi_value exports) {
   const napi_value backends = array(env);
   const napi_value unsupported = array(env);
@@ -417,6 +421,7 @@ napi_value init(napi_env env, napi_value exports) {
   if (cpu.avx2) append(env, features, text(env, "avx2"));
   if (cpu.avx512) append(env, features, text(env, "avx512f"));
   if (cpu.neon) append(env, features, text(env, "neon"));
+  napi_set_named_property(env, exports, "version", text(env, EVENKEEL_TEXT(EVENKEEL_VERSION)));
   napi_set_named_property(env, exports, "backends", backends);
   napi_set_named_property(env, exports, "unsupported", unsupported);
   napi_set_named_property(env, exports, "cpuFeatures", features);

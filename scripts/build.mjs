@@ -1,14 +1,23 @@
-// Builds what is missing or out of date: the TypeScript (ESM and CommonJS) and, where there is a toolchain, the addon.
-// Without a toolchain that is no failure: everything runs on the TypeScript kernels. --force builds all anew.
+// Builds what is missing or out of date: the TypeScript and, where there is a toolchain, the addon. Without a toolchain
+// that is no failure: everything runs on the TypeScript kernels. --force builds all anew.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { delimiter, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const force = process.argv.includes('--force')
 const require = createRequire(import.meta.url)
+
+// The four trees below dist/: for Node.js and without anything of it, as ES modules and as CommonJS. The types of the latter
+// two are those of the first two: copies would only add to the package's size.
+const trees = [
+  { folder: 'esm', project: 'tsconfig.json' },
+  { folder: 'cjs', project: 'tsconfig.cjs.json' },
+  { folder: 'js/esm', project: 'tsconfig.js.json' },
+  { folder: 'js/cjs', project: 'tsconfig.js.cjs.json' }
+]
 
 /** Files below a path that exist, with their times of change. */
 function* files(path) {
@@ -25,72 +34,49 @@ function isFresh(target, sources) {
   return made !== undefined && sources.every(source => [...files(source)].every(changed => changed <= made))
 }
 
-function run(script, args, options = {}) {
-  return spawnSync(process.execPath, [script, ...args], { cwd: root, encoding: 'utf8', ...options })
-}
-
-function fail(what, { stdout, stderr }) {
-  const tail = `${stdout ?? ''}${stderr ?? ''}`.trimEnd().split('\n').slice(-40).join('\n')
-  console.error(`${tail}\nevenkeel: ${what} failed`)
+function fail(what, output) {
+  console.error(`${output.trimEnd().split('\n').slice(-40).join('\n')}\nevenkeel: ${what} failed`)
   process.exit(1)
 }
 
 function buildTypeScript() {
   const stamp = join('dist', 'built')
-  if (isFresh(stamp, ['src', 'tsconfig.json', 'tsconfig.cjs.json', 'package.json'])) return
+  const sources = ['src', 'package.json', 'scripts/build.mjs', ...trees.map(({ project }) => project)]
+  if (isFresh(stamp, sources)) return
   rmSync(join(root, 'dist'), { recursive: true, force: true })
   const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
-  for (const project of ['tsconfig.json', 'tsconfig.cjs.json']) {
-    const result = run(tsc, ['-p', project])
-    if (result.status !== 0) fail(`tsc -p ${project}`, result)
+  for (const { folder, project } of trees) {
+    const result = spawnSync(process.execPath, [tsc, '-p', project], { cwd: root, encoding: 'utf8' })
+    if (result.status !== 0) fail(`tsc -p ${project}`, result.stdout + result.stderr)
+    const path = join(root, 'dist', folder)
+    // The compiler has read native.none.ts as './native.js' (moduleSuffixes); it goes where Node.js looks for that.
+    if (folder.startsWith('js/')) renameSync(join(path, 'native.none.js'), join(path, 'native.js'))
+    if (folder.endsWith('cjs')) writeFileSync(join(path, 'package.json'), '{ "type": "commonjs" }\n')
   }
-  writeFileSync(join(root, 'dist', 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
   writeFileSync(join(root, stamp), '')
 }
 
-function onPath(program) {
-  return (process.env.PATH ?? '').split(delimiter).some(folder => folder !== '' && existsSync(join(folder, program)))
-}
-
-/** What node-gyp needs and this machine has not. On Windows node-gyp itself looks for Visual Studio. */
-function missingTools() {
-  if (process.platform === 'win32') return []
-  const cxx = process.env.CXX ? [process.env.CXX.split(' ')[0]] : ['c++', 'g++', 'clang++']
-  const needs = { 'a C++ compiler': cxx, make: ['make', 'gmake'], python3: ['python3', 'python'] }
-  return Object.entries(needs)
-    .filter(([, names]) => !names.some(name => existsSync(name) || onPath(name)))
-    .map(([what]) => what)
-}
-
-function buildAddon() {
-  const binary = join('build', 'Release', 'evenkeel.node')
-  const sources = readdirSync(join(root, 'native')).filter(name => /^(isa|ops|.*\.(h|cpp))$/.test(name))
-  if (isFresh(binary, ['binding.gyp', ...sources.map(name => join('native', name))])) return
-  const missing = missingTools()
-  if (missing.length > 0) {
-    console.log(
-      `evenkeel: no native build (not on the PATH: ${missing.join(', ')}); the TypeScript kernels give the same bits`
+async function buildAddon() {
+  // Compiled a moment ago: the same that `npx evenkeel build` runs.
+  const { binary, compile, missingTools } = await import('../dist/esm/cli/compile.js')
+  const sources = readdirSync(join(root, 'native')).filter(name => /^(isa|ops|.*\.(h|cpp|gyp))$/.test(name))
+  if (
+    isFresh(
+      binary,
+      sources.map(name => join('native', name))
     )
+  )
     return
-  }
+  const without = what => console.log(`evenkeel: no native build (${what}); the TypeScript kernels give the same bits`)
+  const missing = missingTools()
+  if (missing.length > 0) return without(`not on the PATH: ${missing.join(', ')}`)
   console.log('evenkeel: building the native kernels')
-  const gyp = join(dirname(require.resolve('node-gyp/package.json')), 'bin', 'node-gyp.js')
-  // Node's own headers where they lie beside it: nothing to download.
-  const beside = join(dirname(dirname(process.execPath)), 'include', 'node', 'node_api.h')
-  const nodedir = process.env.npm_config_nodedir ?? (existsSync(beside) ? dirname(dirname(dirname(beside))) : undefined)
-  const args = ['configure', 'build', '--jobs=max', ...(nodedir ? [`--nodedir=${nodedir}`] : [])]
-  mkdirSync(join(root, 'build'), { recursive: true })
-  const result = run(gyp, args)
-  if (result.status !== 0) {
-    const lacks = /gyp ERR! find (VS|Python)|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT/.exec(result.stderr)
-    if (lacks) {
-      const what = lacks[1] ?? "Node's headers, and no network to fetch them"
-      console.log(`evenkeel: no native build (node-gyp found no ${what}); the TypeScript kernels give the same bits`)
-      return
-    }
-    fail('the native build', result)
-  }
+  const { ok, output } = compile(join(root, 'native'))
+  if (ok) return
+  const lacks = /gyp ERR! find (VS|Python)|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT/.exec(output)
+  if (!lacks) fail('the native build', output)
+  without(`node-gyp found no ${lacks[1] ?? "Node's headers, and no network to fetch them"}`)
 }
 
 buildTypeScript()
-buildAddon()
+await buildAddon()

@@ -1,5 +1,5 @@
-// Which kernels run: loads the addon, orders the backends, reads EVENKEEL_BACKEND. Chosen once, at import.
-import { loadAddon } from './load.cjs'
+// Which kernels run: orders the backends that native.ts found and chooses one of them. Chosen once, at import.
+import { native } from './native.js'
 import type { batch_norm } from './ops/batch_norm.js'
 import type { batch_statistics } from './ops/batch_statistics.js'
 import type { group_norm } from './ops/group_norm.js'
@@ -29,38 +29,60 @@ export interface Backend {
   readonly float32: Kernels
 }
 
-const js = { name: 'js', float32: {} as Kernels } as const satisfies Backend
-const loaded = loadAddon()
+/** What the native binary exports. */
+export interface Addon {
+  /** The version of the package that it was built for. */
+  readonly version: string
+  /** Supported here, best first. */
+  readonly backends: readonly Backend[]
+  /** In the binary, but not supported by this CPU or operating system. */
+  readonly unsupported: readonly BackendName[]
+  readonly cpuFeatures: readonly string[]
+}
 
-/** What this machine can run, best first; the TypeScript kernels are the last entry. */
-export const tables: readonly Backend[] = [...(loaded.addon?.backends ?? []), js]
+/** What came of looking for it. */
+export interface Loaded {
+  readonly addon?: Addon
+  readonly path?: string
+  /** Why there is no addon, and what to do about it. */
+  readonly failure?: string
+  /** Binaries that are there and did not load, and why. Another one may have loaded in their place. */
+  readonly failures: readonly { readonly path: string; readonly why: string }[]
+  /** Whether no binary is made for this platform: nothing is wrong then, and nobody needs a warning. */
+  readonly ordinary: boolean
+}
 
-/** The state that the ESM and the CommonJS copy share. */
-interface Shared {
+/** What the library takes from Node.js: native.ts. */
+export interface Native extends Loaded {
   /** What EVENKEEL_BACKEND said at the first import. */
   readonly forced: string | undefined
-  warned: boolean
+  /** Name of the machine's architecture, as Node.js has it. */
+  readonly arch: string
 }
 
-function sharedState(): Shared {
-  const globals = globalThis as { [key: symbol]: Shared | undefined }
-  const key = Symbol.for('evenkeel')
-  const state = globals[key] ?? { forced: process.env.EVENKEEL_BACKEND || undefined, warned: false }
-  globals[key] = state
-  return state
-}
+const js = { name: 'js', float32: {} as Kernels } as const satisfies Backend
 
-const shared = sharedState()
+/** What this machine can run, best first; the TypeScript kernels are the last entry. */
+export const tables: readonly Backend[] = [...(native.addon?.backends ?? []), js]
 
 /** Names of the backends that this machine can run, best first, always ending in 'js'. */
 export const backends: readonly BackendName[] = Object.freeze(tables.map(table => table.name))
 
+/** Why a backend is not among `backends`. */
+function absence(name: BackendName): string {
+  const { addon, failure, arch } = native
+  if (!addon) return failure ?? ''
+  if (addon.unsupported.includes(name)) return 'this CPU or operating system does not support it'
+  return `not made for ${arch}`
+}
+
 function choose(): Backend {
-  const { forced } = shared
+  const { forced } = native
   if (forced === undefined) return tables[0]
   const table = tables.find(({ name }) => name === forced)
   if (table) return table
-  const why = loaded.failure === undefined ? '' : ` (${loaded.failure})`
+  const known = BACKEND_NAMES.find(name => name === forced)
+  const why = known ? ` (${absence(known)})` : native.failure === undefined ? '' : ` (${native.failure})`
   throw new RangeError(
     `evenkeel: EVENKEEL_BACKEND expected one of ${backends.join(', ')}, got ${JSON.stringify(forced)}${why}`
   )
@@ -70,11 +92,6 @@ const chosen = choose()
 
 /** Name of the backend that runs, chosen at import: the best of `backends`, or what EVENKEEL_BACKEND names. */
 export const backend: BackendName = chosen.name
-
-if (!loaded.addon && shared.forced === undefined && !shared.warned) {
-  shared.warned = true
-  process.emitWarning(`running on the TypeScript backend: ${loaded.failure}`, { type: 'evenkeel' })
-}
 
 /**
  * Registers the TypeScript kernel of an op and gives the kernel to call: that of the chosen backend. The element type is
@@ -92,6 +109,8 @@ export interface BackendInfo {
   readonly why: string
   readonly backends: readonly BackendName[]
   readonly missing: readonly { readonly name: BackendName; readonly why: string }[]
+  /** Native binaries that are there and did not load, with what to do about it. */
+  readonly failures: readonly { readonly path: string; readonly why: string }[]
   /** Path of the native binary, undefined where none was loaded. */
   readonly loadedFrom: string | undefined
   /** Vector extensions that the binary detected, empty without one. */
@@ -102,17 +121,13 @@ export interface BackendInfo {
 
 /** Says what runs and why. */
 export function backendInfo(): BackendInfo {
-  const { addon, path, failure } = loaded
-  const why = (name: BackendName): string => {
-    if (!addon) return failure ?? ''
-    if (addon.unsupported.includes(name)) return 'this CPU or operating system does not support it'
-    return `not made for ${process.arch}`
-  }
+  const { addon, path, failures, forced, failure } = native
   return {
     backend,
-    why: shared.forced === undefined ? 'the best that this machine can run' : 'EVENKEEL_BACKEND names it',
+    why: forced !== undefined ? 'EVENKEEL_BACKEND names it' : (failure ?? 'the best that this machine can run'),
     backends,
-    missing: BACKEND_NAMES.filter(name => !backends.includes(name)).map(name => ({ name, why: why(name) })),
+    missing: BACKEND_NAMES.filter(name => !backends.includes(name)).map(name => ({ name, why: absence(name) })),
+    failures,
     loadedFrom: path,
     cpuFeatures: addon?.cpuFeatures ?? [],
     flushesToZero: Math.fround(1e-40) === 0

@@ -1,34 +1,67 @@
 // Finds and loads the native binary. CommonJS on purpose: the ESM and the CommonJS build run the same few lines, with
-// __dirname and require in both.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Backend, BackendName } from './backend.js' with { 'resolution-mode': 'import' }
+// __dirname in both, and Node.js gives both the same addon.
+import type { Addon, Loaded } from './backend.js' with { 'resolution-mode': 'import' }
 
-/** What the native binary exports. */
-export interface Addon {
-  /** Supported here, best first. */
-  readonly backends: readonly Backend[]
-  /** In the binary, but not supported by this CPU or operating system. */
-  readonly unsupported: readonly BackendName[]
-  readonly cpuFeatures: readonly string[]
-}
+/** The platforms that the npm package has binaries for; on Linux one binary serves glibc and musl. */
+export const PLATFORMS = ['linux-x64', 'linux-arm64', 'win32-x64', 'win32-arm64', 'darwin-x64', 'darwin-arm64'] as const
 
-export interface Loaded {
-  readonly addon?: Addon
-  readonly path?: string
-  /** Why there is no addon. */
-  readonly failure?: string
-}
+const rebuild = '`npx evenkeel build` compiles it here'
 
-/** Only a missing binary is an ordinary reason to go on without one; any other failure is told in full. */
-export function loadAddon(): Loaded {
-  // src/ lies one folder below the package's root, dist/esm/ and dist/cjs/ two.
-  const paths = ['..', '../..'].map(up => join(__dirname, up, 'build', 'Release', 'evenkeel.node'))
-  const path = paths.find(existsSync)
-  if (path === undefined) return { failure: `no native binary for ${process.platform}-${process.arch} was found` }
-  try {
-    return { addon: require(path), path }
-  } catch (error) {
-    return { failure: `${path} did not load: ${(error as Error).message}` }
+/** What to do about an error of require. */
+function advice(error: { code?: string; message: string }): string {
+  if (error.code === 'ERR_DLOPEN_DISABLED') return 'start Node.js with --allow-addons, or without --no-addons'
+  if (/ELF|wrong architecture|incompatible|Win32 application/i.test(error.message)) {
+    return `the file is of another platform: install on this one, or ${rebuild}`
   }
+  return rebuild
+}
+
+/** Only a platform without a binary is an ordinary reason to go on without one; any other failure is told in full. */
+export function loadAddon(version: string): Loaded {
+  const failures: { path: string; why: string }[] = []
+  const platform = `${process.platform}-${process.arch}`
+  const fail = (failure: string, ordinary = false) => ({ failure, failures, ordinary })
+  try {
+    // The functions of Node.js in a way that bundlers leave alone in each of their formats; Node.js before 20.16 has
+    // `require` alone.
+    const { existsSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+    const { createRequire } = process.getBuiltinModule?.('node:module') ?? require('node:module')
+    const { resolve } = process.getBuiltinModule?.('node:path') ?? require('node:path')
+
+    const forced = process.env.EVENKEEL_NATIVE_PATH
+    // A bundle of ES modules has no __filename, and the working directory is nothing to load a binary from.
+    const file = typeof __filename === 'string' ? __filename : ''
+    const found = /\bload\.cjs$/.test(file)
+      ? [
+          `${__dirname}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
+          `${__dirname}/../../prebuilds/${platform}.node`
+        ]
+      : file !== ''
+        ? [`${__dirname}/evenkeel/${platform}.node`] // a bundle: prebuilds/ was copied beside it under this name
+        : []
+    const paths = forced ? [forced] : found
+    for (const path of paths.map(path => resolve(path))) {
+      if (!existsSync(path)) {
+        if (forced) failures.push({ path, why: 'there is no such file; EVENKEEL_NATIVE_PATH names it' })
+        continue
+      }
+      try {
+        const addon: Addon = createRequire(path)(path)
+        if (addon.version === version) return { addon, path, failures, ordinary: false }
+        failures.push({ path, why: `made for evenkeel ${addon.version}, this is ${version}; ${rebuild}` })
+      } catch (error) {
+        const [reason] = (error as Error).message.split('\n')
+        failures.push({ path, why: `${reason}; ${advice(error as Error)}` })
+      }
+    }
+    if (failures.length > 0) return fail(failures.map(({ path, why }) => `${path} did not load: ${why}`).join('; '))
+  } catch (error) {
+    return fail(`the native binary could not be looked for: ${(error as Error).message}`)
+  }
+  if (!(PLATFORMS as readonly string[]).includes(platform)) {
+    return fail(`no native binary is made for ${platform}; ${rebuild}`, true)
+  }
+  return fail(
+    `no native binary for ${platform} was found: a bundler or a copy left prebuilds/ out (docs/deploying.md), or ${rebuild}`
+  )
 }

@@ -48,8 +48,8 @@ describe('behaviour: nothing is forgotten', () => {
     const dispatched = [...read('native/dispatch.cpp').matchAll(/\{"(\w+)", /g)].map(match => match[1]).sort()
     expect(dispatched).toEqual(isas)
     expect([...BACKEND_NAMES].filter(name => name !== 'js').sort()).toEqual(isas)
-    const gyp = JSON.parse(read('binding.gyp')) as { targets: { sources: string[] }[] }
-    for (const isa of isas) expect(gyp.targets[0].sources).toContain(`native/isa/${isa}.cpp`)
+    const gyp = JSON.parse(read('native/binding.gyp')) as { targets: { sources: string[] }[] }
+    for (const isa of isas) expect(gyp.targets[0].sources).toContain(`isa/${isa}.cpp`)
     // native/CMakeLists.txt reads that list.
     expect(read('native/CMakeLists.txt')).toContain('binding.gyp')
   })

@@ -75,7 +75,11 @@ describe('behaviour: the choice of a backend', () => {
         import { backend } from 'evenkeel'
         createRequire(import.meta.url)('evenkeel')
         console.log(backend)`
-      const { stdout, stderr } = node(['--input-type=module', '-e', program], { NODE_NO_WARNINGS: '' }, folder)
+      const { stdout, stderr } = node(
+        ['--input-type=module', '-e', program],
+        { NODE_NO_WARNINGS: '', EVENKEEL_NATIVE_PATH: '' },
+        folder
+      )
       expect(stdout).toBe('js\n')
       expect(stderr.match(/running on the TypeScript backend/g)?.length).toBe(1)
       const quiet = node(
@@ -235,7 +239,7 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
 })
 
 describe('behaviour: the native binary', () => {
-  const objects = join(root, 'build/Release/obj.target/evenkeel/native/isa')
+  const objects = join(root, 'native/build/Release/obj.target/evenkeel/isa')
   const hasNm = spawnSync('nm', ['--version']).status === 0
 
   it.skipIf(!existsSync(objects) || !hasNm).each(['avx512', 'avx2', 'neon', 'portable'])(

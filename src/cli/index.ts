@@ -6,7 +6,8 @@ import { type Command, UsageError } from './usage.js'
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,
   verify: async () => (await import('./verify.js')).verify,
-  apply: async () => (await import('./apply.js')).apply
+  apply: async () => (await import('./apply.js')).apply,
+  build: async () => (await import('./build.js')).build
 }
 
 const help = `Usage: evenkeel <command> [options]
@@ -15,12 +16,13 @@ Commands:
   info     what runs on this machine, and why
   verify   compare every backend with the TypeScript one, bit for bit, and with the golden hashes
   apply    normalise a .npy file
+  build    compile the native kernels on this machine
 
 Options:
   -h, --help      this text; "evenkeel <command> --help" for a command
   -v, --version   the version
 
-EVENKEEL_BACKEND=avx512|avx2|neon|portable|js forces a backend.
+EVENKEEL_BACKEND=avx512|avx2|neon|portable|js forces a backend, EVENKEEL_NATIVE_PATH=<file> the native binary.
 `
 
 async function main(args: readonly string[]): Promise<number> {

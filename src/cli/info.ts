@@ -12,11 +12,15 @@ Prints the backend that runs and why, the backends of this machine, and why each
   async run(args) {
     parsed(() => parseArgs({ args: [...args], options: {} }))
     const about = backendInfo()
-    const line = (name: string, value: string) => console.log(`${`${name}:`.padEnd(15)}${value}`)
+    const line = (name: string, value: string) => console.log(`${`${name}:`.padEnd(14)} ${value}`)
     line('backend', `${about.backend} (${about.why})`)
     line('backends', about.backends.join(', '))
-    for (const { name, why } of about.missing) line(`no ${name}`, why)
+    for (const why of new Set(about.missing.map(one => one.why))) {
+      const names = about.missing.filter(one => one.why === why).map(({ name }) => name)
+      line(`no ${names.join(', ')}`, why)
+    }
     line('binary', about.loadedFrom ?? 'none')
+    for (const { path, why } of about.failures) line('not loaded', `${path}: ${why}`)
     line(
       'CPU',
       `${os.cpus()[0]?.model.trim() ?? 'unknown'} (${about.cpuFeatures.join(', ') || 'no features detected'})`

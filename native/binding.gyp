@@ -3,14 +3,14 @@
     {
       "target_name": "evenkeel",
       "sources": [
-        "native/addon.cpp",
-        "native/dispatch.cpp",
-        "native/isa/avx512.cpp",
-        "native/isa/avx2.cpp",
-        "native/isa/neon.cpp",
-        "native/isa/portable.cpp"
+        "addon.cpp",
+        "dispatch.cpp",
+        "isa/avx512.cpp",
+        "isa/avx2.cpp",
+        "isa/neon.cpp",
+        "isa/portable.cpp"
       ],
-      "defines": ["NAPI_VERSION=8"],
+      "defines": ["NAPI_VERSION=8", "EVENKEEL_VERSION=0.1.0"],
       "cflags!": ["-fno-omit-frame-pointer"],
       "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": [

@@ -1,0 +1,1 @@
+require('./report.cjs').report(require('evenkeel'), require('evenkeel/js'))

@@ -1,0 +1,28 @@
+// What the library takes from Node.js: the native binary, one environment variable, one warning. In dist/js
+// native.none.ts stands in its place.
+import type { Native } from './backend.js'
+import { loadAddon } from './load.cjs'
+import { VERSION } from './version.js'
+
+/** The state that the ESM and the CommonJS copy share. */
+interface Shared {
+  readonly forced: string | undefined
+  warned: boolean
+}
+
+function sharedState(): Shared {
+  const globals = globalThis as { [key: symbol]: Shared | undefined }
+  const key = Symbol.for('evenkeel')
+  const state = globals[key] ?? { forced: process.env.EVENKEEL_BACKEND || undefined, warned: false }
+  globals[key] = state
+  return state
+}
+
+const shared = sharedState()
+
+export const native: Native = { ...loadAddon(VERSION), forced: shared.forced, arch: process.arch }
+
+if (!native.addon && !native.ordinary && native.forced === undefined && !shared.warned) {
+  shared.warned = true
+  process.emitWarning(`running on the TypeScript backend: ${native.failure}`, { type: 'evenkeel' })
+}
