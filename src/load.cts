@@ -11,6 +11,8 @@ export interface Addon {
   /** In the binary, but not supported by this CPU or operating system. */
   readonly unsupported: readonly BackendName[]
   readonly cpuFeatures: readonly string[]
+  /** Memory for the operands of prepared calls; undefined where the runtime allows no memory of the addon. */
+  readonly arena: Float32Array | undefined
 }
 
 export interface Loaded {
