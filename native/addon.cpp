@@ -8,10 +8,12 @@
 // Between reading an address here and the end of the kernel no JavaScript runs.
 #include <node_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -28,6 +30,62 @@ constexpr napi_typedarray_type array_type =
 
 constexpr size_t max_arguments = 32;
 
+// Memory that the addon owns and JavaScript sees: operands that are too small to be worth asking Node-API for their
+// addresses are copied in and out. It is never freed, only used again by the next environment, so that nothing that
+// refers to it can outlive it.
+struct Arena {
+  static constexpr size_t length = 1 << 16;
+
+  float floats[length];
+  Arena* next;
+};
+
+std::atomic_flag arenas_locked = ATOMIC_FLAG_INIT;
+Arena* free_arenas = nullptr;
+
+class ArenasLock {
+ public:
+  ArenasLock() {
+    while (arenas_locked.test_and_set(std::memory_order_acquire)) {
+    }
+  }
+  ~ArenasLock() { arenas_locked.clear(std::memory_order_release); }
+};
+
+Arena* take_arena() {
+  const ArenasLock lock;
+  Arena* arena = free_arenas;
+  if (arena) free_arenas = arena->next;
+  return arena ? arena : static_cast<Arena*>(std::calloc(1, sizeof(Arena)));
+}
+
+void give_back_arena(void* gone) {
+  const ArenasLock lock;
+  auto* arena = static_cast<Arena*>(gone);
+  arena->next = free_arenas;
+  free_arenas = arena;
+}
+
+// Copies of arrays, freed together.
+class Copies {
+ public:
+  float* add(const float* array, size_t length) {
+    if (count_ == most) return nullptr;
+    auto* copy = static_cast<float*>(std::malloc(length * sizeof(float) + 1));
+    if (!copy) return nullptr;
+    if (length > 0) std::memcpy(copy, array, length * sizeof(float));
+    return copies_[count_++] = copy;
+  }
+  void free() {
+    for (size_t i = 0; i < count_; ++i) std::free(copies_[i]);
+  }
+
+ private:
+  static constexpr size_t most = 4;
+  float* copies_[most];
+  size_t count_ = 0;
+};
+
 // The arguments of one call, taken in order. The first that is wrong sets `error`; what is read after it is empty.
 class Arguments {
  public:
@@ -43,6 +101,12 @@ class Arguments {
     bool absent;
   };
 
+  // From here on arrays are copied, so that they may be used after the call; and numbers stand for places in the arena.
+  void keep(Arena* arena, Copies* copies) {
+    arena_ = arena;
+    copies_ = copies;
+  }
+
   Array array() {
     const napi_value value = next();
     Array out{static_cast<napi_typedarray_type>(-1), nullptr, 0, false};
@@ -51,8 +115,17 @@ class Arguments {
     napi_typeof(env_, value, &kind);
     if (kind == napi_undefined) {
       out.absent = true;
+    } else if (kind == napi_number && arena_) {
+      --position;
+      const size_t offset = size();
+      if (offset > Arena::length) fail("a place in the arena");
+      if (!error) out = {napi_float32_array, arena_->floats + offset, Arena::length - offset, false};
     } else if (napi_get_typedarray_info(env_, value, &out.type, &out.length, &out.data, nullptr, nullptr) != napi_ok) {
       fail("a typed array or undefined");
+    } else if (copies_) {
+      if (out.type != napi_float32_array) fail("Float32Array");
+      if (!error) out.data = copies_->add(static_cast<float*>(out.data), out.length);
+      if (!out.data) fail("few and small arrays");
     }
     return out;
   }
@@ -94,6 +167,8 @@ class Arguments {
   napi_value next() { return values_[position++]; }
 
   napi_env env_;
+  Arena* arena_ = nullptr;
+  Copies* copies_ = nullptr;
   napi_value values_[max_arguments];
   size_t position = 0;  // of the argument read last, from 1
 };
@@ -312,6 +387,7 @@ template <class... Operands>
 struct Kernel {
   const char* name;
   void (*run)(Operands...);
+  Arena* arena;
 };
 
 napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) {
@@ -322,26 +398,82 @@ napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) 
   return nullptr;
 }
 
+// Reads the arguments and hands them to `with`, where they hold what a kernel of this shape touches and that is
+// anything.
+template <class... Operands, class With>
+void read(Arguments& arguments, With with) {
+  // Braces: the readers take the arguments from left to right.
+  const std::tuple<Reader<Operands>...> readers{Reader<Operands>(arguments)...};
+  if (arguments.error) return;
+  using Shape = std::conditional_t<(std::is_same_v<Operands, Volume> || ...), Volume, Groups>;
+  const auto& reader_of_shape = std::get<Reader<Shape>>(readers);
+  if (reader_of_shape.empty()) return;
+  const Shape shape = reader_of_shape.value();
+  if (std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers)) {
+    std::apply([&](const auto&... reader) { with(reader.value()...); }, readers);
+  } else {
+    arguments.fail("arrays that hold what the shape says");
+  }
+}
+
 template <class... Operands>
 napi_value call(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
-  // Braces: the readers take the arguments from left to right.
-  const std::tuple<Reader<Operands>...> readers{Reader<Operands>(arguments)...};
-  if (!arguments.error) {
-    using Shape = std::conditional_t<(std::is_same_v<Operands, Volume> || ...), Volume, Groups>;
-    const auto& reader_of_shape = std::get<Reader<Shape>>(readers);
-    if (reader_of_shape.empty()) return nullptr;
-    const Shape shape = reader_of_shape.value();
-    const bool fits = std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers);
-    if (fits) {
-      const DefaultFloatControl undisturbed;
-      std::apply([&](const auto&... reader) { kernel->run(reader.value()...); }, readers);
-      return nullptr;
-    }
-    arguments.fail("arrays that hold what the shape says");
+  read<Operands...>(arguments, [=](Operands... operands) {
+    const DefaultFloatControl undisturbed;
+    kernel->run(operands...);
+  });
+  return arguments.error ? refuse(env, kernel->name, arguments) : nullptr;
+}
+
+// A call whose arguments are in the arena or copied, for being made again and again.
+template <class... Operands>
+struct Prepared {
+  void (*run)(Operands...);
+  std::tuple<Operands...> operands;
+  Copies copies;
+};
+
+template <class... Operands>
+napi_value call_prepared(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  const auto* prepared = static_cast<const Prepared<Operands...>*>(data);
+  const DefaultFloatControl undisturbed;
+  std::apply(prepared->run, prepared->operands);
+  return nullptr;
+}
+
+// A function without arguments that makes this call.
+template <class... Operands>
+napi_value prepare(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
+  Copies copies;
+  arguments.keep(kernel->arena, &copies);
+  using Call = Prepared<Operands...>;
+  Call* prepared = nullptr;
+  read<Operands...>(arguments, [&](Operands... operands) {
+    void* memory = std::malloc(sizeof(Call));
+    if (memory) prepared = new (memory) Call{kernel->run, {operands...}, copies};
+  });
+  napi_value function = nullptr;
+  if (!prepared) {
+    arguments.fail("something to do");
+    refuse(env, kernel->name, arguments);
+  } else if (napi_create_function(env, kernel->name, NAPI_AUTO_LENGTH, call_prepared<Operands...>, prepared,
+                                  &function) == napi_ok) {
+    const auto release = [](napi_env, void* gone, void*) {
+      static_cast<Call*>(gone)->copies.free();
+      std::free(gone);
+    };
+    napi_add_finalizer(env, function, prepared, release, nullptr, nullptr);
+    return function;
   }
-  return refuse(env, kernel->name, arguments);
+  std::free(prepared);
+  copies.free();
+  return nullptr;
 }
 
 // Building the exports. A call that fails leaves an exception pending, and the calls after it fail as well: `require`
@@ -371,32 +503,54 @@ void append(napi_env env, napi_value array, napi_value item) {
 }
 
 template <class... Operands>
-void add(napi_env env, napi_value table, const char* name, void (*run)(Operands...)) {
+void add(napi_env env, napi_value table, napi_value preparers, Arena* arena, const char* name,
+         void (*kernel)(Operands...)) {
   static_assert((Reader<Operands>::arguments + ...) <= max_arguments, "a call's arguments are read into a fixed array");
   using Entry = Kernel<Operands...>;
-  auto* kernel = static_cast<Entry*>(std::malloc(sizeof(Entry)));
-  if (!kernel) {
+  auto* entry = static_cast<Entry*>(std::malloc(sizeof(Entry)));
+  if (!entry) {
     napi_throw_error(env, nullptr, "no memory for a kernel");
     return;
   }
-  *kernel = {name, run};
+  *entry = {name, kernel, arena};
   napi_value function = nullptr;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call<Operands...>, kernel, &function) != napi_ok) {
-    std::free(kernel);
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call<Operands...>, entry, &function) != napi_ok) {
+    std::free(entry);
     return;
   }
   const auto release = [](napi_env, void* gone, void*) { std::free(gone); };
-  napi_add_finalizer(env, function, kernel, release, nullptr, nullptr);
+  napi_add_finalizer(env, function, entry, release, nullptr, nullptr);
   napi_set_named_property(env, table, name, function);
+  // Ops over rows or columns; the volumes of the others are seldom small.
+  if constexpr ((std::is_same_v<Operands, Groups> || ...)) {
+    auto* own = static_cast<Entry*>(std::malloc(sizeof(Entry)));
+    if (!own) return;
+    *own = *entry;
+    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, prepare<Operands...>, own, &function) != napi_ok) {
+      std::free(own);
+      return;
+    }
+    napi_add_finalizer(env, function, own, release, nullptr, nullptr);
+    napi_set_named_property(env, preparers, name, function);
+  }
+}
+
+// The arena as JavaScript sees it; undefined where the runtime lets it see no memory of others (Electron).
+napi_value view_of(napi_env env, Arena* arena) {
+  napi_value buffer = nullptr, view = nullptr;
+  if (napi_create_external_arraybuffer(env, arena->floats, sizeof arena->floats, nullptr, nullptr, &buffer) !=
+          napi_ok ||
+      napi_create_typedarray(env, napi_float32_array, Arena::length, buffer, 0, &view) != napi_ok) {
+    napi_get_undefined(env, &view);
+  }
+  return view;
 }
 
 template <class T>
-napi_value functions(napi_env env, const Kernels<T>& kernels) {
-  const napi_value table = object(env);
-#define EVENKEEL_ADD(name, signature) add(env, table, #name, kernels.name);
+void add_all(napi_env env, napi_value table, napi_value preparers, Arena* arena, const Kernels<T>& kernels) {
+#define EVENKEEL_ADD(name, signature) add(env, table, preparers, arena, #name, kernels.name);
   EVENKEEL_OPS(EVENKEEL_ADD)
 #undef EVENKEEL_ADD
-  return table;
 }
 
 // The version stands in binding.gyp as a bare word: quotes would not survive every build system.
@@ -404,6 +558,12 @@ napi_value functions(napi_env env, const Kernels<T>& kernels) {
 #define EVENKEEL_QUOTE(word) #word
 
 napi_value init(napi_env env, napi_value exports) {
+  Arena* arena = take_arena();
+  if (!arena) {
+    napi_throw_error(env, nullptr, "no memory for the arena");
+    return nullptr;
+  }
+  napi_add_env_cleanup_hook(env, give_back_arena, arena);
   const napi_value backends = array(env);
   const napi_value unsupported = array(env);
   for (const Backend& backend : detect_backends()) {
@@ -412,8 +572,12 @@ napi_value init(napi_env env, napi_value exports) {
       continue;
     }
     const napi_value table = object(env);
+    const napi_value float32 = object(env);
+    const napi_value preparers = object(env);
+    add_all(env, float32, preparers, arena, backend.kernels->float32);
     napi_set_named_property(env, table, "name", text(env, backend.name));
-    napi_set_named_property(env, table, "float32", functions(env, backend.kernels->float32));
+    napi_set_named_property(env, table, "float32", float32);
+    napi_set_named_property(env, table, "prepare", preparers);
     append(env, backends, table);
   }
   const napi_value features = array(env);
@@ -425,6 +589,7 @@ napi_value init(napi_env env, napi_value exports) {
   napi_set_named_property(env, exports, "backends", backends);
   napi_set_named_property(env, exports, "unsupported", unsupported);
   napi_set_named_property(env, exports, "cpuFeatures", features);
+  napi_set_named_property(env, exports, "arena", view_of(env, arena));
   return exports;
 }
 

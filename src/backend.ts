@@ -23,10 +23,19 @@ export interface Kernels {
 export const BACKEND_NAMES = ['avx512', 'avx2', 'neon', 'portable', 'js'] as const
 export type BackendName = (typeof BACKEND_NAMES)[number]
 
+/**
+ * Prepares a call: takes a kernel's arguments, arrays to be copied now or places in the arena, and gives a function without
+ * arguments.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: each kernel has arguments of its own, which the addon checks
+export type Prepare = (...operands: any[]) => () => void
+
 /** One implementation of every op. */
 export interface Backend {
   readonly name: BackendName
   readonly float32: Kernels
+  /** For operations over rows, where kernels are native. */
+  readonly prepare?: { readonly [op in keyof Kernels]?: Prepare }
 }
 
 /** What the native binary exports. */
@@ -38,6 +47,8 @@ export interface Addon {
   /** In the binary, but not supported by this CPU or operating system. */
   readonly unsupported: readonly BackendName[]
   readonly cpuFeatures: readonly string[]
+  /** Memory for the operands of prepared calls; undefined where the runtime allows no memory of the addon. */
+  readonly arena: Float32Array | undefined
 }
 
 /** What came of looking for it. */
@@ -100,6 +111,14 @@ export const backend: BackendName = chosen.name
 export function kernelFor<Name extends keyof Kernels>(name: Name, typescript: Kernels[Name]): Kernels[Name] {
   js.float32[name] = typescript
   return chosen.float32[name]
+}
+
+/** Memory of the addon for the operands of prepared calls; undefined without an addon, or where it may show none. */
+export const arena: Float32Array | undefined = native.addon?.arena
+
+/** How calls of an op are prepared on the chosen backend; undefined where they are not. */
+export function preparerFor(name: keyof Kernels): Prepare | undefined {
+  return chosen.prepare?.[name]
 }
 
 /** Where the running backend comes from, and why each missing one is missing. */

@@ -38,6 +38,11 @@ export function typedArrayKind(value: unknown): string | undefined {
   return kindGetter.call(value)
 }
 
+/** Whether a value is a Float32Array, of any realm. */
+export function isFloat32(value: unknown): value is Float32Array {
+  return kindGetter.call(value) === 'Float32Array'
+}
+
 /** How a message names a value. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
@@ -134,7 +139,7 @@ type Operand = Float32Array | Float64Array | undefined
  * Whether two arrays share memory: not at all, all of it (same start, same length), or a part. JavaScript cannot tell that
  * two SharedArrayBuffer objects have the same memory (one came through a message): that overlap is not seen.
  */
-function sharing(a: Float32Array | Float64Array, b: Float32Array | Float64Array): 'none' | 'all' | 'part' {
+export function sharing(a: Float32Array | Float64Array, b: Float32Array | Float64Array): 'none' | 'all' | 'part' {
   if (bufferGetter.call(a) !== bufferGetter.call(b)) return 'none'
   const [start, size] = [byteOffsetGetter.call(a), byteLengthGetter.call(a)]
   const [otherStart, otherSize] = [byteOffsetGetter.call(b), byteLengthGetter.call(b)]

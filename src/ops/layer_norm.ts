@@ -1,5 +1,5 @@
 // LayerNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/layer_norm.h.
-import { kernelFor } from '../backend.js'
+import { kernelFor, type Prepare } from '../backend.js'
 import {
   addResidual,
   columnMoments,
@@ -29,6 +29,7 @@ import {
   runRowCall,
   type Shape
 } from '../rows.js'
+import { hasOnly, onlyOut, type Place, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
@@ -78,6 +79,11 @@ export function layerNorm(
   options: LayerNormOptions = {}
 ): Operand {
   const op = 'layerNorm'
+  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+    const { weight, bias, eps = 1e-5, out } = options
+    const small = smallCalls.call(x, out, weight, bias, normalizedShape, eps, 0, 0)
+    if (small) return small
+  }
   checkOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
   const eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
@@ -91,6 +97,9 @@ export class LayerNorm {
   readonly #shape: Shape
   #weight: Float32Array | undefined
   #bias: Float32Array | undefined
+  readonly #small = new SmallCalls('layer_norm', (prepare, place, rows, [size, eps]) =>
+    prepareRows(prepare, place, rows, size, eps, this.#weight, this.#bias)
+  )
 
   /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}. */
   constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
@@ -108,16 +117,56 @@ export class LayerNorm {
     const bias = readPerColumn('LayerNorm', 'bias', weights.bias, this.#shape)
     this.#weight = weight && new Float32Array(weight)
     this.#bias = bias && new Float32Array(bias)
+    this.#small.reset()
   }
 
   /** The same result as {@link layerNorm} with this layer's parameters. */
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
+    if (hasOnly(options, onlyOut)) {
+      const small = this.#small.call(x, options.out, undefined, undefined, this.#shape.size, this.eps, 0, 0)
+      if (small) return small
+    }
     checkOptions('LayerNorm', options, forwardOptions)
     return forward('LayerNorm', x, this.#shape, this.#weight, this.#bias, this.eps, options)
   }
 }
+
+/** The kernel's arguments for `rows` rows in the arena; weight and bias are there, too, or arrays to be copied. */
+function prepareRows(
+  prepare: Prepare,
+  place: Place,
+  rows: number,
+  size: number,
+  eps: number,
+  weight: Float32Array | number | undefined,
+  bias: Float32Array | number | undefined
+): () => void {
+  const none = [undefined, 0] as const
+  return prepare(
+    place.y,
+    size,
+    ...none,
+    undefined,
+    undefined,
+    place.x,
+    size,
+    ...none,
+    weight,
+    bias,
+    rows,
+    size,
+    1,
+    1,
+    eps
+  )
+}
+
+const smallCalls = new SmallCalls('layer_norm', (prepare, place, rows, [size, eps], weight, bias) =>
+  prepareRows(prepare, place, rows, size, eps, weight ? place.weight : undefined, bias ? place.bias : undefined)
+)
+const smallOptions = ['weight', 'bias', 'eps', 'out']
 
 function forward(
   op: string,

@@ -17,6 +17,7 @@ import {
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
 import { power } from '../power.js'
 import { type Axis, type NormalizedShape, readGroups, readRowCall, runRowCall } from '../rows.js'
+import { hasOnly, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /**
@@ -48,6 +49,7 @@ export interface NormalizeOptions {
   out?: Operand
 }
 
+const smallOptions = ['eps', 'out']
 const known = ['p', 'eps', 'rule', 'scale', 'norm', 'out']
 
 /**
@@ -72,6 +74,11 @@ export function normalize(
   options: NormalizeOptions = {}
 ): Operand {
   const op = 'normalize'
+  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+    const { eps = 1e-12, out } = options
+    const small = smallCalls.call(x, out, undefined, undefined, normalizedShape, eps, 0, 0)
+    if (small) return small
+  }
   checkOptions(op, options, known)
   const groups = readGroups(op, normalizedShape)
   const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = options
@@ -92,6 +99,9 @@ export function normalize(
   return call.result
 }
 
+const smallCalls = new SmallCalls('normalize', (prepare, place, rows, [size, eps]) =>
+  prepare(place.y, size, undefined, place.x, size, rows, size, 1, 2, 0, eps, 1)
+)
 const kernel = kernelFor('normalize', normalize_kernel)
 const f32 = Math.fround
 const squares = new Float64Array(STRIP)

@@ -1,5 +1,5 @@
 // RMSNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/rms_norm.h.
-import { kernelFor } from '../backend.js'
+import { kernelFor, type Prepare } from '../backend.js'
 import {
   addResidual,
   columnSquares,
@@ -27,6 +27,7 @@ import {
   runRowCall,
   type Shape
 } from '../rows.js'
+import { hasOnly, onlyOut, type Place, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** The parameters of RMSNorm. */
@@ -74,6 +75,11 @@ export function rmsNorm<X extends TensorLike>(
 ): X
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
+  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+    const { weight, eps = 1e-6, out } = options
+    const small = smallCalls.call(x, out, weight, undefined, normalizedShape, eps, 0, 1)
+    if (small) return small
+  }
   checkOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
   return forward(op, x, groups, options.weight, readConstants(op, options), options)
@@ -87,6 +93,9 @@ export class RMSNorm {
   readonly partial: number
   readonly #shape: Shape
   #weight: Float32Array | undefined
+  readonly #small = new SmallCalls('rms_norm', (prepare, place, rows, [size, eps, weightOffset, partial]) =>
+    prepareRows(prepare, place, rows, size, eps, this.#weight, weightOffset, partial)
+  )
 
   /** Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}. */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
@@ -106,12 +115,18 @@ export class RMSNorm {
     const weight = readPerColumn('RMSNorm', 'weight', weights.weight, this.#shape)
     checkOffsetHasWeight('RMSNorm', this.weightOffset, weight)
     this.#weight = weight && new Float32Array(weight)
+    this.#small.reset()
   }
 
   /** The same result as {@link rmsNorm} with this layer's parameters. */
   forward(x: Float32Array, options?: RowOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
+    if (hasOnly(options, onlyOut)) {
+      const { eps, weightOffset, partial } = this
+      const small = this.#small.call(x, options.out, undefined, undefined, this.#shape.size, eps, weightOffset, partial)
+      if (small) return small
+    }
     checkOptions('RMSNorm', options, forwardOptions)
     return forward('RMSNorm', x, this.#shape, this.#weight, this, options)
   }
@@ -131,6 +146,30 @@ function checkOffsetHasWeight(op: string, offset: number, weight: unknown): void
   if (offset !== 0 && !weight) throw wrongType(op, 'weight', 'an array, because weightOffset is given', 'undefined')
 }
 
+/** How many elements a fraction is: one that floating point puts just above a whole number is that number. */
+const countedOf = (size: number, partial: number) => Math.max(1, Math.ceil(size * partial - 1e-9))
+
+/** The kernel's arguments for `rows` rows in the arena; the weight is there, too, or an array to be copied. */
+function prepareRows(
+  prepare: Prepare,
+  place: Place,
+  rows: number,
+  size: number,
+  eps: number,
+  weight: Float32Array | number | undefined,
+  weightOffset: number,
+  partial: number
+): () => void {
+  const none = [undefined, 0] as const
+  const shape = [rows, size, 1, countedOf(size, partial)] as const
+  return prepare(place.y, size, ...none, undefined, place.x, size, ...none, weight, ...shape, 1, eps, weightOffset)
+}
+
+const smallCalls = new SmallCalls('rms_norm', (prepare, place, rows, [size, eps], weight) =>
+  prepareRows(prepare, place, rows, size, eps, weight ? place.weight : undefined, 0, 1)
+)
+const smallOptions = ['weight', 'eps', 'out']
+
 function forward(
   op: string,
   x: Operand,
@@ -144,8 +183,7 @@ function forward(
   const call = readRowCall(op, x, groups, options, givenWeight, undefined)
   runRowCall(call, ({ y, sum, rstd, x, residual, weight, outer, size, inner }) => {
     const stride = size * inner
-    // The fraction of a size that floating point puts just above a whole number is that number.
-    const counted = Math.max(1, Math.ceil(size * partial - 1e-9))
+    const counted = countedOf(size, partial)
     // biome-ignore format: as the kernel's parameters stand
     kernel(
       y, stride, sum, stride, rstd, x, stride, residual, stride, weight,

@@ -1,0 +1,130 @@
+// Small calls of row operations, which go through memory of the addon: the bits and the errors are those of every call.
+import { createRequire } from 'node:module'
+import { describe, expect, it } from 'vitest'
+import { arena, backend, tables } from '../dist/esm/backend.js'
+import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
+import { LayerNorm, layerNorm, normalize, RMSNorm, rmsNorm } from '../dist/esm/index.js'
+import { expectSameBits } from './support/suites.ts'
+
+const { float32 } = tables.find(({ name }) => name === backend) ?? tables[0]
+const none = [undefined, 0] as const
+const size = 24
+const weight = fill(ordinaryWeights, size, 1)
+const bias = fill(normal, size, 2)
+
+/** The kernel itself on the caller's memory. */
+function layerNormKernel(x: Float32Array, n: number, w?: Float32Array, b?: Float32Array, eps = 1e-5): Float32Array {
+  const y = new Float32Array(x.length)
+  float32.layer_norm(y, n, ...none, undefined, undefined, x, n, ...none, w, b, x.length / n, n, 1, 1, eps)
+  return y
+}
+
+describe('equality: small calls', () => {
+  it('give the bits of the kernel at every size up to where copying ends, and beyond', () => {
+    for (const n of [1, 2, 15, 16, 17, 100, 768, 1000, 4095, 4096, 4097, 5000]) {
+      for (const rows of [1, 2, 3]) {
+        const x = fill(normal, n * rows, n)
+        const w = fill(ordinaryWeights, n, n + 1)
+        expectSameBits(layerNorm(x, n, { weight: w, bias: w }), layerNormKernel(x, n, w, w), `${rows} x ${n}`)
+        const layer = new LayerNorm(n, { weight: w, bias: w })
+        expectSameBits(layer.forward(x), layerNormKernel(x, n, w, w), `${rows} x ${n}, layer`)
+        const [rms, unit] = [new Float32Array(x.length), new Float32Array(x.length)]
+        float32.rms_norm(rms, n, ...none, undefined, x, n, ...none, w, rows, n, 1, n, 1, 1e-6, 0)
+        expectSameBits(rmsNorm(x, n, { weight: w }), rms, `${rows} x ${n}, rmsNorm`)
+        expectSameBits(new RMSNorm(n, { weight: w }).forward(x), rms, `${rows} x ${n}, RMSNorm`)
+        float32.normalize(unit, n, undefined, x, n, rows, n, 1, 2, 0, 1e-12, 1)
+        expectSameBits(normalize(x, n), unit, `${rows} x ${n}, normalize`)
+      }
+    }
+  })
+
+  it('follow every change from call to call', () => {
+    const x = fill(normal, 3 * size, 3)
+    const layer = new LayerNorm(size, { weight, bias })
+    for (let i = 0; i < 64; i++) {
+      const rows = 1 + (i % 3)
+      const part = x.subarray(0, rows * size)
+      const w = i & 4 ? weight : undefined
+      const b = i & 8 ? bias : undefined
+      const eps = i & 16 ? 1 : 1e-5
+      const n = i & 32 ? size / 2 : size
+      const given = { weight: n === size ? w : undefined, bias: n === size ? b : undefined, eps }
+      expectSameBits(layerNorm(part, n, given), layerNormKernel(part, n, given.weight, given.bias, eps), `call ${i}`)
+      layer.setWeights({ weight: w, bias: b })
+      expectSameBits(layer.forward(part), layerNormKernel(part, size, w, b), `layer ${i}`)
+    }
+  })
+
+  it('write out, in place and beside x in the same memory', () => {
+    const x = fill(normal, size, 4)
+    const expected = layerNormKernel(x, size)
+    const own = x.slice()
+    expect(layerNorm(own, size, { out: own })).toBe(own)
+    expectSameBits(own, expected, 'in place')
+    const memory = new Float32Array(3 * size)
+    memory.set(x)
+    const [from, to] = [memory.subarray(0, size), memory.subarray(size, 2 * size)]
+    expect(new LayerNorm(size).forward(from, { out: to })).toBe(to)
+    expectSameBits(to, expected, 'beside')
+    expectSameBits(from, x, 'x')
+    expect(memory.subarray(2 * size).every(value => value === 0)).toBe(true)
+    const again = memory.subarray(0, size)
+    expectSameBits(layerNorm(from, size, { out: again }), expected, 'another view of the same elements')
+  })
+})
+
+describe('behaviour: small calls', () => {
+  it('throw what every call throws', () => {
+    const memory = new Float32Array(3 * size)
+    const layer = new LayerNorm(size)
+    const x = memory.subarray(0, size)
+    expect(() => layer.forward(x, { out: memory.subarray(1, size + 1) })).toThrow(
+      'LayerNorm: out expected exactly the memory of x, or none of it, got a part'
+    )
+    expect(() =>
+      layerNorm(x, size, { weight: memory.subarray(size, 2 * size), out: memory.subarray(size, 2 * size) })
+    ).toThrow('layerNorm: out expected no memory shared with weight, got an overlap')
+    expect(() => layer.forward(x, { out: new Float32Array(size + 1) })).toThrow('LayerNorm: out.length expected 24')
+    for (const wrong of [-size, 1.5, 0, Number.NaN]) {
+      expect(() => layerNorm(x, wrong)).toThrow('layerNorm: normalizedShape expected a positive integer')
+    }
+    for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => layerNorm(x, size, { eps: wrong })).toThrow('layerNorm: eps expected a finite number')
+    }
+    expect(() => layerNorm(x, size, { weight: bias.subarray(1) })).toThrow('layerNorm: weight.length expected 24')
+    expect(() => layer.forward(x, { wieght: x } as object)).toThrow(/got "wieght"/)
+  })
+
+  it.skipIf(!arena)('are prepared with arguments that hold what they say, or not at all', () => {
+    const { prepare } = tables[0]
+    const floats = arena as Float32Array
+    const layer = prepare?.layer_norm
+    const rest = [1, size, 1, 1, 1e-5] as const
+    const at = (y: unknown, x: unknown, w: unknown) => () =>
+      layer?.(y, size, ...none, undefined, undefined, x, size, ...none, w, undefined, ...rest)
+    expect(at(floats.length - size, 0, weight)).not.toThrow()
+    for (const wrong of [
+      at(floats.length - size + 1, 0, weight),
+      at(-1, 0, weight),
+      at(1e300, 0, weight),
+      at(0.5, 0, 0)
+    ]) {
+      expect(wrong).toThrow(TypeError)
+    }
+    expect(at(0, Number.NaN, weight)).toThrow(TypeError)
+    expect(at(0, 64, weight.subarray(1))).toThrow(TypeError)
+    expect(at(0, 64, new Float64Array(size))).toThrow(TypeError)
+    expect(() => layer?.()).toThrow(TypeError)
+  })
+
+  it.skipIf(!arena)('keep what they were prepared with when its source goes', () => {
+    const own = weight.slice()
+    const layer = new LayerNorm(size, { weight: own })
+    const x = fill(normal, size, 5)
+    layer.forward(x)
+    structuredClone(own.buffer, { transfer: [own.buffer] })
+    expectSameBits(layer.forward(x), layerNormKernel(x, size, weight), 'detached weight')
+    const require = createRequire(import.meta.url)
+    expect(require('../dist/cjs/backend.js').arena).toBe(arena)
+  })
+})
