@@ -1,5 +1,5 @@
-// npm run bench [-- --quick]: verifies every implementation against the exact result, then times them all in one run.
-// The full run writes bench/results/<cpu>.md.
+// npm run bench [-- --quick] [-- --only batchNorm]: verifies every implementation against the exact result, then times them
+// all in one run. The full run of all ops writes bench/results/<cpu>.md.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
@@ -14,7 +14,9 @@ import { isRowOp, MOMENTUM, type Op, type Problem, problemOf, titles } from './p
 import { type BenchShape, shapes, variantShapes } from './shapes.ts'
 import { BOUND, countGroups, elementsOf, judge } from './truth.ts'
 
-const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } }
+})
 const command = `npm run bench${options.quick ? ' -- --quick' : ''}`
 const budget = options.quick ? 60 : 600
 const wanted = ({ quick }: { quick?: boolean }) => quick || !options.quick
@@ -22,6 +24,7 @@ const wanted = ({ quick }: { quick?: boolean }) => quick || !options.quick
 const PLAIN = 'plain loop'
 const ORT = 'onnxruntime-node'
 const TFJS = 'tfjs (wasm)'
+const TRANSFORMERS = 'transformers.js (no affine)'
 const COPIES = ['copy', 'copy (Buffer)']
 
 /** Everything that can do a problem, by name. */
@@ -34,7 +37,7 @@ async function contenders(given: Problem): Promise<Map<string, Ready>> {
   )
   add(ORT, await onnxruntime(given))
   add(TFJS, await tfjs(given))
-  add('transformers.js (no affine)', await transformers(given))
+  add(TRANSFORMERS, await transformers(given))
   return all
 }
 
@@ -56,21 +59,24 @@ function copies(given: Problem): Map<string, Ready> {
 }
 
 /**
- * Runs each once and gives its error in ULP. Throws where one of ours is beyond the bound, or where two of ours differ in
- * any bit of the whole tensor.
+ * Runs each once and gives its error in ULP. Throws where ours is beyond the bound, or where two of ours differ in any bit
+ * of the whole tensor.
  */
 async function verify(given: Problem, all: Map<string, Ready>): Promise<Map<string, number>> {
   const errorOf = judge(given)
   const errors = new Map<string, number>()
-  let first: Float32Array | undefined
+  let first: { y: Float32Array; error: number } | undefined
   for (const [name, ready] of all) {
     await ready.run()
-    const error = errorOf(ready.result(), ready.affine)
-    errors.set(name, error)
-    if (!isOurs(name)) continue
-    if (!(error <= BOUND[given.op])) throw new Error(`${titles[given.op]}, ${name}: ${ulps(error)} ULP off`)
-    first ??= ready.result()
-    if (firstDifference(first, ready.result()) >= 0) throw new Error(`${titles[given.op]}, ${name}: other bits`)
+    const y = ready.result()
+    if (!isOurs(name)) {
+      errors.set(name, errorOf(y, ready.affine))
+      continue
+    }
+    first ??= { y, error: errorOf(y) }
+    if (!(first.error <= BOUND[given.op])) throw new Error(`${titles[given.op]}, ${name}: ${ulps(first.error)} ULP off`)
+    if (firstDifference(first.y, y) >= 0) throw new Error(`${titles[given.op]}, ${name}: other bits`)
+    errors.set(name, first.error)
   }
   return errors
 }
@@ -105,8 +111,10 @@ async function timeShape(shape: BenchShape, outcomes: Outcome[]): Promise<string
   const errors = await verify(given, all)
   for (const [name, ready] of copies(given)) all.set(name, ready)
   const names = [...all.keys()]
+  // These two give a new array each time.
+  const litters = (name: string) => given.x.byteLength > 2 ** 20 && (name === ORT || name === TRANSFORMERS)
   const measured = await measure(
-    names.map(name => ({ name, run: (all.get(name) as Ready).run })),
+    names.map(name => ({ name, run: (all.get(name) as Ready).run, litters: litters(name) })),
     budget
   )
   for (const { release } of all.values()) release?.()
@@ -380,6 +388,7 @@ const report = [
 console.log(report.join('\n'))
 const outcomes: Outcome[] = []
 for (const op of new Set(shapes.map(shape => shape.op))) {
+  if (options.only !== undefined && op !== options.only) continue
   report.push(`## ${titles[op]}`, '')
   report.push(...(await compareLive(op)))
   report.push(...(await hostileRows(op)))
@@ -387,10 +396,10 @@ for (const op of new Set(shapes.map(shape => shape.op))) {
     if (shape.op === op && wanted(shape)) report.push(...(await timeShape(shape, outcomes)))
   }
 }
-report.push(...(await timeVariants()))
+if (options.only === undefined || options.only === 'pRMSNorm') report.push(...(await timeVariants()))
 report.push(...targetLines(outcomes))
-if (options.quick) {
-  console.log('A quick run; the full one writes bench/results.')
+if (options.quick || options.only !== undefined) {
+  console.log('Not the full run, which writes bench/results.')
 } else {
   const slug = `${cpu} ${backend}`
     .toLowerCase()
