@@ -17,8 +17,12 @@ import { BOUND, countGroups, elementsOf, judge } from './truth.ts'
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } }
 })
+const { only } = options
+if (only !== undefined && !(only in titles)) {
+  throw new RangeError(`bench: --only expected one of ${Object.keys(titles).join(', ')}, got ${only}`)
+}
 const command = `npm run bench${options.quick ? ' -- --quick' : ''}`
-const budget = options.quick ? 60 : 600
+const budget = options.quick ? 60 : 500
 const wanted = ({ quick }: { quick?: boolean }) => quick || !options.quick
 
 const PLAIN = 'plain loop'
@@ -109,6 +113,10 @@ async function timeShape(shape: BenchShape, outcomes: Outcome[]): Promise<string
   const given = problemOf(shape)
   const all = await contenders(given)
   const errors = await verify(given, all)
+  for (const [name, error] of errors) {
+    // On ordinary numbers whoever does the same thing is right to three digits at least.
+    if (!(error < 10_000)) throw new Error(`${titles[shape.op]}, ${name}: another result, ${ulps(error)} ULP off`)
+  }
   for (const [name, ready] of copies(given)) all.set(name, ready)
   const names = [...all.keys()]
   // These two give a new array each time.
@@ -388,7 +396,7 @@ const report = [
 console.log(report.join('\n'))
 const outcomes: Outcome[] = []
 for (const op of new Set(shapes.map(shape => shape.op))) {
-  if (options.only !== undefined && op !== options.only) continue
+  if (only !== undefined && op !== only) continue
   report.push(`## ${titles[op]}`, '')
   report.push(...(await compareLive(op)))
   report.push(...(await hostileRows(op)))
@@ -396,9 +404,9 @@ for (const op of new Set(shapes.map(shape => shape.op))) {
     if (shape.op === op && wanted(shape)) report.push(...(await timeShape(shape, outcomes)))
   }
 }
-if (options.only === undefined || options.only === 'pRMSNorm') report.push(...(await timeVariants()))
-report.push(...targetLines(outcomes))
-if (options.quick || options.only !== undefined) {
+if (only === undefined || only === 'pRMSNorm') report.push(...(await timeVariants()))
+if (outcomes.length > 0) report.push(...targetLines(outcomes))
+if (options.quick || only !== undefined) {
   console.log('Not the full run, which writes bench/results.')
 } else {
   const slug = `${cpu} ${backend}`

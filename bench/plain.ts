@@ -181,33 +181,36 @@ function plainBatchNormTraining(
   plainScaleAndShift(y, x, scale, shift, samples, channels, positions, channelsLast)
 }
 
-/** Group normalisation, and instance normalisation where each channel is a group. */
+/** Group normalisation, and instance normalisation where each channel is a group. Loops follow the order in memory. */
 function plainGroupNorm(y: Float32Array, given: Problem, groups: number): void {
   const { x, weight, bias, samples, channels, positions, channelsLast, eps } = given
   const width = channels / groups
-  // Neighbouring channels and neighbouring positions of a group.
-  const channelStep = channelsLast ? 1 : positions
-  const positionStep = channelsLast ? channels : 1
+  const count = width * positions
+  const [outer, inner] = channelsLast ? [positions, width] : [width, positions]
+  const step = channelsLast ? channels : positions
   for (let n = 0; n < samples; n++) {
     for (let group = 0; group < groups; group++) {
       const first = indexOf(given, n, group * width, 0)
       let mean = 0
-      for (let c = 0; c < width; c++)
-        for (let p = 0; p < positions; p++) mean += x[first + c * channelStep + p * positionStep]
-      mean /= width * positions
+      for (let i = 0; i < outer; i++) {
+        const start = first + i * step
+        for (let j = 0; j < inner; j++) mean += x[start + j]
+      }
+      mean /= count
       let variance = 0
-      for (let c = 0; c < width; c++) {
-        for (let p = 0; p < positions; p++) {
-          const deviation = x[first + c * channelStep + p * positionStep] - mean
+      for (let i = 0; i < outer; i++) {
+        const start = first + i * step
+        for (let j = 0; j < inner; j++) {
+          const deviation = x[start + j] - mean
           variance += deviation * deviation
         }
       }
-      const rstd = 1 / Math.sqrt(variance / (width * positions) + eps)
-      for (let c = 0; c < width; c++) {
-        const [w, b] = [weight[group * width + c], bias[group * width + c]]
-        for (let p = 0; p < positions; p++) {
-          const i = first + c * channelStep + p * positionStep
-          y[i] = (x[i] - mean) * rstd * w + b
+      const rstd = 1 / Math.sqrt(variance / count + eps)
+      for (let i = 0; i < outer; i++) {
+        const start = first + i * step
+        for (let j = 0; j < inner; j++) {
+          const c = group * width + (channelsLast ? j : i)
+          y[start + j] = (x[start + j] - mean) * rstd * weight[c] + bias[c]
         }
       }
     }
@@ -228,16 +231,17 @@ function plainLocalResponseNorm(y: Float32Array, given: Problem): void {
   const { x, samples, channels, positions, channelsLast } = given
   const { size, alpha, beta, k } = LRN
   const step = channelsLast ? 1 : positions
-  const positionStep = channelsLast ? channels : 1
+  const [outer, inner] = channelsLast ? [positions, channels] : [channels, positions]
   for (let n = 0; n < samples; n++) {
-    for (let c = 0; c < channels; c++) {
-      const first = Math.max(0, c - (size >> 1))
-      const last = Math.min(channels - 1, c + (size >> 1))
-      for (let p = 0; p < positions; p++) {
-        const start = n * channels * positions + p * positionStep
+    for (let i = 0; i < outer; i++) {
+      for (let j = 0; j < inner; j++) {
+        const at = (n * outer + i) * inner + j
+        const c = channelsLast ? j : i
+        const before = Math.min(c, size >> 1)
+        const behind = Math.min(channels - 1 - c, size >> 1)
         let squares = 0
-        for (let j = first; j <= last; j++) squares += x[start + j * step] * x[start + j * step]
-        y[start + c * step] = x[start + c * step] / (k + (alpha / size) * squares) ** beta
+        for (let d = -before; d <= behind; d++) squares += x[at + d * step] * x[at + d * step]
+        y[at] = x[at] / (k + (alpha / size) * squares) ** beta
       }
     }
   }
