@@ -11,7 +11,7 @@ const y = new Float32Array(rows * cols)
 
 for (const { name, float32 } of tables) {
   const run = (x: Float32Array) => () =>
-    float32.layer_norm(y, cols, none, cols, none, none, x, cols, none, cols, weight, weight, rows, cols, 1e-5)
+    float32.layer_norm(y, cols, none, cols, none, none, x, cols, none, cols, weight, weight, rows, cols, 1, 1, 1e-5)
   const candidates = (['N(0,1)', 'N(1e3,1)'] as const).map(kind => ({
     name: kind,
     run: run(fill(finiteRows[kind], rows * cols, 1))

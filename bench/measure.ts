@@ -1,10 +1,17 @@
 // Timing: all candidates of one comparison in turn, many times over, so that noise meets them alike; medians.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 /** One thing to time; `run` does the work once. */
 export interface Candidate {
   readonly name: string
   readonly run: () => void | Promise<void>
+  /** Whether it leaves much garbage, which is to be gone before the next candidate's turn. */
+  readonly litters?: boolean
 }
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
 
 async function time({ run }: Candidate, calls: number): Promise<number> {
   const start = process.hrtime.bigint()
@@ -34,7 +41,10 @@ export async function measure(candidates: readonly Candidate[], budget: number, 
   const samples = candidates.map((): number[] => [])
   const stop = performance.now() + candidates.length * budget * 2
   for (let round = 0; round < rounds && (round < 5 || performance.now() < stop); round++) {
-    for (let i = 0; i < candidates.length; i++) samples[i].push(await time(candidates[i], calls[i]))
+    for (const [i, candidate] of candidates.entries()) {
+      samples[i].push(await time(candidate, calls[i]))
+      if (candidate.litters) collectGarbage()
+    }
   }
   return samples.map(median)
 }
