@@ -147,9 +147,9 @@ describe('equality: subnormal numbers where another library flushes them to zero
         console.log(Math.fround(1e-40) === 0, backendInfo().flushesToZero)
         for (const { name, float32 } of tables) {
           const y = new Float32Array(40)
-          float32.rms_norm(y, 40, undefined, 40, undefined, x, 40, undefined, 40, x, 1, 40, 0, 0)
+          float32.rms_norm(y, 40, undefined, 40, undefined, x, 40, undefined, 40, x, 1, 40, 1, 40, 1, 0, 0)
           console.log(name, String(new Uint32Array(y.buffer)))
-          float32.layer_norm(y, 40, undefined, 40, undefined, undefined, x, 40, undefined, 40, x, x, 1, 40, 0)
+          float32.layer_norm(y, 40, undefined, 40, undefined, undefined, x, 40, undefined, 40, x, x, 1, 40, 1, 1, 0)
           console.log(name, String(new Uint32Array(y.buffer)))
         }
         console.log(Math.fround(1e-40) === 0)`
@@ -174,8 +174,8 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
   const native = tables.slice(0, -1)
   const x = new Float32Array(12)
   const none = undefined
-  // y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, rows, cols, eps
-  const good: unknown[] = [x, 4, none, 4, none, none, x, 4, none, 4, none, none, 3, 4, 1e-5]
+  // y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, outer, size, inner, residualScale, eps
+  const good: unknown[] = [x, 4, none, 4, none, none, x, 4, none, 4, none, none, 3, 4, 1, 1, 1e-5]
   const bad: { [what: string]: unknown[] } = {
     'no arguments': [],
     'more arguments than it has': [...good, ...good, ...good],
@@ -201,8 +201,8 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
     'a short sum': good.with(2, new Float32Array(11)),
     'a short mean': good.with(4, new Float64Array(2)),
     'statistics of another type': good.with(5, new Uint8Array(12)),
-    'eps as text': good.with(14, 'small'),
-    'a symbol': good.with(14, Symbol('eps'))
+    'eps as text': good.with(16, 'small'),
+    'a symbol': good.with(16, Symbol('eps'))
   }
 
   it.skipIf(native.length === 0).each(Object.keys(bad))('refuse %s and write nothing', what => {

@@ -3,15 +3,21 @@ import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
 import { RMSNorm, rmsNorm } from '../dist/esm/index.js'
 import { testRowBehaviour } from './support/behaviour.ts'
 import { rmsNormModel } from './support/model.ts'
-import { expectSameBits, type RowOp, testOnnxCases, testRowEquality, testRowTruth } from './support/suites.ts'
+import { testOnnxCases, trailing } from './support/onnx.ts'
+import { expectSameBits, type RowOp, testRowEquality, testRowTruth } from './support/suites.ts'
 
 const op: RowOp = {
   name: 'rms_norm',
   centred: false,
-  call(kernels, { y, x, rows, cols, stride = cols, sum, residual, rstd, weight, eps, weightOffset = 0 }) {
-    kernels.rms_norm(y, stride, sum, stride, rstd, x, stride, residual, stride, weight, rows, cols, eps, weightOffset)
+  call(kernels, { y, x, rows, cols, inner = 1, stride = cols * inner, sum, residual, ...rest }) {
+    const { rstd, weight, counted = cols, residualScale = 1, eps, weightOffset = 0 } = rest
+    // biome-ignore format: as the kernel's parameters stand
+    kernels.rms_norm(
+      y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
+      rows, cols, inner, counted, residualScale, eps, weightOffset
+    )
   },
-  model: (x, weight, _bias, eps, weightOffset) => rmsNormModel(x, weight, eps, weightOffset)
+  model: rmsNormModel
 }
 
 testRowEquality(op)
@@ -53,9 +59,11 @@ describe('equality: rmsNorm', () => {
 
 testRowTruth(op, 2)
 
-testOnnxCases('RMSNormalization', 19, ({ dims, epsilon, inputs: [data, weight] }, group) => [
-  rmsNorm({ data, dims }, group, { weight, eps: epsilon }).data
-])
+testOnnxCases('RMSNormalization', 19, given => {
+  const [x, weight] = given.inputs
+  const { group, eps } = trailing(given)
+  return [rmsNorm(x, group, { weight, eps }).data]
+})
 
 testRowBehaviour('rmsNorm', rmsNorm, (shape, options) => new RMSNorm(shape, options), ['rstd'])
 

@@ -11,7 +11,7 @@ const BIG = 2 ** 100
 describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { layer_norm, rms_norm }) => {
   function statistics(x: Float32Array, eps = 0) {
     const [y, mean, rstd] = [new Float32Array(x.length), new Float64Array(1), new Float64Array(1)]
-    layer_norm(y, x.length, none, 0, mean, rstd, x, x.length, none, 0, none, none, 1, x.length, eps)
+    layer_norm(y, x.length, none, 0, mean, rstd, x, x.length, none, 0, none, none, 1, x.length, 1, 1, eps)
     return { y, mean: mean[0], rstd: rstd[0] }
   }
 
@@ -49,7 +49,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     const x = new Float32Array(17).fill(-0)
     const rstd = new Float64Array(1)
     const y = new Float32Array(17)
-    rms_norm(y, 17, none, 0, rstd, x, 17, none, 0, none, 1, 17, 1, 0)
+    rms_norm(y, 17, none, 0, rstd, x, 17, none, 0, none, 1, 17, 1, 17, 1, 1, 0)
     expectSameBits(y, x, 'minus zeros')
     expect(meanOf(17, { 0: BIG, 16: -BIG, 1: 1 })).toBe(1 / 17)
     // The centred pass: (0 - mean)^2 of the absent elements would count.
@@ -96,7 +96,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     for (let i = 0; i < 200; i++) {
       const x = fill(normal, 2, i)
       const rstd = new Float64Array(1)
-      rms_norm(new Float32Array(2), 2, none, 0, rstd, x, 2, none, 0, none, 1, 2, 1e-3, 0)
+      rms_norm(new Float32Array(2), 2, none, 0, rstd, x, 2, none, 0, none, 1, 2, 1, 2, 1, 1e-3, 0)
       expect(rstd[0]).toBe(1 / Math.sqrt((x[0] * x[0] + x[1] * x[1]) / 2 + 1e-3))
     }
   })
@@ -111,7 +111,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
       const x = fill(normal, 768, seed + 3).map(value => value + 3)
       const { mean, rstd } = statistics(x, 1e-5)
       const y = new Float32Array(768)
-      layer_norm(y, 768, none, 0, none, none, x, 768, none, 0, weight, bias, 1, 768, 1e-5)
+      layer_norm(y, 768, none, 0, none, none, x, 768, none, 0, weight, bias, 1, 768, 1, 1, 1e-5)
       const [m, r] = [f(mean), f(rstd)]
       const c = f((m - mean) * rstd)
       expectSameBits(
@@ -148,7 +148,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     const rms = new Float32Array(3)
     const rstd = new Float64Array(1)
     const weight = Float32Array.of(2 ** 120, 3, 2 ** -120)
-    rms_norm(rms, 3, none, 0, rstd, tiny, 3, none, 0, weight, 1, 3, 1e4, 0)
+    rms_norm(rms, 3, none, 0, rstd, tiny, 3, none, 0, weight, 1, 3, 1, 3, 1, 1e4, 0)
     expectSameBits(
       rms,
       Float32Array.from(tiny, (value, i) => value * rstd[0] * weight[i]),
@@ -162,7 +162,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     const wentWide = (value: number) => {
       const [y, rstd] = [new Float32Array(64), new Float64Array(1)]
       const x = new Float32Array(64).fill(value)
-      rms_norm(y, 64, none, 0, rstd, x, 64, none, 0, weight, 1, 64, 0.1 * value * value, 0)
+      rms_norm(y, 64, none, 0, rstd, x, 64, none, 0, weight, 1, 64, 1, 64, 1, 0.1 * value * value, 0)
       const once = x.map((v, i) => v * rstd[0] * weight[i])
       const twice = x.map((v, i) => Math.fround(v * Math.fround(rstd[0])) * weight[i])
       expect(once).not.toEqual(twice)

@@ -68,7 +68,8 @@ export function testRowBehaviour(
       const positive = 'normalizedShape expected a positive integer or an array of them, got'
       refuses(x, '4', undefined, TypeError, `${positive} "4"`)
       refuses(x, undefined, undefined, TypeError, `${positive} undefined`)
-      refuses(x, { axis: 1 }, undefined, TypeError, `${positive} an object`)
+      refuses(x, { axes: 1 }, undefined, TypeError, `${positive} an object`)
+      refuses(x, { axis: 1 }, undefined, TypeError, 'x expected a tensor { data, dims }, because axis is given')
       refuses(x, ['4'], undefined, TypeError, `${positive} ["4"]`)
       for (const bad of [0, -4, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
         refuses(x, bad, undefined, RangeError, `${positive} ${bad}`)
