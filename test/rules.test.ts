@@ -180,12 +180,21 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
 describe('behaviour: the cases of goldens and equality tests', () => {
   it('have all pairs of options', () => {
     const pairs = new Set<string>()
-    for (const { residual, keepsSum, weight, bias, eps, weightOffset } of rowCases()) {
+    for (const { residual, keepsSum, weight, bias, eps, weightOffset, inner, residualScale } of rowCases()) {
       const sum = residual ? (keepsSum ? 'sum' : 'residual') : 'alone'
-      const options = [`${sum}`, `weight ${!!weight}`, `bias ${!!bias}`, `eps ${eps}`, `offset ${weightOffset}`]
+      const options = [
+        `${sum}`,
+        `weight ${!!weight}`,
+        `bias ${!!bias}`,
+        `eps ${eps}`,
+        `offset ${weightOffset}`,
+        `columns ${inner > 1}`,
+        `scaled ${residualScale !== 1}`
+      ]
       for (let i = 0; i < options.length; i++) for (let j = 0; j < i; j++) pairs.add(`${options[j]}, ${options[i]}`)
     }
     // 3 x 2 + 3 x 2 + 3 x 5 + 3 x 2 + 2 x 2 + 2 x 5 + 2 x 2 - 1 (no offset without a weight) + 2 x 5 + 2 x 2 + 5 x 2
-    expect(pairs.size).toBe(74)
+    // + 2 x (3 + 2 + 2 + 5 + 2) columns + 2 x (3 + 2 + 2 + 5 + 2 + 2) scaled - 1 (not alone) - 1 (no offset)
+    expect(pairs.size).toBe(74 + 28 + 30)
   })
 })

@@ -270,7 +270,12 @@ export interface VolumeCall {
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
 /** Place of an element. */
-export function place(call: Omit<VolumeCall, 'spans' | 'weight' | 'bias' | 'eps'>, n: number, channel: number, position: number) {
+export function place(
+  call: Omit<VolumeCall, 'spans' | 'weight' | 'bias' | 'eps'>,
+  n: number,
+  channel: number,
+  position: number
+) {
   const count = call.groups * call.channels
   return call.channelsLast
     ? (n * call.positions + position) * count + channel

@@ -80,17 +80,18 @@ export function expectSameBits(actual: Statistic, expected: Statistic, what: str
 export const bitString = (array: Statistic) => bits(array).join(' ')
 
 /** Memory of n elements that starts `offset` elements into a buffer, with marks around it. */
-export function guarded(
+export function guarded<Items extends Statistic = Float32Array>(
   n: number,
   offset: number,
-  from?: Float32Array
-): { array: Float32Array; intact: () => boolean } {
+  from?: Items
+): { array: Items; intact: () => boolean } {
   const mark = 12345.5
-  const all = new Float32Array(offset + n + 64).fill(mark)
+  const Class = (from?.constructor ?? Float32Array) as Float32ArrayConstructor
+  const all = new Class(offset + n + 64).fill(mark)
   const array = all.subarray(offset, offset + n)
   array.set(from ?? new Float32Array(n))
   const around = [...all.keys()].filter(i => i < offset || i >= offset + n)
-  return { array, intact: () => around.every(i => all[i] === mark) }
+  return { array: array as Statistic as Items, intact: () => around.every(i => all[i] === mark) }
 }
 
 const sumOf = (a: Float32Array, b: Float32Array) => a.map((value, i) => value + b[i])
