@@ -115,7 +115,7 @@ export function testVolumeEquality<Given extends AnyVolume>(op: VolumeOp<Given>)
 
     it.runIf(op.byGroup)('gives a group the same bits alone as beside others', () => {
       for (const given of small()) {
-        const { samples, groups, channels, positions } = given
+        const { groups } = given
         const whole = run(given)
         for (let from = 0; from < groups; from += 1 + Math.floor(groups / 4)) {
           const to = Math.min(groups, from + 1 + (from % 9))
@@ -130,7 +130,6 @@ export function testVolumeEquality<Given extends AnyVolume>(op: VolumeOp<Given>)
             const of = whole[name].filter((_, i) => i % groups >= from && i % groups < to)
             expectSameBits(alone[name], of, `${given.name}: ${name} of groups ${from} to ${to}`)
           }
-          expect(alone.y?.length ?? samples * (to - from) * channels * positions).toBe(part.x.length)
         }
       }
     })
