@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { fill, normal } from '../dist/esm/cases/data.js'
+import { fill, finiteRows, normal } from '../dist/esm/cases/data.js'
 import type { VolumeCase } from '../dist/esm/cases/volumes.js'
 import { GroupNorm, groupNorm, layerNorm } from '../dist/esm/index.js'
 import { testChannelBehaviour } from './support/channel_behaviour.ts'
 import { groupNormModel } from './support/model.ts'
 import { testOnnxCases } from './support/onnx.ts'
-import { expectSameBits } from './support/suites.ts'
+import { backendsHere, expectSameBits } from './support/suites.ts'
 import { testVolumeEquality, testVolumeTruth, type VolumeOp } from './support/volumes.ts'
 
 const op: VolumeOp<VolumeCase> = {
@@ -124,6 +124,37 @@ describe('equality: groupNorm', () => {
         const group = Math.floor(channelAt(7) / 2)
         const wanted = before.map((value, i) => (i < 30 && Math.floor(channelAt(i) / 2) === group ? Number.NaN : value))
         expectSameBits(y, wanted, `${layout}, ${bad}`)
+      }
+    }
+  })
+})
+
+describe.each(backendsHere)('equality: groupNorm without positions on %s', (_, kernels) => {
+  it('takes a group of channels for a row', () => {
+    for (const [samples, groups, channels] of [
+      [3, 2, 5],
+      [2, 3, 16],
+      [1, 1, 33],
+      [2, 5, 130],
+      [1, 2, 4097],
+      [4, 7, 1]
+    ]) {
+      for (const kind of ['N(3,0.5)', 'N(1e3,1)', 'uniform +-3.3e38', 'one outlier'] as const) {
+        const x = fill(finiteRows[kind], samples * groups * channels, channels)
+        const [weight, bias] = [fill(normal, groups * channels, 2), fill(normal, groups * channels, 3)]
+        const shape = { samples, groups, channels, positions: 1, channelsLast: false, spans: undefined }
+        for (const weights of [{}, { weight }, { bias }, { weight, bias }]) {
+          const given = { ...shape, name: '', x, weight: undefined, bias: undefined, eps: 1e-5, ...weights }
+          const outputs = op.outputs(given)
+          op.call(kernels, given, outputs)
+          const expected = groupNormModel(given)
+          expectSameBits(outputs.y, expected.y, `[${samples}, ${groups} x ${channels}], ${kind}`)
+          expectSameBits(outputs.rstd, expected.rstd, 'rstd')
+          const tensor = { data: x, dims: [samples, groups * channels] }
+          for (const layout of ['channels-first', 'channels-last'] as const) {
+            expectSameBits(groupNorm(tensor, groups, { ...weights, layout }).data, expected.y, layout)
+          }
+        }
       }
     }
   })

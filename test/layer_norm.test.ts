@@ -41,6 +41,23 @@ describe('equality: layerNorm', () => {
     }
   })
 
+  it('gives with residualScale the same bits as the scaled sum written out', () => {
+    for (const residualScale of [0.5, -1, 2.213, 1e-3, 0]) {
+      const added = x.map((value, i) => value + Math.fround(residual[i] * Math.fround(residualScale)))
+      const sum = new Float32Array(96)
+      const expected = layerNorm(added, 24, { weight, bias })
+      expectSameBits(layerNorm(x, 24, { weight, bias, residual, residualScale, sum }), expected, `${residualScale}`)
+      expectSameBits(sum, added, `${residualScale}: sum`)
+      const layer = new LayerNorm(24, { weight, bias })
+      expectSameBits(layer.forward(x, { residual, residualScale }), expected, `${residualScale}: layer`)
+      for (const place of ['x', 'residual'] as const) {
+        const own = { x: x.slice(), residual: residual.slice() }
+        layerNorm(own.x, 24, { weight, bias, residual: own.residual, residualScale, out: own[place] })
+        expectSameBits(own[place], expected, `${residualScale}: out is ${place}`)
+      }
+    }
+  })
+
   it('normalises over several trailing dimensions as over their product', () => {
     expectSameBits(layerNorm(x, [2, 3, 4], { weight, bias }), layerNorm(x, 24, { weight, bias }), '[2, 3, 4]')
     const tensor = layerNorm({ data: x, dims: [4, 2, 3, 4] }, [3, 4])

@@ -255,22 +255,32 @@ describe.each(backendsHere)('equality: rules 13 to 16 of NUMERICS.md on %s', (_,
     expect(sumOf({ 0: BIG, 64: -BIG, 65: 1 })).toBe(0)
   })
 
-  it('rule 14: a group of columns adds their totals from the first to the last', () => {
-    /** Mean of a group of three channels over 70 positions, times 210; elements by position * 3 + channel. */
-    const groupSum = (elements: Elements) => {
-      const x = new Float32Array(210)
-      for (const [at, value] of Object.entries(elements)) x[Number(at)] = value
-      const mean = new Float64Array(1)
-      kernels.group_norm(new Float32Array(210), mean, none, x, none, none, none, 1, 1, 3, 70, true, 1)
-      return mean[0] * 210
+  it('rule 14: a group of columns adds the totals of 64 channels to a part, and the parts', () => {
+    /** Sum of a group of so many channels over 70 positions, from its mean; elements by [position, channel]. */
+    const groupSum = (channels: number, ...elements: [number, number, number][]) => {
+      // A group of zeros stands on either side.
+      const x = new Float32Array(3 * channels * 70)
+      for (const [position, channel, value] of elements) x[(3 * position + 1) * channels + channel] = value
+      const mean = new Float64Array(3)
+      kernels.group_norm(new Float32Array(x.length), mean, none, x, none, none, none, 1, 3, channels, 70, true, 1)
+      expect([mean[0], mean[2]]).toEqual([0, 0])
+      return Math.round(mean[1] * channels * 70)
     }
-    expect(groupSum({ 0: BIG, 1: 1, 2: -BIG })).toBe(0)
-    expect(groupSum({ 0: BIG, 1: -BIG, 2: 1 })).toBe(1)
+    expect(groupSum(3, [0, 0, BIG], [0, 1, 1], [0, 2, -BIG])).toBe(0)
+    expect(groupSum(3, [0, 0, BIG], [0, 1, -BIG], [0, 2, 1])).toBe(1)
     // Column by column: row by row the 1 would be swallowed.
-    expect(groupSum({ 0: BIG, 1: 1, 3: -BIG })).toBe(1)
+    expect(groupSum(3, [0, 0, BIG], [0, 1, 1], [1, 0, -BIG])).toBe(1)
     // A block of a column ends at row 64, and its blocks are added before the next column is.
-    expect(groupSum({ 0: BIG, 192: -BIG, 195: 1 })).toBe(0)
-    expect(groupSum({ 0: BIG, 192: -BIG, 1: 1 })).toBe(1)
+    expect(groupSum(3, [0, 0, BIG], [64, 0, -BIG], [65, 0, 1])).toBe(0)
+    expect(groupSum(3, [0, 0, BIG], [64, 0, -BIG], [0, 1, 1])).toBe(1)
+    // Parts of 64 channels, counted from the first of the group.
+    for (const channels of [130, 300]) {
+      expect(groupSum(channels, [0, 0, BIG], [0, 32, -BIG], [0, 33, 1])).toBe(1)
+      expect(groupSum(channels, [0, 0, BIG], [0, 62, -BIG], [0, 63, 1])).toBe(1)
+      expect(groupSum(channels, [0, 0, BIG], [0, 64, -BIG], [0, 65, 1])).toBe(0)
+      expect(groupSum(channels, [0, 0, BIG], [0, 64, 1], [0, 128, -BIG])).toBe(0)
+      expect(groupSum(channels, [0, 0, BIG], [0, 64, -BIG], [0, 128, 1])).toBe(1)
+    }
   })
 
   it('rules 5, 13 and 14: the centred pass has the same order', () => {

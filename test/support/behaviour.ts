@@ -126,6 +126,19 @@ export function testRowBehaviour(
       refuses(x, 4, { out, eps: 1n }, TypeError, 'eps expected a number, got 1n')
     })
 
+    it('refuses a residualScale that is not finite, or stands alone', () => {
+      const out = new Float32Array(12)
+      const residual = new Float32Array(12)
+      const finite = 'residualScale expected a finite number, got'
+      refuses(x, 4, { out, residual, residualScale: Number.NaN }, RangeError, `${finite} NaN`)
+      refuses(x, 4, { out, residual, residualScale: Number.POSITIVE_INFINITY }, RangeError, `${finite} Infinity`)
+      refuses(x, 4, { out, residual, residualScale: '2' }, TypeError, 'residualScale expected a number, got "2"')
+      const narrow = 'residualScale as float32 expected a finite number, got Infinity'
+      refuses(x, 4, { out, residual, residualScale: 3.5e38 }, RangeError, narrow)
+      refuses(x, 4, { out, residualScale: 2 }, TypeError, 'residual expected an array, because residualScale is given')
+      expectSameBits(operation(x, 4, { residualScale: 1 }), operation(x, 4), '1 needs no residual')
+    })
+
     it('refuses an unknown option and names the nearest', () => {
       expect(() => operation(x, 4, { wieght: weight })).toThrow(TypeError)
       expect(() => operation(x, 4, { wieght: weight })).toThrow(

@@ -46,15 +46,18 @@ export interface Truth {
   readonly shift: bigint
 }
 
-/** Normalises a row exactly: LayerNorm where `centred`, RMSNorm otherwise. undefined where it is 0/0. */
-export function normalise(x: Float32Array, eps: number, centred: boolean): Truth | undefined {
-  const n = BigInt(x.length)
+/**
+ * Normalises a row exactly: LayerNorm where `centred`, RMSNorm otherwise, there with the statistics of the first `counted`
+ * elements. undefined where it is 0/0.
+ */
+export function normalise(x: Float32Array, eps: number, centred: boolean, counted = x.length): Truth | undefined {
+  const n = BigInt(counted)
   const X = Array.from(x, value => integer(value, 149))
   const S = X.reduce((sum, value) => sum + value, 0n)
   // deviation = D / (d * 2^149), power = Q / (d^2 * n * 2^298)
   const d = centred ? n : 1n
   const D = centred ? X.map(value => n * value - S) : X
-  const Q = D.reduce((sum, value) => sum + value * value, 0n)
+  const Q = D.slice(0, counted).reduce((sum, value) => sum + value * value, 0n)
   // power + eps = A / B
   const B = (d * d * n) << 1074n
   const A = (Q << 776n) + integer(eps, 1074) * d * d * n
