@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { tables } from '../dist/esm/backend.js'
+import { type Kernels, tables } from '../dist/esm/backend.js'
 import { backend, backendInfo, backends } from '../dist/esm/index.js'
 import { node, root, run } from './support/process.ts'
 
@@ -151,9 +151,9 @@ describe('equality: subnormal numbers where another library flushes them to zero
         console.log(Math.fround(1e-40) === 0, backendInfo().flushesToZero)
         for (const { name, float32 } of tables) {
           const y = new Float32Array(40)
-          float32.rms_norm(y, 40, undefined, 40, undefined, x, 40, undefined, 40, x, 1, 40, 0, 0)
+          float32.rms_norm(y, 40, undefined, 40, undefined, x, 40, undefined, 40, x, 1, 40, 1, 40, 1, 0, 0)
           console.log(name, String(new Uint32Array(y.buffer)))
-          float32.layer_norm(y, 40, undefined, 40, undefined, undefined, x, 40, undefined, 40, x, x, 1, 40, 0)
+          float32.layer_norm(y, 40, undefined, 40, undefined, undefined, x, 40, undefined, 40, x, x, 1, 40, 1, 1, 0)
           console.log(name, String(new Uint32Array(y.buffer)))
         }
         console.log(Math.fround(1e-40) === 0)`
@@ -178,8 +178,8 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
   const native = tables.slice(0, -1)
   const x = new Float32Array(12)
   const none = undefined
-  // y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, rows, cols, eps
-  const good: unknown[] = [x, 4, none, 4, none, none, x, 4, none, 4, none, none, 3, 4, 1e-5]
+  // y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, outer, size, inner, residualScale, eps
+  const good: unknown[] = [x, 4, none, 4, none, none, x, 4, none, 4, none, none, 3, 4, 1, 1, 1e-5]
   const bad: { [what: string]: unknown[] } = {
     'no arguments': [],
     'more arguments than it has': [...good, ...good, ...good],
@@ -205,8 +205,8 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
     'a short sum': good.with(2, new Float32Array(11)),
     'a short mean': good.with(4, new Float64Array(2)),
     'statistics of another type': good.with(5, new Uint8Array(12)),
-    'eps as text': good.with(14, 'small'),
-    'a symbol': good.with(14, Symbol('eps'))
+    'eps as text': good.with(16, 'small'),
+    'a symbol': good.with(16, Symbol('eps'))
   }
 
   it.skipIf(native.length === 0).each(Object.keys(bad))('refuse %s and write nothing', what => {
@@ -233,7 +233,133 @@ describe('behaviour: the kernels of the native binary, called with anything', ()
     structuredClone(gone.buffer, { transfer: [gone.buffer] })
     for (const { float32 } of native) {
       const call = () => (float32.layer_norm as (...args: unknown[]) => void)(...good.with(6, gone))
-      expect(call).toThrow(/expected arrays that hold rows and cols/)
+      expect(call).toThrow(/expected arrays that hold what the shape says/)
+    }
+  })
+})
+
+describe('behaviour: all kernels of the native binary, with each argument wrong in each way', () => {
+  const native = tables.slice(0, -1)
+  const f32 = (n = 24) => new Float32Array(n).fill(3)
+  const f64 = (n: number) => new Float64Array(n).fill(3)
+  const spans = Int32Array.of(0, 2, 1, 3)
+  /** A good call of each, on 2 samples of 4 channels at 3 positions or as many rows. */
+  const good: { [op in keyof Kernels]: () => unknown[] } = {
+    // biome-ignore-start format: as the kernels' parameters stand
+    batch_norm: () => [f32(), f32(), f64(4), f64(4), f32(4), f32(4), spans, 2, 4, 1, 3, true, 1e-5],
+    batch_statistics: () => [f64(4), f64(4), f32(), spans, 2, 4, 1, 3, false],
+    group_norm: () => [f32(), f64(8), f32(8), f32(), f32(4), f32(4), spans, 2, 4, 1, 3, true, 1e-5],
+    layer_norm: () => [f32(), 12, f32(), 12, f64(6), f64(6), f32(), 12, f32(), 12, f32(4), f32(4), 2, 4, 3, 1, 1e-5],
+    local_response_norm: () => [f32(), f32(), 2, 4, 1, 3, true, 1, 1, 1e-4, 0.75, 1],
+    normalize: () => [f32(), 12, f64(6), f32(), 12, 2, 4, 3, 2, 0, 1e-5, 1],
+    rms_norm: () => [f32(), 12, f32(), 12, f64(6), f32(), 12, f32(), 12, f32(4), 2, 4, 3, 2, 1, 1e-5, 0]
+    // biome-ignore-end format: as the kernels' parameters stand
+  }
+  const ops = Object.keys(good) as (keyof Kernels)[]
+
+  it('are all here', () => {
+    expect(ops.sort()).toEqual(Object.keys(tables[tables.length - 1].float32).sort())
+  })
+
+  /** Wrong values in the place of one: some may be allowed there (undefined, another number), none may do harm. */
+  function wrong(value: unknown): unknown[] {
+    const other = [Symbol('no'), 'text', null, {}, [1, 2, 3], new DataView(new ArrayBuffer(64)), () => 1, 5n]
+    if (typeof value === 'number') {
+      return [
+        ...other,
+        f32(),
+        undefined,
+        -1,
+        0.5,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        2 ** 31,
+        2 ** 32,
+        2 ** 53 - 1,
+        2 ** 60,
+        1e300
+      ]
+    }
+    if (typeof value === 'boolean') return [...other, undefined, 0, 1]
+    const gone = value instanceof Int32Array ? Int32Array.of(0, 1, 0, 1) : f32()
+    structuredClone(gone.buffer, { transfer: [gone.buffer as ArrayBuffer] })
+    const short = (value as Float32Array).slice(1)
+    const spansWrong =
+      value instanceof Int32Array
+        ? [
+            [0, 4, 0, 1],
+            [-1, 2, 0, 1],
+            [2, 1, 0, 1],
+            [0, 2 ** 31 - 1, 0, 1],
+            [-(2 ** 31), 0, 0, 1]
+          ].map(all => Int32Array.from(all))
+        : []
+    return [...other, gone, short, new Uint8Array(400), new BigInt64Array(64), f32(0), 7, ...spansWrong]
+  }
+
+  it.skipIf(native.length === 0).each(ops)('%s throws or does its work, and never reads or writes elsewhere', op => {
+    for (const { name, float32 } of native) {
+      const call = (args: unknown[]) => (float32[op] as (...args: unknown[]) => void)(...args)
+      expect(() => call(good[op]()), name).not.toThrow()
+      let refused = 0
+      for (const [place, value] of good[op]().entries()) {
+        for (const bad of wrong(value)) {
+          const args = good[op]().with(place, bad)
+          const others = args.filter(one => one !== bad)
+          const outputs = others.filter(one => one instanceof Float32Array || one instanceof Float64Array)
+          try {
+            call(args)
+          } catch (error) {
+            expect(String(error), `${name}, argument ${place + 1}`).toMatch(
+              new RegExp(`^TypeError: ${op}: argument \\d+ `)
+            )
+            for (const array of outputs)
+              expect(
+                array.every(element => element === 3),
+                `${name}, ${place + 1}`
+              ).toBe(true)
+            refused++
+          }
+        }
+      }
+      expect(refused).toBeGreaterThan(8 * good[op]().length)
+      expect(() => call([])).toThrow(`${op}: argument`)
+    }
+  })
+
+  it.skipIf(native.length === 0)('refuse arrays too short for their shape, and shapes whose products overflow', () => {
+    const sizes = {
+      batch_norm: [7, 8, 9, 10],
+      batch_statistics: [4, 5, 6, 7],
+      group_norm: [7, 8, 9, 10],
+      local_response_norm: [2, 3, 4, 5]
+    }
+    for (const { float32 } of native) {
+      for (const [op, places] of Object.entries(sizes) as [keyof typeof sizes, number[]][]) {
+        const call = (args: unknown[]) => () => (float32[op] as (...args: unknown[]) => void)(...args)
+        for (const place of places) {
+          for (const size of [1000, 2 ** 30, 2 ** 31 - 1, 2 ** 53 - 1]) {
+            expect(call(good[op]().with(place, size)), `${op} ${place}: ${size}`).toThrow(TypeError)
+          }
+        }
+        const [samples, groups] = places
+        expect(
+          call(
+            good[op]()
+              .with(samples, 2 ** 32)
+              .with(groups, 2 ** 32)
+          ),
+          op
+        ).toThrow(TypeError)
+        expect(
+          call(
+            good[op]()
+              .with(samples, 2 ** 40)
+              .with(groups, 2 ** 24)
+          ),
+          op
+        ).toThrow(TypeError)
+      }
     }
   })
 })

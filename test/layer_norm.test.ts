@@ -3,22 +3,19 @@ import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
 import { LayerNorm, layerNorm } from '../dist/esm/index.js'
 import { testRowBehaviour } from './support/behaviour.ts'
 import { layerNormModel } from './support/model.ts'
+import { testOnnxCases, trailing } from './support/onnx.ts'
 import { errorInHalfUlps, normalise } from './support/oracle.ts'
-import {
-  bitString,
-  expectSameBits,
-  guarded,
-  type RowOp,
-  testOnnxCases,
-  testRowEquality,
-  testRowTruth
-} from './support/suites.ts'
+import { bitString, expectSameBits, guarded, type RowOp, testRowEquality, testRowTruth } from './support/suites.ts'
 
 const op: RowOp = {
   name: 'layer_norm',
   centred: true,
-  call(kernels, { y, x, rows, cols, stride = cols, sum, residual, mean, rstd, weight, bias, eps }) {
-    kernels.layer_norm(y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, rows, cols, eps)
+  call(kernels, { y, x, rows, cols, inner = 1, stride = cols * inner, sum, residual, ...rest }) {
+    const { mean, rstd, weight, bias, residualScale = 1, eps } = rest
+    // biome-ignore format: as the kernel's parameters stand
+    kernels.layer_norm(
+      y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias, rows, cols, inner, residualScale, eps
+    )
   },
   model: layerNormModel
 }
@@ -41,6 +38,23 @@ describe('equality: layerNorm', () => {
       const added = x.map((value, i) => value + residual[i])
       expectSameBits(layerNorm(choice & 4 ? added : x, 24, weights), one, `options ${choice}, separate`)
       if (sum) expectSameBits(sum, added, `options ${choice}, sum`)
+    }
+  })
+
+  it('gives with residualScale the same bits as the scaled sum written out', () => {
+    for (const residualScale of [0.5, -1, 2.213, 1e-3, 0]) {
+      const added = x.map((value, i) => value + Math.fround(residual[i] * Math.fround(residualScale)))
+      const sum = new Float32Array(96)
+      const expected = layerNorm(added, 24, { weight, bias })
+      expectSameBits(layerNorm(x, 24, { weight, bias, residual, residualScale, sum }), expected, `${residualScale}`)
+      expectSameBits(sum, added, `${residualScale}: sum`)
+      const layer = new LayerNorm(24, { weight, bias })
+      expectSameBits(layer.forward(x, { residual, residualScale }), expected, `${residualScale}: layer`)
+      for (const place of ['x', 'residual'] as const) {
+        const own = { x: x.slice(), residual: residual.slice() }
+        layerNorm(own.x, 24, { weight, bias, residual: own.residual, residualScale, out: own[place] })
+        expectSameBits(own[place], expected, `${residualScale}: out is ${place}`)
+      }
     }
   })
 
@@ -104,10 +118,12 @@ describe('truth: layerNorm', () => {
   })
 })
 
-testOnnxCases('LayerNormalization', 19, ({ dims, epsilon, inputs: [data, weight, bias] }, group) => {
-  const rows = data.length / group.reduce((product, dim) => product * dim, 1)
+testOnnxCases('LayerNormalization', 19, given => {
+  const [x, weight, bias] = given.inputs
+  const { group, eps } = trailing(given)
+  const rows = x.data.length / group.reduce((product, dim) => product * dim, 1)
   const statistics = { mean: new Float32Array(rows), rstd: new Float32Array(rows) }
-  const y = layerNorm({ data, dims }, group, { weight, bias, eps: epsilon, ...statistics })
+  const y = layerNorm(x, group, { weight, bias, eps, ...statistics })
   return [y.data, statistics.mean, statistics.rstd]
 })
 

@@ -1,17 +1,24 @@
 import { describe, expect, it } from 'vitest'
-import { fill, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
+import { fill, finiteRows, normal, ordinaryWeights } from '../dist/esm/cases/data.js'
 import { RMSNorm, rmsNorm } from '../dist/esm/index.js'
 import { testRowBehaviour } from './support/behaviour.ts'
 import { rmsNormModel } from './support/model.ts'
-import { expectSameBits, type RowOp, testOnnxCases, testRowEquality, testRowTruth } from './support/suites.ts'
+import { testOnnxCases, trailing } from './support/onnx.ts'
+import { errorInHalfUlps, normalise } from './support/oracle.ts'
+import { expectSameBits, type RowOp, testRowEquality, testRowTruth } from './support/suites.ts'
 
 const op: RowOp = {
   name: 'rms_norm',
   centred: false,
-  call(kernels, { y, x, rows, cols, stride = cols, sum, residual, rstd, weight, eps, weightOffset = 0 }) {
-    kernels.rms_norm(y, stride, sum, stride, rstd, x, stride, residual, stride, weight, rows, cols, eps, weightOffset)
+  call(kernels, { y, x, rows, cols, inner = 1, stride = cols * inner, sum, residual, ...rest }) {
+    const { rstd, weight, counted = cols, residualScale = 1, eps, weightOffset = 0 } = rest
+    // biome-ignore format: as the kernel's parameters stand
+    kernels.rms_norm(
+      y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
+      rows, cols, inner, counted, residualScale, eps, weightOffset
+    )
   },
-  model: (x, weight, _bias, eps, weightOffset) => rmsNormModel(x, weight, eps, weightOffset)
+  model: rmsNormModel
 }
 
 testRowEquality(op)
@@ -34,6 +41,44 @@ describe('equality: rmsNorm', () => {
     }
   })
 
+  it('gives with residualScale the same bits as the scaled sum written out', () => {
+    const added = x.map((value, i) => value + Math.fround(residual[i] * Math.fround(0.3)))
+    const expected = rmsNorm(added, 24, { weight })
+    expectSameBits(rmsNorm(x, 24, { weight, residual, residualScale: 0.3 }), expected, 'function')
+    const layer = new RMSNorm(24, { weight })
+    expectSameBits(layer.forward(x, { residual, residualScale: 0.3 }), expected, 'layer')
+  })
+
+  it('takes with partial its statistics from the first elements, rounded up to whole ones', () => {
+    for (const [partial, counted] of [
+      [1, 24],
+      [0.5, 12],
+      [0.0625, 2],
+      [0.04, 1],
+      [1e-12, 1],
+      [0.51, 13],
+      [1 / 3, 8],
+      [0.7 + 0.05, 18]
+    ]) {
+      const rstd = new Float64Array(4)
+      const y = rmsNorm(x, 24, { weight, partial, rstd })
+      const prefix = new Float64Array(4)
+      const head = Float32Array.from({ length: 4 * counted }, (_, i) => x[Math.floor(i / counted) * 24 + (i % counted)])
+      rmsNorm(head, counted, { rstd: prefix })
+      expectSameBits(rstd, prefix, `partial ${partial}`)
+      const expected = rmsNormModel({ x, rows: 4, cols: 24, weight, counted, eps: 1e-6 })
+      expectSameBits(y, expected.y, `partial ${partial}`)
+      expectSameBits(new RMSNorm(24, { weight, partial }).forward(x), y, `partial ${partial}, layer`)
+    }
+    // 0.07 * 100 is 7.000000000000001 in floating point: seven elements, not eight.
+    const hundred = fill(normal, 100, 9)
+    expectSameBits(
+      rmsNorm(hundred, 100, { partial: 0.07 }),
+      rmsNormModel({ x: hundred, rows: 1, cols: 100, counted: 7, eps: 1e-6 }).y,
+      '0.07'
+    )
+  })
+
   it('uses weight + weightOffset rounded to float32', () => {
     const shifted = weight.map(w => w + 1)
     expectSameBits(rmsNorm(x, 24, { weight, weightOffset: 1 }), rmsNorm(x, 24, { weight: shifted }), '1 + w')
@@ -53,11 +98,51 @@ describe('equality: rmsNorm', () => {
 
 testRowTruth(op, 2)
 
-testOnnxCases('RMSNormalization', 19, ({ dims, epsilon, inputs: [data, weight] }, group) => [
-  rmsNorm({ data, dims }, group, { weight, eps: epsilon }).data
-])
+testOnnxCases('RMSNormalization', 19, given => {
+  const [x, weight] = given.inputs
+  const { group, eps } = trailing(given)
+  return [rmsNorm(x, group, { weight, eps }).data]
+})
 
 testRowBehaviour('rmsNorm', rmsNorm, (shape, options) => new RMSNorm(shape, options), ['rstd'])
+
+describe('truth: partial statistics of rmsNorm', () => {
+  it('keep the bound against the root mean square of the first elements', () => {
+    for (const kind of ['N(0,1)', 'N(1e6,1)', 'uniform +-3.3e38', 'subnormal', 'N(0,1e20)'] as const) {
+      for (const [cols, partial] of [
+        [16, 0.0625],
+        [768, 0.0625],
+        [100, 0.33]
+      ]) {
+        const x = fill(finiteRows[kind], cols, 3)
+        const weight = fill(ordinaryWeights, cols, 4)
+        const counted = Math.ceil(cols * partial)
+        const truth = normalise(x, 1e-6, false, counted)
+        const y = rmsNorm(x, cols, { weight, partial })
+        expect(truth && errorInHalfUlps(y, truth, weight), `${kind}, ${cols}`).toBeLessThanOrEqual(3.1)
+      }
+    }
+  })
+})
+
+describe('behaviour: partial of rmsNorm', () => {
+  const x = new Float32Array(4)
+  it.each([
+    ['1', TypeError, 'partial expected a number, got "1"'],
+    [Number.NaN, RangeError, 'partial expected a finite number, got NaN'],
+    [0, RangeError, 'partial expected a number > 0 and <= 1, got 0'],
+    [-0.5, RangeError, 'partial expected a number > 0 and <= 1, got -0.5'],
+    [1.01, RangeError, 'partial expected a number > 0 and <= 1, got 1.01']
+  ])('refuses %s', (partial, kind, message) => {
+    for (const call of [
+      () => rmsNorm(x, 4, { partial: partial as number }),
+      () => new RMSNorm(4, { partial: partial as number })
+    ]) {
+      expect(call).toThrow(kind)
+      expect(call).toThrow(message)
+    }
+  })
+})
 
 describe('behaviour: weightOffset of rmsNorm', () => {
   const x = new Float32Array(4)

@@ -68,7 +68,8 @@ export function testRowBehaviour(
       const positive = 'normalizedShape expected a positive integer or an array of them, got'
       refuses(x, '4', undefined, TypeError, `${positive} "4"`)
       refuses(x, undefined, undefined, TypeError, `${positive} undefined`)
-      refuses(x, { axis: 1 }, undefined, TypeError, `${positive} an object`)
+      refuses(x, { axes: 1 }, undefined, TypeError, `${positive} an object`)
+      refuses(x, { axis: 1 }, undefined, TypeError, 'x expected a tensor { data, dims }, because axis is given')
       refuses(x, ['4'], undefined, TypeError, `${positive} ["4"]`)
       for (const bad of [0, -4, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
         refuses(x, bad, undefined, RangeError, `${positive} ${bad}`)
@@ -123,6 +124,19 @@ export function testRowBehaviour(
       refuses(x, 4, { out, eps: -1e-9 }, RangeError, 'eps expected a finite number >= 0, got -1e-9')
       refuses(x, 4, { out, eps: '1e-5' }, TypeError, 'eps expected a number, got "1e-5"')
       refuses(x, 4, { out, eps: 1n }, TypeError, 'eps expected a number, got 1n')
+    })
+
+    it('refuses a residualScale that is not finite, or stands alone', () => {
+      const out = new Float32Array(12)
+      const residual = new Float32Array(12)
+      const finite = 'residualScale expected a finite number, got'
+      refuses(x, 4, { out, residual, residualScale: Number.NaN }, RangeError, `${finite} NaN`)
+      refuses(x, 4, { out, residual, residualScale: Number.POSITIVE_INFINITY }, RangeError, `${finite} Infinity`)
+      refuses(x, 4, { out, residual, residualScale: '2' }, TypeError, 'residualScale expected a number, got "2"')
+      const narrow = 'residualScale as float32 expected a finite number, got Infinity'
+      refuses(x, 4, { out, residual, residualScale: 3.5e38 }, RangeError, narrow)
+      refuses(x, 4, { out, residualScale: 2 }, TypeError, 'residual expected an array, because residualScale is given')
+      expectSameBits(operation(x, 4, { residualScale: 1 }), operation(x, 4), '1 needs no residual')
     })
 
     it('refuses an unknown option and names the nearest', () => {

@@ -3,22 +3,29 @@
 
 const f32 = Math.fround
 
-/** Rules 1 to 3, about a centre (0 for the first pass). */
-export function sumsOf(x: ArrayLike<number>, centre: number): { s: number; q: number } {
-  let s = 0
-  let q = 0
-  for (let begin = 0; begin < x.length; begin += 4096) {
-    const lanesS = new Array<number>(16).fill(0)
-    const lanesQ = new Array<number>(16).fill(0)
-    for (let i = 0; i < 4096 && begin + i < x.length; i++) {
-      const value = x[begin + i] - centre
-      lanesS[i % 16] += value
-      lanesQ[i % 16] += value * value
-    }
-    s += foldByHalves(lanesS)
-    q += foldByHalves(lanesQ)
-  }
-  return { s, q }
+/** Sums of x - centre and of its square over a group, in the group's order. */
+interface Sums {
+  s: number
+  q: number
+}
+
+/** A group as the rules see it: how many elements, and the sums about a centre (0 for the first pass). */
+interface Group {
+  readonly n: number
+  sumsAbout(centre: number): Sums
+}
+
+/** Numbers added in order, from +0. */
+const inOrder = (numbers: readonly number[]) => numbers.reduce((sum, value) => sum + value, 0)
+
+const addSums = (parts: readonly Sums[]): Sums => ({
+  s: inOrder(parts.map(({ s }) => s)),
+  q: inOrder(parts.map(({ q }) => q))
+})
+
+/** Neighbours in lots of `size`; the last may be shorter. */
+function lots<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 }
 
 function foldByHalves(lanes: number[]): number {
@@ -27,77 +34,384 @@ function foldByHalves(lanes: number[]): number {
   return foldByHalves(lanes.slice(0, half).map((lane, j) => lane + lanes[j + half]))
 }
 
+/** Rules 1 to 3 for one sum. */
+function laneSum(values: ArrayLike<number>, term: (value: number) => number): number {
+  let total = 0
+  for (let begin = 0; begin < values.length; begin += 4096) {
+    const lanes = new Array<number>(16).fill(0)
+    for (let i = 0; i < 4096 && begin + i < values.length; i++) lanes[i % 16] += term(values[begin + i])
+    total += foldByHalves(lanes)
+  }
+  return total
+}
+
+const rowSums = (values: ArrayLike<number>, centre: number): Sums => ({
+  s: laneSum(values, value => value - centre),
+  q: laneSum(values, value => (value - centre) * (value - centre))
+})
+
+/** A row: rules 1 to 3. */
+const rowGroup = (values: ArrayLike<number>): Group => ({
+  n: values.length,
+  sumsAbout: centre => rowSums(values, centre)
+})
+
+/** Rule 13: the runs of a channel, one of each sample, those of 64 samples together. */
+const runsGroup = (runs: readonly (readonly number[])[]): Group => ({
+  n: inOrder(runs.map(run => run.length)),
+  sumsAbout: centre => addSums(lots(runs, 64).map(part => addSums(part.map(run => rowSums(run, centre)))))
+})
+
+/** Rule 14: a column, in blocks of 64 rows and parts of 64 blocks. */
+function columnSums(values: readonly number[], centre: number): Sums {
+  const deviations = values.map(value => value - centre)
+  const add = (numbers: readonly number[]) =>
+    inOrder(lots(numbers, 64 * 64).map(part => inOrder(lots(part, 64).map(inOrder))))
+  return { s: add(deviations), q: add(deviations.map(value => value * value)) }
+}
+
+/** Rule 14: neighbouring columns, those of 64 channels together. */
+const columnsGroup = (columns: readonly (readonly number[])[]): Group => ({
+  n: inOrder(columns.map(column => column.length)),
+  sumsAbout: centre => addSums(lots(columns, 64).map(part => addSums(part.map(column => columnSums(column, centre)))))
+})
+
 /** Rules 4 and 5. */
-export function momentsOf(x: ArrayLike<number>): { mean: number; variance: number } {
-  const n = x.length
-  const first = sumsOf(x, 0)
+function momentsOf({ n, sumsAbout }: Group): { mean: number; variance: number } {
+  const first = sumsAbout(0)
   const mean = first.s / n
   const variance = first.q / n - mean * mean
   const cancelled = first.q !== 0 && !(variance > mean * mean * 2 ** -12)
   if (!cancelled) return { mean, variance }
-  return { mean, variance: sumsOf(x, mean).q / n }
+  return { mean, variance: sumsAbout(mean).q / n }
 }
 
 /** Rule 8. */
-function wide(mean: number, power: number, rstd: number): boolean {
+function isWide(mean: number, power: number, rstd: number): boolean {
   const ordinary = rstd > 2 ** -100 && rstd < 2 ** 100 && Math.abs(mean) <= 2 ** 100
   return !ordinary || (power > 0 && power * rstd * rstd < 2 ** -200)
 }
 
-export interface ModelRow {
-  y: Float32Array
-  mean: number
-  rstd: number
+type Affine = (value: number, weight: number | undefined, bias: number | undefined) => number
+
+/** Rules 7 and 8: what happens to each element of a group that has a mean. */
+function centredMap(mean: number, variance: number, rstd: number): Affine {
+  if (isWide(mean, variance, rstd)) {
+    return (value, weight, bias) => {
+      const normalised = (value - mean) * rstd
+      const scaled = weight === undefined ? normalised : normalised * weight
+      return f32(bias === undefined ? scaled : scaled + bias)
+    }
+  }
+  const m = f32(mean)
+  const r = f32(rstd)
+  const c = f32((m - mean) * rstd)
+  return (value, weight, bias) => {
+    const difference = f32(value - m)
+    const product = f32(difference * r)
+    const normalised = f32(product + c)
+    const scaled = weight === undefined ? normalised : f32(normalised * weight)
+    return bias === undefined ? scaled : f32(scaled + bias)
+  }
 }
 
-/** LayerNorm of one row. */
-export function layerNormModel(
-  x: Float32Array,
-  w: Float32Array | undefined,
-  b: Float32Array | undefined,
-  eps: number
-): ModelRow {
-  const { mean, variance } = momentsOf(x)
-  const rstd = 1 / Math.sqrt(variance + eps)
+/** Rules 7 and 8 for operations that subtract no mean. */
+function scalingMap(power: number, rstd: number): Affine {
+  const wide = isWide(0, power, rstd)
+  return (value, weight) => {
+    const normalised = wide ? value * rstd : f32(value * f32(rstd))
+    return f32(weight === undefined ? normalised : normalised * weight)
+  }
+}
+
+// --- Rows, and columns of matrices -----------------------------------------------------------------------------------
+
+/** A call over `rows` matrices of `cols` x `inner`, each of whose columns is a group; with inner 1 each matrix is. */
+export interface RowCall {
+  readonly x: Float32Array
+  readonly rows: number
+  readonly cols: number
+  readonly inner?: number
+  readonly residual?: Float32Array | undefined
+  readonly residualScale?: number
+  readonly weight?: Float32Array | undefined
+  readonly bias?: Float32Array | undefined
+  readonly eps: number
+  readonly weightOffset?: number
+  readonly counted?: number
+}
+
+export interface RowResult {
+  readonly y: Float32Array
+  readonly sum: Float32Array
+  readonly mean: Float64Array
+  readonly rstd: Float64Array
+}
+
+/** What is normalised: x, or x + residual * residualScale. */
+function summed({ x, residual, residualScale = 1 }: RowCall): Float32Array {
+  return residual ? x.map((value, i) => f32(value + f32(residual[i] * f32(residualScale)))) : x
+}
+
+/** The places of the elements of each group. */
+function groupsOf(rows: number, cols: number, inner: number): number[][] {
+  return Array.from({ length: rows * inner }, (_, group) => {
+    const [row, column] = [Math.floor(group / inner), group % inner]
+    return Array.from({ length: cols }, (_, i) => (row * cols + i) * inner + column)
+  })
+}
+
+/** Elements of a matrix of one column are a row; of several, columns (rule 14). */
+const rowOrColumn = (values: number[], inner: number) => (inner === 1 ? rowGroup(values) : columnsGroup([values]))
+
+function overRows(
+  call: RowCall,
+  normaliser: (values: number[], inner: number) => { map: Affine; mean: number; rstd: number }
+) {
+  const { rows, cols, inner = 1, weight, bias, weightOffset = 0 } = call
+  const offset = f32(weightOffset)
+  const sum = summed(call)
+  const y = new Float32Array(sum.length)
+  const mean = new Float64Array(rows * inner)
+  const rstd = new Float64Array(rows * inner)
+  groupsOf(rows, cols, inner).forEach((places, group) => {
+    const of = normaliser(
+      places.map(at => sum[at]),
+      inner
+    )
+    mean[group] = of.mean
+    rstd[group] = of.rstd
+    places.forEach((at, i) => {
+      const w = weight && (offset === 0 ? weight[i] : f32(weight[i] + offset))
+      y[at] = of.map(sum[at], w, bias?.[i])
+    })
+  })
+  return { y, sum, mean, rstd }
+}
+
+export function layerNormModel(call: RowCall): RowResult {
+  return overRows({ ...call, weightOffset: 0 }, (values, inner) => {
+    const { mean, variance } = momentsOf(rowOrColumn(values, inner))
+    const rstd = 1 / Math.sqrt(variance + call.eps)
+    return { map: centredMap(mean, variance, rstd), mean, rstd }
+  })
+}
+
+export function rmsNormModel(call: RowCall): RowResult {
+  const { counted = call.cols } = call
+  return overRows(call, (values, inner) => {
+    const power = rowOrColumn(values.slice(0, counted), inner).sumsAbout(0).q / counted
+    const rstd = 1 / Math.sqrt(power + call.eps)
+    return { map: scalingMap(power, rstd), mean: 0, rstd }
+  })
+}
+
+export interface NormalizeCall {
+  readonly x: Float32Array
+  readonly rows: number
+  readonly cols: number
+  readonly inner?: number
+  readonly p: number
+  /** Index among clamp, clamp-square, add-square, mean-square, zero. */
+  readonly rule: number
+  readonly eps: number
+  readonly factor: number
+}
+
+/** Rule 16: the norms that are no root of squares. */
+function normOf(values: readonly number[], p: number): number {
+  const magnitudes = values.map(Math.abs)
+  if (p === 1) return laneSum(magnitudes, value => value)
+  const largest = magnitudes.some(Number.isNaN) ? Number.NaN : Math.max(...magnitudes)
+  if (p === Number.POSITIVE_INFINITY || largest === 0 || !Number.isFinite(largest)) return largest
+  const sum = laneSum(magnitudes, value => powerModel(value / largest, p))
+  return largest * powerModel(sum, 1 / p)
+}
+
+export function normalizeModel({ x, rows, cols, inner = 1, p, rule, eps, factor }: NormalizeCall) {
   const y = new Float32Array(x.length)
-  if (wide(mean, variance, rstd)) {
-    x.forEach((value, i) => {
-      const normalised = (value - mean) * rstd
-      const scaled = w ? normalised * w[i] : normalised
-      y[i] = b ? scaled + b[i] : scaled
-    })
-  } else {
-    const m = f32(mean)
-    const r = f32(rstd)
-    const c = f32((m - mean) * rstd)
-    x.forEach((value, i) => {
-      const difference = f32(value - m)
-      const product = f32(difference * r)
-      const normalised = f32(product + c)
-      const scaled = w ? f32(normalised * w[i]) : normalised
-      y[i] = b ? f32(scaled + b[i]) : scaled
-    })
+  const norm = new Float64Array(rows * inner)
+  groupsOf(rows, cols, inner).forEach((places, group) => {
+    const values = places.map(at => x[at])
+    const square = rowOrColumn(values, inner).sumsAbout(0).q
+    const length = p === 2 ? Math.sqrt(square) : normOf(values, p)
+    const atLeast = (value: number) => (value < eps ? eps : value)
+    const reciprocal = [
+      () => 1 / atLeast(length),
+      () => 1 / Math.sqrt(atLeast(square)),
+      () => 1 / Math.sqrt(square + eps),
+      () => 1 / Math.sqrt(square / cols + eps),
+      () => (length === 0 ? 0 : 1 / length)
+    ][rule]()
+    const map = scalingMap(length * length, reciprocal)
+    for (const at of places) y[at] = map(x[at], f32(factor), undefined)
+    norm[group] = length
+  })
+  return { y, norm }
+}
+
+// --- Channels --------------------------------------------------------------------------------------------------------
+
+/** A call over samples of groups * channels channels at some positions. */
+export interface VolumeCall {
+  readonly x: Float32Array
+  readonly samples: number
+  readonly groups: number
+  readonly channels: number
+  readonly positions: number
+  readonly channelsLast: boolean
+  /** First and end of the real positions of each sample. */
+  readonly spans: Int32Array | undefined
+  readonly weight: Float32Array | undefined
+  readonly bias: Float32Array | undefined
+  readonly eps: number
+}
+
+const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+/** Place of an element. */
+export function place(
+  call: Omit<VolumeCall, 'spans' | 'weight' | 'bias' | 'eps'>,
+  n: number,
+  channel: number,
+  position: number
+) {
+  const count = call.groups * call.channels
+  return call.channelsLast
+    ? (n * call.positions + position) * count + channel
+    : (n * count + channel) * call.positions + position
+}
+
+/** Rule 15: the real positions of a sample. */
+function real({ spans, positions }: VolumeCall, n: number): number[] {
+  return upTo(positions).filter(p => !spans || (p >= spans[2 * n] && p < spans[2 * n + 1]))
+}
+
+/** Writes the real elements of some samples and channels; everything else stays 0. */
+function write(call: VolumeCall, y: Float32Array, samples: number[], channels: number[], map: Affine) {
+  for (const n of samples) {
+    for (const channel of channels) {
+      for (const position of real(call, n)) {
+        const at = place(call, n, channel, position)
+        y[at] = map(call.x[at], call.weight?.[channel], call.bias?.[channel])
+      }
+    }
+  }
+}
+
+/** Rules 13 and 14: each channel over the batch. */
+export function batchStatisticsModel(call: VolumeCall) {
+  const all = upTo(call.groups).map(channel => {
+    const runs = upTo(call.samples).map(n => real(call, n).map(p => call.x[place(call, n, channel, p)]))
+    return momentsOf(call.channelsLast ? columnsGroup([runs.flat()]) : runsGroup(runs))
+  })
+  return {
+    mean: Float64Array.from(all, ({ mean }) => mean),
+    variance: Float64Array.from(all, ({ variance }) => variance)
+  }
+}
+
+/** Each channel with statistics that are given. */
+export function batchNormModel(call: VolumeCall, mean: Float64Array, variance: Float64Array) {
+  const y = new Float32Array(call.x.length)
+  for (const channel of upTo(call.groups)) {
+    const rstd = 1 / Math.sqrt(variance[channel] + call.eps)
+    write(call, y, upTo(call.samples), [channel], centredMap(mean[channel], variance[channel], rstd))
+  }
+  return { y }
+}
+
+/** Each group of neighbouring channels in each sample. */
+export function groupNormModel(call: VolumeCall) {
+  const { x, samples, groups, channels, channelsLast, eps } = call
+  const y = new Float32Array(x.length)
+  const mean = new Float64Array(samples * groups)
+  const rstd = new Float64Array(samples * groups)
+  for (const n of upTo(samples)) {
+    for (const group of upTo(groups)) {
+      const members = upTo(channels).map(k => group * channels + k)
+      const columns = members.map(channel => real(call, n).map(position => x[place(call, n, channel, position)]))
+      // Channels first, a group is one stretch of memory: a row.
+      const of = momentsOf(channelsLast ? columnsGroup(columns) : rowGroup(columns.flat()))
+      const scale = 1 / Math.sqrt(of.variance + eps)
+      mean[n * groups + group] = of.mean
+      rstd[n * groups + group] = scale
+      write(call, y, [n], members, centredMap(of.mean, of.variance, scale))
+    }
   }
   return { y, mean, rstd }
 }
 
-/** RMSNorm of one row. */
-export function rmsNormModel(
-  x: Float32Array,
-  w: Float32Array | undefined,
-  eps: number,
-  weightOffset: number
-): ModelRow {
-  const power = sumsOf(x, 0).q / x.length
-  const rstd = 1 / Math.sqrt(power + eps)
-  const offset = f32(weightOffset)
-  const scale = (i: number) => (w === undefined ? undefined : offset === 0 ? w[i] : f32(w[i] + offset))
+export interface LocalResponseCall extends Omit<VolumeCall, 'spans' | 'weight' | 'bias' | 'eps'> {
+  readonly before: number
+  readonly behind: number
+  readonly alpha: number
+  readonly beta: number
+  readonly k: number
+}
+
+export function localResponseNormModel(call: LocalResponseCall) {
+  const { x, samples, groups, channels, positions, before, behind, alpha, beta, k } = call
   const y = new Float32Array(x.length)
-  const isWide = wide(0, power, rstd)
-  x.forEach((value, i) => {
-    const normalised = isWide ? value * rstd : f32(value * f32(rstd))
-    const weight = scale(i)
-    y[i] = weight === undefined ? normalised : normalised * weight
-  })
-  return { y, mean: 0, rstd }
+  for (const n of upTo(samples)) {
+    for (const channel of upTo(groups * channels)) {
+      const window = upTo(groups * channels).filter(c => c >= channel - before && c <= channel + behind)
+      for (const position of upTo(positions)) {
+        const values = window.map(c => x[place(call, n, c, position)])
+        const squares = inOrder(values.map(value => value * value))
+        const at = place(call, n, channel, position)
+        y[at] = x[at] / powerModel(k + alpha * squares, beta)
+      }
+    }
+  }
+  return { y }
+}
+
+// --- Rule 16: powers -------------------------------------------------------------------------------------------------
+
+/** x = mantissa * 2^exponent with a mantissa in (sqrt(1/2), sqrt(2)]. Doubling and halving are exact. */
+function split(x: number): { mantissa: number; exponent: number } {
+  let [mantissa, exponent] = [x, 0]
+  while (mantissa >= 2) [mantissa, exponent] = [mantissa / 2, exponent + 1]
+  while (mantissa < 1) [mantissa, exponent] = [mantissa * 2, exponent - 1]
+  return mantissa > Math.SQRT2 ? { mantissa: mantissa / 2, exponent: exponent + 1 } : { mantissa, exponent }
+}
+
+/** 2 atanh(s) = ln(mantissa), thirteen terms of its series, from the smallest. */
+function log2Model(x: number): number {
+  const { mantissa, exponent } = split(x)
+  const s = (mantissa - 1) / (mantissa + 1)
+  const terms = upTo(13).map(i => 1 / (25 - 2 * i))
+  const series = terms.reduce((sum, term) => sum * (s * s) + term)
+  return exponent + 2 * s * series * Math.LOG2E
+}
+
+/** e^z for the fraction, fourteen terms from the smallest, times a power of two in two steps. */
+function exp2Model(t: number): number {
+  if (t >= 1024) return Number.POSITIVE_INFINITY
+  if (t < -1080) return 0
+  const whole = Math.floor(t + 0.5)
+  const z = (t - whole) * Math.LN2
+  const series = upTo(14).reduce((sum, i) => 1 + (sum * z) / (14 - i), 1)
+  const half = Math.floor(whole / 2)
+  return series * 2 ** half * 2 ** (whole - half)
+}
+
+/** x^exponent. */
+export function powerModel(x: number, exponent: number): number {
+  if (exponent >= 0 && exponent <= 16 && Number.isInteger(exponent * 4)) {
+    const whole = Math.floor(exponent)
+    let result = 1
+    // Squaring from the lowest bit of the exponent up.
+    for (let bit = 0, square = x; 2 ** bit <= whole; bit++, square *= square) {
+      if (Math.floor(whole / 2 ** bit) % 2 === 1) result *= square
+    }
+    const fourths = (exponent - whole) * 4
+    if (fourths >= 2) result *= Math.sqrt(x)
+    if (fourths % 2 === 1) result *= Math.sqrt(Math.sqrt(x))
+    return result
+  }
+  if (Number.isNaN(x) || x < 0) return Number.NaN
+  if (x === 0 || x === Number.POSITIVE_INFINITY) return (x === 0) === exponent > 0 ? 0 : Number.POSITIVE_INFINITY
+  return exp2Model(exponent * log2Model(x))
 }

@@ -30,7 +30,7 @@ function root(n: bigint): bigint {
 const abs = (x: bigint) => (x < 0n ? -x : x)
 
 /** num / den as a number, right to 2^-50 or better whatever their sizes. */
-function ratio(num: bigint, den: bigint): number {
+export function ratio(num: bigint, den: bigint): number {
   const shift = BigInt(Math.max(0, 60 + (den.toString(16).length - abs(num).toString(16).length) * 4))
   return Number((num << shift) / den) / 2 ** Number(shift)
 }
@@ -46,15 +46,18 @@ export interface Truth {
   readonly shift: bigint
 }
 
-/** Normalises a row exactly: LayerNorm where `centred`, RMSNorm otherwise. undefined where it is 0/0. */
-export function normalise(x: Float32Array, eps: number, centred: boolean): Truth | undefined {
-  const n = BigInt(x.length)
+/**
+ * Normalises a row exactly: LayerNorm where `centred`, RMSNorm otherwise, there with the statistics of the first `counted`
+ * elements. undefined where it is 0/0.
+ */
+export function normalise(x: Float32Array, eps: number, centred: boolean, counted = x.length): Truth | undefined {
+  const n = BigInt(counted)
   const X = Array.from(x, value => integer(value, 149))
   const S = X.reduce((sum, value) => sum + value, 0n)
   // deviation = D / (d * 2^149), power = Q / (d^2 * n * 2^298)
   const d = centred ? n : 1n
   const D = centred ? X.map(value => n * value - S) : X
-  const Q = D.reduce((sum, value) => sum + value * value, 0n)
+  const Q = D.slice(0, counted).reduce((sum, value) => sum + value * value, 0n)
   // power + eps = A / B
   const B = (d * d * n) << 1074n
   const A = (Q << 776n) + integer(eps, 1074) * d * d * n
@@ -68,6 +71,21 @@ export function normalise(x: Float32Array, eps: number, centred: boolean): Truth
     rstd: ratio(R * d, 1n << k),
     normalised: D.map(value => value * R),
     shift: 149n + k
+  }
+}
+
+/** (x - mean) / sqrt(variance + eps) exactly, with statistics that are given. undefined where it is 0/0. */
+export function normaliseBy(x: Float32Array, mean: number, variance: number, eps: number): Truth | undefined {
+  const A = integer(variance, 1074) + integer(eps, 1074)
+  if (A === 0n) return undefined
+  const k = BigInt(Math.max(0, (A.toString(16).length * 4 - 1074 + 322) >> 1))
+  const R = root((1n << (1074n + 2n * k)) / A)
+  const M = integer(mean, 1074)
+  return {
+    mean: { num: M >> 925n, den: 1n },
+    rstd: ratio(R, 1n << k),
+    normalised: Array.from(x, value => (integer(value, 1074) - M) * R),
+    shift: 1074n + k
   }
 }
 

@@ -1,5 +1,4 @@
-// The tests that every row operation has to pass: equality on every backend, truth, and ONNX's cases.
-import { existsSync, readFileSync } from 'node:fs'
+// The tests that row operations share, and what all suites need: every case against the model, guarded memory.
 import { describe, expect, it } from 'vitest'
 import '../../dist/esm/index.js'
 import { type Kernels, tables } from '../../dist/esm/backend.js'
@@ -15,46 +14,60 @@ import {
   wildWeights
 } from '../../dist/esm/cases/data.js'
 import { cases, goldenOf } from '../../dist/esm/cases/index.js'
-import { rowCases } from '../../dist/esm/cases/rows.js'
+import type { RowCase } from '../../dist/esm/cases/rows.js'
 import golden from '../golden.json' with { type: 'json' }
-import type { ModelRow } from './model.ts'
-import { type OnnxCase, onnxCases } from './onnx.ts'
+import type { RowCall, RowResult } from './model.ts'
 import { errorInHalfUlps, meanErrorInHalfUlps, normalise } from './oracle.ts'
 
 /** Every backend of this machine, the TypeScript one last. */
 export const backendsHere = tables.map(({ name, float32 }) => [name, float32] as const)
 
 /** Operands of one kernel call; an op leaves out what it has not. */
-export interface RowOperands {
-  y: Float32Array
-  x: Float32Array
-  rows: number
-  cols: number
-  /** Of every matrix; cols unless given. */
-  stride?: number
-  sum?: Float32Array
-  residual?: Float32Array
-  mean?: Statistic
-  rstd?: Statistic
-  weight?: Float32Array
-  bias?: Float32Array
-  eps: number
-  weightOffset?: number
+export interface RowOperands extends RowCall {
+  readonly y: Float32Array
+  /** Of every matrix; cols * inner unless given. */
+  readonly stride?: number
+  readonly sum?: Float32Array
+  readonly mean?: Statistic
+  readonly rstd?: Statistic
 }
 
 /** A row operation under test. */
 export interface RowOp {
-  readonly name: keyof Kernels & keyof typeof golden
+  readonly name: 'layer_norm' | 'rms_norm'
   /** Subtracts the mean, and has a bias. */
   readonly centred: boolean
   call(kernels: Kernels, operands: RowOperands): void
-  model(
-    x: Float32Array,
-    weight: Float32Array | undefined,
-    bias: Float32Array | undefined,
-    eps: number,
-    weightOffset: number
-  ): ModelRow
+  model(call: RowCall): RowResult
+}
+
+type Arrays = { readonly [name: string]: Statistic | undefined }
+
+/** Equality: for every case of src/cases the bits of the model, and all of them together the golden hash. */
+export function testCases<Given extends { readonly name: string }>(
+  op: keyof Kernels,
+  model: (given: Given) => Arrays
+): void {
+  const expected = new Map<string, Arrays>()
+
+  describe.each(backendsHere)(`equality: ${op} on %s`, (_, kernels) => {
+    it('gives the bits of NUMERICS.md for every case', () => {
+      for (const given of cases[op].all()) {
+        const result = cases[op].run(kernels, given)
+        const right = expected.get(given.name) ?? model(given as Given)
+        expected.set(given.name, right)
+        for (const [name, array] of Object.entries(result)) {
+          const wanted = right[name]
+          if (array && wanted) expectSameBits(array, wanted, `${given.name}: ${name}`)
+          else if (array) expect.fail(`${given.name}: the model has no ${name}`)
+        }
+      }
+    })
+
+    it('reproduces the golden hashes', () => {
+      expect(goldenOf(op, kernels)).toEqual((golden as { [name: string]: unknown })[op])
+    })
+  })
 }
 
 /** Fails unless two arrays have the same bits (any NaN for any NaN); names the first that differs. */
@@ -67,63 +80,72 @@ export function expectSameBits(actual: Statistic, expected: Statistic, what: str
 export const bitString = (array: Statistic) => bits(array).join(' ')
 
 /** Memory of n elements that starts `offset` elements into a buffer, with marks around it. */
-export function guarded(
+export function guarded<Items extends Statistic = Float32Array>(
   n: number,
   offset: number,
-  from?: Float32Array
-): { array: Float32Array; intact: () => boolean } {
+  from?: Items
+): { array: Items; intact: () => boolean } {
   const mark = 12345.5
-  const all = new Float32Array(offset + n + 64).fill(mark)
+  const Class = (from?.constructor ?? Float32Array) as Float32ArrayConstructor
+  const all = new Class(offset + n + 64).fill(mark)
   const array = all.subarray(offset, offset + n)
   array.set(from ?? new Float32Array(n))
   const around = [...all.keys()].filter(i => i < offset || i >= offset + n)
-  return { array, intact: () => around.every(i => all[i] === mark) }
+  return { array: array as Statistic as Items, intact: () => around.every(i => all[i] === mark) }
 }
 
 const sumOf = (a: Float32Array, b: Float32Array) => a.map((value, i) => value + b[i])
 
-/** The result of one call on contiguous rows. */
+/** The result of one call on contiguous matrices; rows that are groups unless there is `inner`. */
 function run(op: RowOp, kernels: Kernels, x: Float32Array, cols: number, more: Partial<RowOperands> = {}) {
-  const rows = x.length / cols
-  const result = { y: new Float32Array(x.length), mean: new Float64Array(rows), rstd: new Float64Array(rows) }
+  const inner = more.inner ?? 1
+  const rows = x.length / (cols * inner)
+  const y = new Float32Array(x.length)
+  const result = { y, mean: new Float64Array(rows * inner), rstd: new Float64Array(rows * inner) }
   op.call(kernels, { ...result, x, rows, cols, eps: 1e-5, ...more })
   return result
 }
 
 /** Equality: on every backend the bits of NUMERICS.md, whatever lies around the rows. */
 export function testRowEquality(op: RowOp): void {
-  describe.each(backendsHere)(`equality: ${op.name} on %s`, (_, kernels) => {
-    it('gives the bits of NUMERICS.md for every kind of row and all pairs of options', () => {
-      for (const given of rowCases()) {
-        const result = cases[op.name].run(kernels, given)
-        const { rows, cols, x, residual, weight, bias, eps, weightOffset } = given
-        const sum = residual ? sumOf(x, residual) : x
-        if (result.sum) expectSameBits(result.sum, sum, `${given.name}: sum`)
-        for (let row = 0; row < rows; row++) {
-          const [from, to] = [row * cols, (row + 1) * cols]
-          const expected = op.model(sum.subarray(from, to), weight, bias, eps, weightOffset)
-          expectSameBits(result.y.subarray(from, to), expected.y, `${given.name}: row ${row}`)
-          if (result.mean)
-            expectSameBits(result.mean.slice(row, row + 1), Float64Array.of(expected.mean), `${given.name}: mean`)
-          expectSameBits(result.rstd.slice(row, row + 1), Float64Array.of(expected.rstd), `${given.name}: rstd`)
-        }
-      }
-    })
+  testCases<RowCase>(op.name, given => ({ ...op.model(given) }))
 
+  describe.each(backendsHere)(`equality: ${op.name} on %s`, (_, kernels) => {
     it('gives the bits of NUMERICS.md on both sides of every round of the lanes up to 4100', () => {
       for (let n = 16; n <= 4096; n += 16) {
         for (const cols of [n - 1, n, n + 1]) {
           const x = fill(finiteRows[n % 32 === 0 ? 'N(3,0.5)' : 'N(1e3,1)'], cols, n)
-          const expected = op.model(x, undefined, undefined, 1e-5, 0)
+          const expected = op.model({ x, rows: 1, cols, eps: 1e-5 })
           const { y, rstd } = run(op, kernels, x, cols)
           expectSameBits(y, expected.y, `${cols} columns`)
-          expectSameBits(rstd, Float64Array.of(expected.rstd), `rstd of ${cols} columns`)
+          expectSameBits(rstd, expected.rstd, `rstd of ${cols} columns`)
         }
       }
     })
 
-    it('reproduces the golden hashes', () => {
-      expect(goldenOf(op.name, kernels)).toEqual(golden[op.name])
+    it('gives a column the same bits alone, beside others, and in every strip of them', () => {
+      for (const [cols, inner] of [
+        [1, 9],
+        [70, 33],
+        [5, 600],
+        [4200, 3]
+      ]) {
+        const x = fill(finiteRows['N(3,0.5)'], cols * inner, inner)
+        const whole = run(op, kernels, x, cols, { inner })
+        for (let from = 0; from < inner; from += 1 + (from % 5)) {
+          // At least two: one column alone would be a row.
+          const width = Math.min(inner - from, 2 + (from % 7))
+          if (width < 2) continue
+          const part = (of: Float32Array) =>
+            Float32Array.from(
+              { length: cols * width },
+              (_, i) => of[Math.floor(i / width) * inner + from + (i % width)]
+            )
+          const alone = run(op, kernels, part(x), cols, { inner: width })
+          expectSameBits(alone.y, part(whole.y), `columns ${from} to ${from + width} of ${cols} x ${inner}`)
+          expectSameBits(alone.rstd, whole.rstd.slice(from, from + width), 'rstd')
+        }
+      }
     })
 
     it('gives a row the same bits alone, in a batch, and at any offset in memory', () => {
@@ -150,6 +172,10 @@ export function testRowEquality(op: RowOp): void {
         op.call(kernels, { y: y.array, sum: sum.array, x, residual: x, rows: 2, cols, eps: 1e-5 })
         expect(y.intact() && sum.intact(), `${cols} columns`).toBe(true)
         expectSameBits(sum.array, sumOf(x, x), `sum of ${cols} columns`)
+        // The same memory as one matrix of two rows, whose columns are the groups.
+        op.call(kernels, { y: y.array, sum: sum.array, x, residual: x, rows: 1, cols: 2, inner: cols, eps: 1e-5 })
+        expect(y.intact() && sum.intact(), `${cols} inner columns`).toBe(true)
+        expectSameBits(y.array, op.model({ x: sumOf(x, x), rows: 1, cols: 2, inner: cols, eps: 1e-5 }).y, 'columns')
       }
     })
 
@@ -174,6 +200,9 @@ export function testRowEquality(op: RowOp): void {
         const inPlace = x.slice()
         op.call(kernels, { y: inPlace, x: inPlace, rows: 4, cols, eps: 1e-5 })
         expectSameBits(inPlace, run(op, kernels, x, cols).y, 'out is x')
+        inPlace.set(x)
+        op.call(kernels, { y: inPlace, x: inPlace, rows: 1, cols: 4, inner: cols, eps: 1e-5 })
+        expectSameBits(inPlace, run(op, kernels, x, 4, { inner: cols }).y, 'out is x, columns')
 
         const sum = sumOf(x, residual)
         const fused = run(op, kernels, sum, cols).y
@@ -234,6 +263,29 @@ export function testRowTruth(op: RowOp, roundings: number): void {
       }
     })
 
+    it('keeps the bound for columns of every kind side by side, and for columns of many rows', () => {
+      const names = Object.keys(finiteRows) as (keyof typeof finiteRows)[]
+      for (const cols of [1, 2, 3, 64, 65, 300, 4097]) {
+        const inner = names.length
+        const columns = names.map((name, k) => fill(finiteRows[name], cols, cols + k))
+        const x = Float32Array.from({ length: cols * inner }, (_, at) => columns[at % inner][Math.floor(at / inner)])
+        const weight = fill(ordinaryWeights, cols, 1)
+        const bias = op.centred ? fill(normal, cols, 2) : undefined
+        const { y, mean, rstd } = run(op, kernels, x, cols, { inner, weight, bias, eps: 1e-12 })
+        columns.forEach((column, k) => {
+          const truth = normalise(column, 1e-12, op.centred)
+          if (!truth) expect.fail('eps keeps every column from 0/0')
+          const of = column.map((_, i) => y[i * inner + k])
+          const where = `${names[k]}, ${cols} rows`
+          const bound = roundings + (op.centred ? 2 : 1) + 0.1
+          expect(errorInHalfUlps(of, truth, weight, bias), where).toBeLessThanOrEqual(bound)
+          if (op.centred)
+            expect(meanErrorInHalfUlps(mean[k], column, truth), where).toBeLessThanOrEqual(262 + cols / 4096)
+          expect(Math.abs(rstd[k] / truth.rstd - 1), where).toBeLessThanOrEqual(2 ** -28)
+        })
+      }
+    })
+
     it.each([16384, 65536])('keeps the bound for ordinary and hostile rows of %i', cols => {
       for (const kind of ['N(0,1)', 'N(1e3,1)', 'N(1e6,1)', 'N(0,1e20)', 'uniform +-3.3e38', 'log-uniform'] as const) {
         const x = fill(finiteRows[kind], cols, 3)
@@ -241,32 +293,5 @@ export function testRowTruth(op: RowOp, roundings: number): void {
         expect(truth && errorInHalfUlps(run(op, kernels, x, cols).y, truth), kind).toBeLessThanOrEqual(roundings + 0.1)
       }
     })
-  })
-}
-
-/** Truth: the test cases of ONNX, where they lie beside the repository; reported as skipped where not. */
-export function testOnnxCases(
-  op: string,
-  count: number,
-  call: (given: OnnxCase, group: number[]) => (Float32Array | undefined)[]
-) {
-  const path = new URL('../../../shared/data/onnx_node_cases.json', import.meta.url)
-
-  it.skipIf(!existsSync(path))(`truth: agrees with ONNX's ${count} test cases of ${op}`, () => {
-    const found = onnxCases(readFileSync(path, 'utf8'), op)
-    expect(found.length).toBe(count)
-    for (const given of found) {
-      const actual = call(given, given.dims.slice(given.axis))
-      given.outputs.forEach((expected, k) => {
-        expect(actual[k]?.length, given.name).toBe(expected.length)
-        // ONNX's reference computed in float32: some roundings of its own, 20 half ulps of the largest at these sizes.
-        const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0)
-        actual[k]?.forEach((value, i) => {
-          expect(Math.abs(value - expected[i]), `${given.name}: output ${k}`).toBeLessThanOrEqual(
-            20 * 2 ** -24 * largest
-          )
-        })
-      })
-    }
   })
 }
