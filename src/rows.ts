@@ -159,7 +159,9 @@ function checkStatistic(
 
 /** Calls the kernel for all groups, or range by range for those that are real; then finishes the call. */
 export function runRowCall(call: RowCall, kernel: (part: RowArrays & Groups) => void): void {
-  if (!call.ranges) {
+  if (call.outer === 0 || call.inner === 0) {
+    // No groups: nothing to write.
+  } else if (!call.ranges) {
     kernel(call)
   } else {
     const { size } = call

@@ -76,7 +76,7 @@ export class SmallCalls {
     if (!arena || !this.#prepare || !isFloat32(x)) return undefined
     const n = lengthOf(x)
     if (n === 0 || n > SMALL || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
-    if (!(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
+    if (typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
     if (weight !== undefined && !(isFloat32(weight) && lengthOf(weight) === size)) return undefined
     if (bias !== undefined && !(isFloat32(bias) && lengthOf(bias) === size)) return undefined
     let y: Float32Array

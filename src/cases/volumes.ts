@@ -47,7 +47,10 @@ const shapes: readonly [number, number, number, number][] = [
     [2, 1, 256, 3],
     [1, 2, 300, 4],
     [1, 1, 700, 2],
-    [1, 2, 3, 1400]
+    [1, 2, 3, 1400],
+    // without positions: rows, channels first; columns, channels last
+    [3, 4, 6, 1],
+    [2, 2, 300, 1]
   ] as [number, number, number, number][])
 ]
 
@@ -73,7 +76,7 @@ export function* volumeCases(withGroups: boolean): Generator<VolumeCase> {
   for (const [samples, groups, channels, positions] of shapes) {
     if (channels > 1 && !withGroups) continue
     for (const channelsLast of [false, true]) {
-      if (positions === 1 && !channelsLast) continue // one memory, one layout
+      if (positions === 1 && channels === 1 && !channelsLast) continue // one memory, one layout
       for (let k = 0; k < 4; k++, index++) {
         const count = groups * channels
         const x = new Float32Array(samples * count * positions)

@@ -30,10 +30,8 @@ const headerBytes = 16
 export class BatchStatistics {
   /** Number of elements per channel. */
   readonly count: number
-  /** Mean of each channel; 0 where count is 0. */
-  readonly mean: Float64Array
-  /** Sum over each channel of (x - mean)^2. */
-  readonly squaredDeviations: Float64Array
+  readonly #mean: Float64Array
+  readonly #squaredDeviations: Float64Array
 
   /**
    * @throws TypeError for a wrong kind of argument; RangeError for a count that is no integer >= 0, lengths that differ, or
@@ -44,14 +42,13 @@ export class BatchStatistics {
     if (typeof count !== 'number') throw wrongType(op, 'count', 'a number', describe(count))
     if (!Number.isSafeInteger(count) || count < 0) throw wrongValue(op, 'count', 'an integer >= 0', describe(count))
     this.count = count
-    this.mean = copyNumbers(op, 'mean', mean)
-    this.squaredDeviations = copyNumbers(op, 'squaredDeviations', squaredDeviations)
-    if (this.squaredDeviations.length !== this.mean.length) {
-      const length = String(this.squaredDeviations.length)
-      throw wrongValue(op, 'squaredDeviations.length', `${this.mean.length} (mean.length)`, length)
+    this.#mean = copyNumbers(op, 'mean', mean)
+    this.#squaredDeviations = copyNumbers(op, 'squaredDeviations', squaredDeviations)
+    if (this.#squaredDeviations.length !== this.#mean.length) {
+      const length = String(this.#squaredDeviations.length)
+      throw wrongValue(op, 'squaredDeviations.length', `${this.#mean.length} (mean.length)`, length)
     }
-    for (let c = 0; c < this.squaredDeviations.length; c++) {
-      const value = this.squaredDeviations[c]
+    for (const value of this.#squaredDeviations) {
       if (value < 0) throw wrongValue(op, 'squaredDeviations', 'numbers >= 0', String(value))
     }
     Object.freeze(this)
@@ -59,7 +56,17 @@ export class BatchStatistics {
 
   /** Number of channels. */
   get channels(): number {
-    return this.mean.length
+    return this.#mean.length
+  }
+
+  /** Mean of each channel, a copy; 0 where count is 0. */
+  get mean(): Float64Array {
+    return new Float64Array(this.#mean)
+  }
+
+  /** Sum over each channel of (x - mean)^2, a copy. */
+  get squaredDeviations(): Float64Array {
+    return new Float64Array(this.#squaredDeviations)
   }
 
   /** Variance of each channel: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
@@ -70,7 +77,7 @@ export class BatchStatistics {
       throw wrongType('BatchStatistics.variance', 'unbiased', 'a boolean', describe(unbiased))
     }
     const divisor = unbiased ? this.count - 1 : this.count
-    const variance = new Float64Array(this.squaredDeviations)
+    const variance = this.squaredDeviations
     for (let c = 0; c < variance.length; c++) variance[c] = divisor > 0 ? variance[c] / divisor : Number.NaN
     return variance
   }
@@ -117,8 +124,8 @@ export class BatchStatistics {
     view.setUint32(4, this.channels, true)
     view.setFloat64(8, this.count, true)
     for (let c = 0; c < this.channels; c++) {
-      view.setFloat64(headerBytes + 8 * c, this.mean[c], true)
-      view.setFloat64(headerBytes + 8 * (this.channels + c), this.squaredDeviations[c], true)
+      view.setFloat64(headerBytes + 8 * c, this.#mean[c], true)
+      view.setFloat64(headerBytes + 8 * (this.channels + c), this.#squaredDeviations[c], true)
     }
     return bytes
   }
@@ -178,13 +185,14 @@ function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {
   if (b.count === 0) return a
   if (a.count === 0) return b
   const count = a.count + b.count
-  const mean = new Float64Array(a.channels)
-  const squaredDeviations = new Float64Array(a.channels)
-  for (let c = 0; c < a.channels; c++) {
-    const delta = b.mean[c] - a.mean[c]
-    mean[c] = a.mean[c] + delta * (b.count / count)
+  const mean = a.mean
+  const squaredDeviations = a.squaredDeviations
+  const added = { mean: b.mean, squaredDeviations: b.squaredDeviations }
+  for (let c = 0; c < mean.length; c++) {
+    const delta = added.mean[c] - mean[c]
+    mean[c] += delta * (b.count / count)
     squaredDeviations[c] =
-      a.squaredDeviations[c] + b.squaredDeviations[c] + delta * delta * ((a.count * b.count) / count)
+      squaredDeviations[c] + added.squaredDeviations[c] + delta * delta * ((a.count * b.count) / count)
   }
   return new BatchStatistics(count, mean, squaredDeviations)
 }
