@@ -129,6 +129,30 @@ napi_status napi_get_value_bool(napi_env env, napi_value value, bool* result) {
   return napi_ok;
 }
 
+napi_status napi_get_undefined(napi_env env, napi_value* result) {
+  (void)env;
+  *result = make(napi_undefined);
+  return napi_ok;
+}
+
+// As in Electron: JavaScript sees no memory of others, so that calls are made with arrays alone.
+napi_status napi_create_external_arraybuffer(napi_env env, void* data, size_t length, napi_finalize finalize,
+                                             void* hint, napi_value* result) {
+  (void)env, (void)data, (void)length, (void)finalize, (void)hint, (void)result;
+  return napi_no_external_buffers_allowed;
+}
+
+napi_status napi_create_typedarray(napi_env env, napi_typedarray_type type, size_t length, napi_value buffer,
+                                   size_t offset, napi_value* result) {
+  (void)env, (void)type, (void)length, (void)buffer, (void)offset, (void)result;
+  return napi_generic_failure;
+}
+
+napi_status napi_add_env_cleanup_hook(napi_env env, void (*hook)(void*), void* data) {
+  (void)env, (void)hook, (void)data;
+  return napi_ok;
+}
+
 napi_status napi_throw_error(napi_env env, const char* code, const char* message) {
   (void)env, (void)code;
   fprintf(stderr, "musl_host: the addon threw: %s\n", message);
