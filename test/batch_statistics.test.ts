@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { fill, finiteRows, normal, random } from '../dist/esm/cases/data.js'
 import type { VolumeCase } from '../dist/esm/cases/volumes.js'
 import { BatchStatistics, batchNorm, batchStatistics } from '../dist/esm/index.js'
+import { readHiddenStates } from '../examples/data.ts'
 import { batchStatisticsModel } from './support/model.ts'
 import { integer, ratio } from './support/oracle.ts'
 import { expectSameBits } from './support/suites.ts'
@@ -120,17 +120,12 @@ describe('truth: batchStatistics', () => {
 
 const layouts = ['channels-last', 'channels-first'] as const
 
-/** Hidden states of a network over 8 sequences: [8, 64, 256]. */
-function hiddenStates(): Float32Array {
-  const bytes = readFileSync(new URL('../examples/gru_hidden_8x64x256.npy', import.meta.url))
-  const start = 10 + bytes.readUInt16LE(8)
-  return new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer)
-}
+const hiddenStates = await readHiddenStates()
 
 /** Two sequences each. */
 function shards(): Float32Array[] {
-  const data = hiddenStates()
-  return [0, 1, 2, 3].map(i => data.slice((i * data.length) / 4, ((i + 1) * data.length) / 4))
+  const size = hiddenStates.length / 4
+  return [0, 1, 2, 3].map(i => hiddenStates.slice(i * size, (i + 1) * size))
 }
 
 /** The statistics of the shards, merged in order. */
@@ -231,7 +226,7 @@ describe('equality: BatchStatistics', () => {
 
 describe('truth: statistics of shards of real activations', () => {
   it.each(layouts)('are, merged, those of the whole within the bounds of both: %s', layout => {
-    const x = { data: hiddenStates(), dims: [8, 64, 256] }
+    const x = { data: hiddenStates, dims: [8, 64, 256] }
     const [merged, whole] = [mergedHere(layout), batchStatistics(x, { layout })]
     // Sums of the whole and of the shards each round 262 times at most, 3 and 8 samples more (rules 1, 13), and blocks and
     // parts of 512 rows 72 times (rule 14): 345 of 2^-53 each. Merging adds its bound for three merges. |x| <= 1.
