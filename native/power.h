@@ -32,8 +32,8 @@ inline double log_2(double x) {
   }
   const double s = (m - 1) / (m + 1);
   const double z = s * s;
-  double sum = 1.0 / 25;
-  for (int n = 23; n >= 1; n -= 2) sum = sum * z + 1.0 / n;
+  double sum = 1.0 / 21;
+  for (int n = 19; n >= 1; n -= 2) sum = sum * z + 1.0 / n;
   return e + 2 * s * sum * log2_e;
 }
 

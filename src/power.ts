@@ -28,8 +28,8 @@ function log2(x: number): number {
   }
   const s = (m - 1) / (m + 1)
   const z = s * s
-  let sum = 1 / 25
-  for (let n = 23; n >= 1; n -= 2) sum = sum * z + 1 / n
+  let sum = 1 / 21
+  for (let n = 19; n >= 1; n -= 2) sum = sum * z + 1 / n
   return e + 2 * s * sum * LOG2E
 }
 

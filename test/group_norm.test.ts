@@ -35,7 +35,7 @@ testVolumeTruth({
   name: 'groupNorm',
   roundings: 4,
   overBatch: false,
-  channels: [1, 2, 5, 40],
+  channels: [1, 5, 40],
   call: ({ tensor, groups, options }) => groupNorm(tensor, groups, options).data
 })
 

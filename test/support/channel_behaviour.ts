@@ -66,22 +66,23 @@ export function testChannelBehaviour({ name, call, layer, written, why, affine, 
       refuses(x, { layout: null }, TypeError, `${expected} null`)
     })
 
-    it.runIf(affine)('refuses a weight, bias or eps that is wrong in kind or length', () => {
-      for (const what of ['weight', 'bias']) {
-        refuses(x, { [what]: data }, RangeError, `${what}.length expected 4 (channels), got 24`)
-        refuses(
-          x,
-          { [what]: weight, layout: 'channels-last' },
-          RangeError,
-          `${what}.length expected 2 (channels), got 4`
-        )
-        refuses(x, { [what]: [1, 2, 3, 4] }, TypeError, `${what} expected Float32Array or a tensor { data, dims }`)
-        refuses(x, { [what]: null }, TypeError, `${what} expected Float32Array or a tensor { data, dims }, got null`)
-      }
-      refuses(x, { eps: -1e-9 }, RangeError, 'eps expected a finite number >= 0, got -1e-9')
-      refuses(x, { eps: Number.NaN }, RangeError, 'eps expected a finite number, got NaN')
-      refuses(x, { eps: '1' }, TypeError, 'eps expected a number, got "1"')
-    })
+    if (affine)
+      it('refuses a weight, bias or eps that is wrong in kind or length', () => {
+        for (const what of ['weight', 'bias']) {
+          refuses(x, { [what]: data }, RangeError, `${what}.length expected 4 (channels), got 24`)
+          refuses(
+            x,
+            { [what]: weight, layout: 'channels-last' },
+            RangeError,
+            `${what}.length expected 2 (channels), got 4`
+          )
+          refuses(x, { [what]: [1, 2, 3, 4] }, TypeError, `${what} expected Float32Array or a tensor { data, dims }`)
+          refuses(x, { [what]: null }, TypeError, `${what} expected Float32Array or a tensor { data, dims }, got null`)
+        }
+        refuses(x, { eps: -1e-9 }, RangeError, 'eps expected a finite number >= 0, got -1e-9')
+        refuses(x, { eps: Number.NaN }, RangeError, 'eps expected a finite number, got NaN')
+        refuses(x, { eps: '1' }, TypeError, 'eps expected a number, got "1"')
+      })
 
     it('refuses outputs that are wrong in kind or length', () => {
       refuses(x, { out: weight }, RangeError, 'out.length expected 24 (x.data.length), got 4')
@@ -127,37 +128,38 @@ export function testChannelBehaviour({ name, call, layer, written, why, affine, 
       expect(() => call(empty, { out: gone })).toThrow(`${name}: out expected an array with memory, got a detached one`)
     })
 
-    it.runIf(padding)('refuses lengths and masks that are none', () => {
-      const sequences = { data, dims: [3, 4, 2] }
-      refuses({ data, dims: [6, 4] }, { lengths: [1] }, RangeError, 'x.dims expected [N, C, L] or [N, L, C]')
-      refuses({ data, dims: [3, 2, 2, 2] }, { mask: [1] }, RangeError, 'x.dims expected [N, C, L] or [N, L, C]')
-      refuses(sequences, { lengths: [1, 2] }, RangeError, 'lengths.length expected 3 (samples), got 2')
-      refuses(
-        sequences,
-        { lengths: [1, 3, 0] },
-        RangeError,
-        'lengths[1] expected an integer from 0 to 2 (positions), got 3'
-      )
-      refuses(sequences, { lengths: [1, 0.5, 0] }, RangeError, 'lengths[1] expected an integer from 0 to 2')
-      refuses(sequences, { lengths: [1, -1, 0] }, RangeError, 'lengths[1] expected an integer from 0 to 2')
-      refuses(sequences, { lengths: ['1', 1, 0] }, TypeError, 'lengths[0] expected a number, got "1"')
-      refuses(sequences, { lengths: 2 }, TypeError, 'lengths expected an array, got 2')
-      refuses(sequences, { mask: [1, 0, 1] }, RangeError, 'mask.length expected 6 (samples * positions), got 3')
-      refuses(sequences, { mask: [1, 0, 1, 2, 0, 0] }, RangeError, 'mask[3] expected 0, 1 or a boolean, got 2')
-      refuses(sequences, { mask: [1, 0, 1, '1', 0, 0] }, TypeError, 'mask[3] expected 0, 1 or a boolean, got "1"')
-      refuses(sequences, { mask: { data: [1], dims: [2, 3] } }, RangeError, 'mask.dims expected [3, 2], got [2, 3]')
-      refuses(sequences, { mask: [], lengths: [] }, TypeError, 'mask expected undefined, because lengths is given')
-    })
+    if (padding)
+      it('refuses lengths and masks that are none', () => {
+        const sequences = { data, dims: [3, 4, 2] }
+        refuses({ data, dims: [6, 4] }, { lengths: [1] }, RangeError, 'x.dims expected [N, C, L] or [N, L, C]')
+        refuses({ data, dims: [3, 2, 2, 2] }, { mask: [1] }, RangeError, 'x.dims expected [N, C, L] or [N, L, C]')
+        refuses(sequences, { lengths: [1, 2] }, RangeError, 'lengths.length expected 3 (samples), got 2')
+        refuses(
+          sequences,
+          { lengths: [1, 3, 0] },
+          RangeError,
+          'lengths[1] expected an integer from 0 to 2 (positions), got 3'
+        )
+        refuses(sequences, { lengths: [1, 0.5, 0] }, RangeError, 'lengths[1] expected an integer from 0 to 2')
+        refuses(sequences, { lengths: [1, -1, 0] }, RangeError, 'lengths[1] expected an integer from 0 to 2')
+        refuses(sequences, { lengths: ['1', 1, 0] }, TypeError, 'lengths[0] expected a number, got "1"')
+        refuses(sequences, { lengths: 2 }, TypeError, 'lengths expected an array, got 2')
+        refuses(sequences, { mask: [1, 0, 1] }, RangeError, 'mask.length expected 6 (samples * positions), got 3')
+        refuses(sequences, { mask: [1, 0, 1, 2, 0, 0] }, RangeError, 'mask[3] expected 0, 1 or a boolean, got 2')
+        refuses(sequences, { mask: [1, 0, 1, '1', 0, 0] }, TypeError, 'mask[3] expected 0, 1 or a boolean, got "1"')
+        refuses(sequences, { mask: { data: [1], dims: [2, 3] } }, RangeError, 'mask.dims expected [3, 2], got [2, 3]')
+        refuses(sequences, { mask: [], lengths: [] }, TypeError, 'mask expected undefined, because lengths is given')
+      })
 
-    it.runIf(layer !== undefined)('refuses in a layer what it refuses in the function', () => {
-      if (!layer) return
-      expect(() => layer({ weight: data })).toThrow(`${className}: weight.length expected 4 (channels), got 24`)
-      expect(() => layer({ eps: -1 })).toThrow(`${className}: eps expected a finite number >= 0, got -1`)
-      expect(() => layer({ out: data })).toThrow(/option expected one of .* got "out"/)
-      expect(() => layer({}).forward(x, { weight })).toThrow(/option expected one of .* got "weight"/)
-      expect(() => layer({}).forward({ data, dims: [4, 3, 2] })).toThrow(`${className}: x.dims expected 4 channels`)
-      expect(() => layer({}).setWeights({ weight: data })).toThrow(`${className}: weight.length expected 4`)
-    })
+    if (layer)
+      it('refuses in a layer what it refuses in the function', () => {
+        expect(() => layer({ weight: data })).toThrow(`${className}: weight.length expected 4 (channels), got 24`)
+        expect(() => layer({ eps: -1 })).toThrow(`${className}: eps expected a finite number >= 0, got -1`)
+        expect(() => layer({ out: data })).toThrow(/option expected one of .* got "out"/)
+        expect(() => layer({}).forward(x, { weight })).toThrow(/option expected one of .* got "weight"/)
+        expect(() => layer({}).forward({ data, dims: [4, 3, 2] })).toThrow(`${className}: x.dims expected 4 channels`)
+        expect(() => layer({}).setWeights({ weight: data })).toThrow(`${className}: weight.length expected 4`)
+      })
   })
 
   describe(`behaviour: memory and tensors of ${name}`, () => {
@@ -300,16 +302,16 @@ export function testChannelBehaviour({ name, call, layer, written, why, affine, 
       }
     })
 
-    it.runIf(layer !== undefined)('copies the weights of a layer, and replaces them by setWeights', () => {
-      if (!layer) return
-      const own = weight.slice()
-      const prepared = layer({ weight: own, bias: own })
-      own.fill(0)
-      expectSameBits(prepared.forward(x).data, call(x, { weight, bias: weight }).data, 'copied')
-      prepared.setWeights({ bias: weight })
-      expectSameBits(prepared.forward(x).data, call(x, { bias: weight }).data, 'bias alone')
-      prepared.setWeights({})
-      expectSameBits(prepared.forward(x).data, call(x).data, 'none')
-    })
+    if (layer)
+      it('copies the weights of a layer, and replaces them by setWeights', () => {
+        const own = weight.slice()
+        const prepared = layer({ weight: own, bias: own })
+        own.fill(0)
+        expectSameBits(prepared.forward(x).data, call(x, { weight, bias: weight }).data, 'copied')
+        prepared.setWeights({ bias: weight })
+        expectSameBits(prepared.forward(x).data, call(x, { bias: weight }).data, 'bias alone')
+        prepared.setWeights({})
+        expectSameBits(prepared.forward(x).data, call(x).data, 'none')
+      })
   })
 }
