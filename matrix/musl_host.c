@@ -122,40 +122,6 @@ napi_status napi_get_value_double(napi_env env, napi_value value, double* result
   return napi_ok;
 }
 
-napi_status napi_get_undefined(napi_env env, napi_value* result) {
-  (void)env;
-  *result = make(napi_undefined);
-  return napi_ok;
-}
-
-napi_status napi_create_external_arraybuffer(napi_env env, void* data, size_t length, napi_finalize finalize,
-                                             void* hint, napi_value* result) {
-  (void)env, (void)length, (void)finalize, (void)hint;
-  *result = make(napi_object);
-  (*result)->data = data;
-  return napi_ok;
-}
-
-napi_status napi_create_arraybuffer(napi_env env, size_t length, void** data, napi_value* result) {
-  *data = calloc(1, length + 1);
-  return napi_create_external_arraybuffer(env, *data, length, NULL, NULL, result);
-}
-
-napi_status napi_create_typedarray(napi_env env, napi_typedarray_type type, size_t length, napi_value buffer,
-                                   size_t offset, napi_value* result) {
-  (void)env;
-  *result = make(napi_object);
-  (*result)->elements = type;
-  (*result)->length = length;
-  (*result)->data = (char*)buffer->data + offset;
-  return napi_ok;
-}
-
-napi_status napi_add_env_cleanup_hook(node_api_basic_env env, napi_cleanup_hook hook, void* argument) {
-  (void)env, (void)hook, (void)argument;
-  return napi_ok;
-}
-
 napi_status napi_get_value_bool(napi_env env, napi_value value, bool* result) {
   (void)env;
   if (value->type != napi_boolean) return napi_boolean_expected;
