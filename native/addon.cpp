@@ -21,6 +21,10 @@
 #include "dispatch.h"
 #include "isa/machine.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("Os")
+#endif
+
 namespace evenkeel {
 namespace {
 
@@ -107,7 +111,7 @@ class Arguments {
     copies_ = copies;
   }
 
-  Array array() {
+  EVENKEEL_APART Array array() {
     const napi_value value = next();
     Array out{static_cast<napi_typedarray_type>(-1), nullptr, 0, false};
     if (error) return out;
@@ -130,14 +134,14 @@ class Arguments {
     return out;
   }
 
-  double number() {
+  EVENKEEL_APART double number() {
     const napi_value value = next();
     double out = 0;
     if (!error && napi_get_value_double(env_, value, &out) != napi_ok) fail("a number");
     return out;
   }
 
-  size_t size() {
+  EVENKEEL_APART size_t size() {
     const double value = number();
     if (value >= 0 && value <= 9007199254740991.0 && value == static_cast<double>(static_cast<uint64_t>(value))) {
       return static_cast<size_t>(value);
@@ -146,7 +150,7 @@ class Arguments {
     return 0;
   }
 
-  bool flag() {
+  EVENKEEL_APART bool flag() {
     const napi_value value = next();
     bool out = false;
     if (!error && napi_get_value_bool(env_, value, &out) != napi_ok) fail("a boolean");

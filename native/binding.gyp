@@ -16,9 +16,11 @@
       "cflags_cc": [
         "-std=c++17",
         "-O3",
+        "-fno-unswitch-loops",
         "-ffp-contract=off",
         "-fno-exceptions",
         "-fno-rtti",
+        "-fno-asynchronous-unwind-tables",
         "-fno-threadsafe-statics",
         "-fvisibility=hidden",
         "-Wall",

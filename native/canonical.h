@@ -130,13 +130,13 @@ Sums sums(size_t n, double centre, Read read) {
 
 // Sum of |x|.
 template <class T>
-double sum_of_magnitudes(size_t n, const T* x) {
+EVENKEEL_APART double sum_of_magnitudes(size_t n, const T* x) {
   return sums<false>(n, 0, [=](auto at) { return magnitude(at.read_wide(x)); }).s;
 }
 
 // Largest |x|; NaN where there is one.
 template <class T>
-double largest_magnitude(size_t n, const T* x) {
+EVENKEEL_APART double largest_magnitude(size_t n, const T* x) {
   double largest = 0;
   for (size_t i = 0; i < n; ++i) {
     const double a = std::fabs(static_cast<double>(x[i]));
@@ -148,7 +148,7 @@ double largest_magnitude(size_t n, const T* x) {
 
 // Rule 16: sum of (|x| / largest)^p: no term is above 1, and one is 1.
 template <class T>
-double sum_of_powers(size_t n, const T* x, double largest, double p) {
+EVENKEEL_APART double sum_of_powers(size_t n, const T* x, double largest, double p) {
   const auto term = [=](auto at) {
     return each_lane(at.read_wide(x), [=](double v) { return power(std::fabs(v) / largest, p); });
   };
@@ -157,7 +157,7 @@ double sum_of_powers(size_t n, const T* x, double largest, double p) {
 
 // Rule 7: x + residual * scale, each step rounded to T.
 template <class T>
-void add_residual(T* sum, const T* x, const T* residual, size_t n, float scale) {
+EVENKEEL_APART void add_residual(T* sum, const T* x, const T* residual, size_t n, float scale) {
   const F s = broadcast(scale);
   each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
 }
@@ -177,7 +177,7 @@ Sums row_sums(size_t n, const T* x, const T* residual, float scale, T* sum) {
 
 // Rule 13: the sums of one channel over the batch, a run in each sample: channels first.
 template <bool centred, class T>
-Sums run_sums(const T* x, double centre, size_t channel, Spans spans, Volume shape) {
+EVENKEEL_APART Sums run_sums(const T* x, double centre, size_t channel, Spans spans, Volume shape) {
   Sums total{0, 0};
   for (size_t first = 0; first < shape.samples; first += part) {
     Sums some{0, 0};
@@ -252,7 +252,8 @@ void add_rows(ColumnSums& to, size_t n, const double* centre, const T* x, size_t
 
 // Rule 14: the sums of n <= strip columns of the matrix whose row r begins at x + r * stride, less a centre each.
 template <bool centred, class T>
-void column_sums(ColumnSums& total, size_t n, const double* centre, const T* x, size_t stride, RowSet given) {
+EVENKEEL_APART void column_sums(ColumnSums& total, size_t n, const double* centre, const T* x, size_t stride,
+                                RowSet given) {
   const RowSet rows = given.joined();
   ColumnSums in_block, in_part;
   in_block.clear(strip);
@@ -280,6 +281,12 @@ struct Moments {
   double var;
 };
 
+// The second pass of rule 5: the sum of (x - mean)^2.
+template <class T>
+EVENKEEL_APART double centred_squares(size_t n, const T* x, double mean) {
+  return sums<true>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
+}
+
 // Rules 4 and 5: mean and biased variance of x, whose sums are given.
 template <class T>
 Moments moments(size_t n, const T* x, Sums raw) {
@@ -287,7 +294,7 @@ Moments moments(size_t n, const T* x, Sums raw) {
   const double mean = raw.s / count;
   const double var = raw.q / count - mean * mean;
   if (raw.q == 0 || var > mean * mean * threshold) return {mean, var};
-  return {mean, sums<true>(n, mean, [=](auto at) { return at.read_wide(x); }).q / count};
+  return {mean, centred_squares(n, x, mean) / count};
 }
 
 // How many groups of `channels` neighbouring columns are worked on together: at most a strip, or one group.
@@ -319,8 +326,8 @@ inline void add_columns(double* to, const double* columns, size_t first, size_t 
 // Rules 4, 5 and 14: mean and biased variance of `groups` groups of `channels` neighbouring columns each, as many as
 // `bundle` says at most, into the first elements of the two arrays.
 template <class T>
-void column_moments(double* mean, double* variance, size_t groups, size_t channels, const T* x, size_t stride,
-                    RowSet rows) {
+EVENKEEL_APART void column_moments(double* mean, double* variance, size_t groups, size_t channels, const T* x,
+                                   size_t stride, RowSet rows) {
   const size_t columns = groups * channels;
   const double n = static_cast<double>(rows.count() * channels);
   ColumnSums sums;
@@ -341,14 +348,14 @@ void column_moments(double* mean, double* variance, size_t groups, size_t channe
     any = any || cancelled[group];
   }
   if (!any) return;
-  double centred_squares[strip] = {};
+  double second[strip] = {};
   each_strip(columns, [&](size_t first, size_t width) {
     for (size_t k = 0; k < width; ++k) centre[k] = mean[(first + k) / channels];
     column_sums<true>(sums, width, centre, x + first, stride, rows);
-    add_columns(centred_squares, sums.q, first, width, channels);
+    add_columns(second, sums.q, first, width, channels);
   });
   for (size_t group = 0; group < groups; ++group) {
-    if (cancelled[group]) variance[group] = centred_squares[group] / n;
+    if (cancelled[group]) variance[group] = second[group] / n;
   }
 }
 
@@ -373,58 +380,66 @@ inline Scale scale_of(double mean, double square, double rstd) {
   return {mean, rstd, is_wide(mean, square, rstd), m, static_cast<float>((m - mean) * rstd), static_cast<float>(rstd)};
 }
 
+// What stands in for an absent weight or bias: multiplying by one and adding the other change no bit.
+constexpr float no_weight = 1.0f;
+constexpr float no_bias = -0.0f;
+
+// The same for an operation that subtracts no mean, where the steps of one that does are taken: they change no bit.
+inline Scale scale_without_mean(double square, double rstd) {
+  return {0, rstd, is_wide(0, square, rstd), 0, -0.0f, static_cast<float>(rstd)};
+}
+
 // 0 in n elements.
 template <class T>
-void clear(T* y, size_t n) {
+EVENKEEL_APART void clear(T* y, size_t n) {
   each(n, [=](auto at) { at.write(y, broadcast(0.0f)); });
+}
+
+// Rule 8 over n elements, with weights and biases `step` apart, null where there are none; `offset` as in rule 7.
+template <class T>
+EVENKEEL_APART void normalise_wide(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                   size_t step, float offset = 0) {
+  for (size_t i = 0; i < n; ++i) {
+    double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
+    if (weight) {
+      const float w = static_cast<float>(weight[i * step]);
+      t = t * static_cast<double>(offset == 0 ? w : w + offset);
+    }
+    if (bias) t = t + static_cast<double>(bias[i * step]);
+    y[i] = static_cast<T>(t);
+  }
 }
 
 // Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
 template <class T>
 void normalise_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
-  if (scale.wide) {
-    for (size_t i = 0; i < n; ++i) {
-      double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
-      if (weight) t = t * static_cast<double>(weight[i]);
-      if (bias) t = t + static_cast<double>(bias[i]);
-      y[i] = static_cast<T>(t);
-    }
-    return;
-  }
+  if (scale.wide) return normalise_wide(y, x, n, scale, weight, bias, 1);
   const F m = broadcast(scale.m);
   const F r = broadcast(scale.r);
   const F c = broadcast(scale.c);
-  each(n, [=](auto at) {
-    F t = (at.read(x) - m) * r + c;
-    if (weight) t = t * at.read(weight);
-    if (bias) t = t + at.read(bias);
-    at.write(y, t);
-  });
+  // Each combination has a loop of its own: a branch inside costs up to a third (measured).
+  if (weight && bias) {
+    each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
+  } else if (weight) {
+    each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight)); });
+  } else if (bias) {
+    each(n, [=](auto at) { at.write(y, (at.read(x) - m) * r + c + at.read(bias)); });
+  } else {
+    each(n, [=](auto at) { at.write(y, (at.read(x) - m) * r + c); });
+  }
 }
 
 // Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.
 template <class T>
-void normalise_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
-  if (scale.wide) {
-    for (size_t i = 0; i < n; ++i) {
-      double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
-      if (weight) t = t * static_cast<double>(*weight);
-      if (bias) t = t + static_cast<double>(*bias);
-      y[i] = static_cast<T>(t);
-    }
-    return;
-  }
+EVENKEEL_APART void normalise_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
+  if (scale.wide) return normalise_wide(y, x, n, scale, weight, bias, 0);
   const F m = broadcast(scale.m);
   const F r = broadcast(scale.r);
   const F c = broadcast(scale.c);
-  const F w = broadcast(weight ? static_cast<float>(*weight) : 1.0f);
-  const F b = broadcast(bias ? static_cast<float>(*bias) : 0.0f);
-  each(n, [=](auto at) {
-    F t = (at.read(x) - m) * r + c;
-    if (weight) t = t * w;
-    if (bias) t = t + b;
-    at.write(y, t);
-  });
+  // What is absent changes no bit.
+  const F w = broadcast(weight ? static_cast<float>(*weight) : no_weight);
+  const F b = broadcast(bias ? static_cast<float>(*bias) : no_bias);
+  each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w + b); });
 }
 
 // The scales of a strip's columns.
@@ -487,12 +502,9 @@ struct ByRow {
   }
 };
 
-constexpr float no_weight = 1.0f;
-constexpr float no_bias = -0.0f;
-
 // `count` rows of normalise_columns, from this one on. The columns' scales and weights stay in registers from row to
 // row.
-template <bool centred, class T, class Weights>
+template <class T, class Weights>
 void normalise_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_t count, const ColumnScales& of,
                     bool any_wide, Weights weight, Weights bias) {
   const auto step = [&](auto at) {
@@ -502,12 +514,7 @@ void normalise_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_
     const F weights = weight.columns(at);
     const F biases = bias.columns(at);
     for (size_t i = 0; i < count; ++i) {
-      F t = at.read(x + i * stride);
-      if constexpr (centred) {
-        t = (t - m) * r + c;
-      } else {
-        t = t * r;
-      }
+      F t = (at.read(x + i * stride) - m) * r + c;
       t = t * weight.row(row + i, weights);
       t = t + bias.row(row + i, biases);
       at.write(y + i * stride, t);
@@ -533,9 +540,9 @@ void normalise_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_
 
 // Rules 7 and 8 over n <= strip columns, a scale for each. Rows that are not real become 0 (rule 15). Centred: there is
 // a mean to subtract.
-template <bool centred, class T, class Weights>
-void normalise_columns(T* y, const T* x, size_t stride, size_t n, RowSet given, const ColumnScales& of, Weights weight,
-                       Weights bias) {
+template <class T, class Weights>
+EVENKEEL_APART void normalise_columns(T* y, const T* x, size_t stride, size_t n, RowSet given, const ColumnScales& of,
+                                      Weights weight, Weights bias) {
   const RowSet rows = given.joined();
   const bool any_wide = of.any_wide(n);
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
@@ -546,7 +553,7 @@ void normalise_columns(T* y, const T* x, size_t stride, size_t n, RowSet given, 
     for (size_t position = begin; position < end; position += abreast) {
       const size_t row = first + position;
       const size_t count = end - position < abreast ? end - position : abreast;
-      normalise_rows<centred>(y + row * stride, x + row * stride, stride, n, row, count, of, any_wide, weight, bias);
+      normalise_rows(y + row * stride, x + row * stride, stride, n, row, count, of, any_wide, weight, bias);
     }
     for (size_t position = end; position < rows.positions; ++position) clear(y + (first + position) * stride, n);
   }

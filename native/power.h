@@ -74,7 +74,7 @@ Number quarter_power(Number x, Number one, double exponent) {
 }
 
 // x^exponent for x >= 0; NaN for x < 0.
-inline double power(double x, double exponent) {
+EVENKEEL_APART double power(double x, double exponent) {
   if (is_quarter(exponent)) return quarter_power(x, 1.0, exponent);
   if (x == 0) return exponent > 0 ? 0 : HUGE_VAL;
   if (x == HUGE_VAL) return exponent > 0 ? x : 0;

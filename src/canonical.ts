@@ -457,6 +457,12 @@ export function setColumnScale(scales: ColumnScales, k: number, mean: number, sq
   scales.wide[k] = isWide(mean, square, rstd) ? 1 : 0
 }
 
+/** The same for an operation that subtracts no mean, where the steps of one that does are taken: they change no bit. */
+export function setColumnScaleWithoutMean(scales: ColumnScales, k: number, square: number, rstd: number): void {
+  setColumnScale(scales, k, 0, square, rstd)
+  scales.c[k] = -0
+}
+
 /** Weights of a matrix: that of row i and column k is data[start + i * perRow + k * perColumn]. */
 export interface Weights {
   data: Float32Array
@@ -466,8 +472,7 @@ export interface Weights {
 }
 
 /**
- * Rules 7 and 8 over n <= STRIP columns, a scale for each. Rows that are not real become 0 (rule 15). `centred` says
- * whether there is a mean to subtract.
+ * Rules 7 and 8 over n <= STRIP columns, a scale for each. Rows that are not real become 0 (rule 15).
  */
 export function normaliseColumns(
   y: Float32Array,
@@ -477,7 +482,6 @@ export function normaliseColumns(
   stride: number,
   n: number,
   rows: RowSet,
-  centred: boolean,
   scales: ColumnScales,
   weight: Weights | undefined,
   bias: Weights | undefined
@@ -490,7 +494,7 @@ export function normaliseColumns(
       const row = sample * rows.positions + position
       const at = y0 + row * stride
       if (position < begin || position >= end) clear(y, at, n)
-      else normaliseMatrixRow(y, at, x, x0 + row * stride, row, n, centred, scales, anyWide, weight, bias)
+      else normaliseMatrixRow(y, at, x, x0 + row * stride, row, n, scales, anyWide, weight, bias)
     }
   }
 }
@@ -502,7 +506,6 @@ function normaliseMatrixRow(
   x0: number,
   row: number,
   n: number,
-  centred: boolean,
   scales: ColumnScales,
   anyWide: boolean,
   weight: Weights | undefined,
@@ -524,7 +527,7 @@ function normaliseMatrixRow(
       y[y0 + k] = t
       continue
     }
-    let t = centred ? f32(f32(f32(v - m[k]) * r[k]) + c[k]) : f32(v * r[k])
+    let t = f32(f32(f32(v - m[k]) * r[k]) + c[k])
     if (w) t = f32(t * w[w0 + k * wStep])
     if (b) t = f32(t + b[b0 + k * bStep])
     y[y0 + k] = t

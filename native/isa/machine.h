@@ -13,6 +13,13 @@
 #define EVENKEEL_ARM64 1
 #endif
 
+// Code of its own for what is rare or long, not inlined: it would fill half the package.
+#if defined(__GNUC__)
+#define EVENKEEL_APART __attribute__((noinline))
+#else
+#define EVENKEEL_APART __declspec(noinline)
+#endif
+
 namespace evenkeel {
 
 // The vector extensions that both the CPU and the operating system support.

@@ -15,8 +15,8 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     ColumnScales scales;
     each_strip(shape.groups, [&](size_t first, size_t n) {
       for (size_t k = 0; k < n; ++k) scales.set(k, scale_of_channel(first + k));
-      normalise_columns<true>(y.data + first, x.data + first, shape.groups, n, rows, scales,
-                              ByColumn<T>{w ? w + first : w, no_weight}, ByColumn<T>{b ? b + first : b, no_bias});
+      normalise_columns(y.data + first, x.data + first, shape.groups, n, rows, scales,
+                        ByColumn<T>{w ? w + first : w, no_weight}, ByColumn<T>{b ? b + first : b, no_bias});
     });
     return;
   }

@@ -25,9 +25,9 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
           scales.set(k, scale_of(means[group], variances[group], 1 / std::sqrt(variances[group] + eps)));
         }
         const size_t start = first * shape.channels + column;
-        normalise_columns<true>(y + start, x + start, stride, n, rows, scales,
-                                ByColumn<T>{weight ? weight + start : weight, no_weight},
-                                ByColumn<T>{bias ? bias + start : bias, no_bias});
+        normalise_columns(y + start, x + start, stride, n, rows, scales,
+                          ByColumn<T>{weight ? weight + start : weight, no_weight},
+                          ByColumn<T>{bias ? bias + start : bias, no_bias});
       });
     }
   }

@@ -14,8 +14,8 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns<true>(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{weight.data, no_weight},
-                            ByRow<T>{bias.data, no_bias});
+    normalise_columns(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{weight.data, no_weight},
+                      ByRow<T>{bias.data, no_bias});
   });
 }
 

@@ -31,11 +31,11 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
     column_sums<false>(sums, n, sums.s, x + first, shape.inner, rows);
     for (size_t k = 0; k < n; ++k) {
       const double length = std::sqrt(sums.q[k]);
-      scales.set(k, scale_of(0, length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
+      scales.set(k, scale_without_mean(length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    normalise_columns<false>(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
-                             ByRow<T>{nullptr, no_bias});
+    normalise_columns(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
+                      ByRow<T>{nullptr, no_bias});
   });
 }
 
@@ -54,9 +54,7 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
     const Scale scale = scale_of(0, length * length, reciprocal(length, square, shape.size, rule, eps));
     norm.set(row, length);
     if (scale.wide) {
-      for (size_t i = 0; i < shape.size; ++i) {
-        out[i] = static_cast<T>(static_cast<double>(in[i]) * scale.rstd * static_cast<double>(f));
-      }
+      normalise_wide<T>(out, in, shape.size, scale, &f, nullptr, 0);
       continue;
     }
     const F r = broadcast(scale.r);

@@ -10,11 +10,11 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
     column_sums<false>(sums, n, sums.s, x + first, shape.inner, RowSet{0, 1, counted.n, {nullptr}});
     for (size_t k = 0; k < n; ++k) {
       const double square = sums.q[k] / static_cast<double>(counted.n);
-      scales.set(k, scale_of(0, square, 1 / std::sqrt(square + eps)));  // rule 6
+      scales.set(k, scale_without_mean(square, 1 / std::sqrt(square + eps)));  // rule 6
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns<false>(y + first, x + first, shape.inner, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
-                             ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
+    normalise_columns(y + first, x + first, shape.inner, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
+                      ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
 
@@ -46,19 +46,17 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
     rstd.set(row, scale.rstd);
 
     if (scale.wide) {
-      for (size_t i = 0; i < shape.size; ++i) {
-        double t = static_cast<double>(in[i]) * scale.rstd;
-        if (w) t = t * static_cast<double>(offset == 0 ? static_cast<float>(w[i]) : static_cast<float>(w[i]) + offset);
-        out[i] = static_cast<T>(t);
-      }
+      normalise_wide(out, in, shape.size, scale, w, static_cast<const T*>(nullptr), 1, offset);
       continue;
     }
     const F r = broadcast(scale.r);
-    const F o = broadcast(offset);
-    each(shape.size, [=](auto at) {
-      F t = at.read(in) * r;
-      if (w) t = t * (offset == 0 ? at.read(w) : at.read(w) + o);
-      at.write(out, t);
-    });
+    if (!w) {
+      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r); });
+    } else if (offset == 0) {
+      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * at.read(w)); });
+    } else {
+      const F o = broadcast(offset);
+      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * (at.read(w) + o)); });
+    }
   }
 }

@@ -305,7 +305,7 @@ export function batch_norm(
       }
       const w = weight && { data: weight, start: first, perRow: 0, perColumn: 1 }
       const b = bias && { data: bias, start: first, perRow: 0, perColumn: 1 }
-      normaliseColumns(y, first, x, first, groups, n, rows, true, scales, w, b)
+      normaliseColumns(y, first, x, first, groups, n, rows, scales, w, b)
     }
     return
   }

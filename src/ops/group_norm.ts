@@ -250,7 +250,7 @@ function columns(
         const start = first * channels + strip
         const w = weight && { data: weight, start, perRow: 0, perColumn: 1 }
         const b = bias && { data: bias, start, perRow: 0, perColumn: 1 }
-        normaliseColumns(y, start, x, start, stride, n, rows, true, scales, w, b)
+        normaliseColumns(y, start, x, start, stride, n, rows, scales, w, b)
       }
     }
   }

@@ -265,6 +265,6 @@ function columns(
       if (mean) mean[group0 + first + k] = columnMean[k]
       if (rstd) rstd[group0 + first + k] = scales.rstd[k]
     }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, true, scales, w, b)
+    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, w, b)
   }
 }

@@ -9,7 +9,7 @@ import {
   STRIP,
   type Statistic,
   scaleOf,
-  setColumnScale,
+  setColumnScaleWithoutMean,
   sumOfMagnitudes,
   sumOfPowers,
   sums
@@ -175,9 +175,9 @@ function columns(
     columnSquares(squares, n, x, x0 + first, inner, rows)
     for (let k = 0; k < n; k++) {
       const length = Math.sqrt(squares[k])
-      setColumnScale(scales, k, 0, length * length, reciprocal(length, squares[k], size, rule, eps))
+      setColumnScaleWithoutMean(scales, k, length * length, reciprocal(length, squares[k], size, rule, eps))
       if (norm) norm[norm0 + first + k] = length
     }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, false, scales, weight, undefined)
+    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, weight, undefined)
   }
 }

@@ -9,7 +9,7 @@ import {
   STRIP,
   type Statistic,
   scaleOf,
-  setColumnScale,
+  setColumnScaleWithoutMean,
   sums
 } from '../canonical.js'
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
@@ -277,10 +277,10 @@ function columns(
     columnSquares(squares, n, x, x0 + first, inner, { first: 0, samples: 1, positions: counted, spans: undefined })
     for (let k = 0; k < n; k++) {
       const square = squares[k] / counted
-      setColumnScale(scales, k, 0, square, 1 / Math.sqrt(square + eps)) // rule 6
+      setColumnScaleWithoutMean(scales, k, square, 1 / Math.sqrt(square + eps)) // rule 6
       if (rstd) rstd[group0 + first + k] = scales.rstd[k]
     }
     const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, false, scales, w, undefined)
+    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, w, undefined)
   }
 }
