@@ -35,19 +35,45 @@ export function hasOnly(options: object, known: readonly string[]): boolean {
   return true
 }
 
-/** The prepared call of an operation or of a layer: one kind at a time, the last. */
+/** What a prepared call is made for: another kind of call needs another one. */
+class Kind {
+  #n = 0
+  #numbers: Numbers = [0, 0, 0, 0]
+  #weight = false
+  #bias = false
+
+  is(n: number, size: number, eps: number, other: number, another: number, weight: boolean, bias: boolean): boolean {
+    const numbers = this.#numbers
+    return (
+      n === this.#n &&
+      size === numbers[0] &&
+      eps === numbers[1] &&
+      other === numbers[2] &&
+      another === numbers[3] &&
+      weight === this.#weight &&
+      bias === this.#bias
+    )
+  }
+
+  set(n: number, numbers: Numbers, weight: boolean, bias: boolean): void {
+    this.#n = n
+    this.#numbers = numbers
+    this.#weight = weight
+    this.#bias = bias
+  }
+}
+
+/**
+ * The prepared call of an operation or of a layer, of one kind at a time. It is prepared when a kind comes twice running:
+ * kinds that take turns would cost more than they save.
+ */
 export class SmallCalls {
   readonly #prepare: Prepare | undefined
   readonly #preparation: Preparation
+  readonly #prepared = new Kind()
+  readonly #last = new Kind()
   #run: (() => void) | undefined
   #result: Float32Array | undefined
-  #n = 0
-  #weight = false
-  #bias = false
-  #size = 0
-  #eps = 0
-  #other = 0
-  #another = 0
 
   constructor(op: Parameters<typeof preparerFor>[0], preparation: Preparation) {
     this.#prepare = arena && preparerFor(op)
@@ -56,7 +82,7 @@ export class SmallCalls {
 
   /** Forgets what is prepared: what was copied into it has changed. */
   reset(): void {
-    this.#n = 0
+    this.#prepared.set(0, [0, 0, 0, 0], false, false)
   }
 
   /**
@@ -77,39 +103,34 @@ export class SmallCalls {
     const n = lengthOf(x)
     if (n === 0 || n > SMALL || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
     if (typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
-    if (weight !== undefined && !(isFloat32(weight) && lengthOf(weight) === size)) return undefined
-    if (bias !== undefined && !(isFloat32(bias) && lengthOf(bias) === size)) return undefined
-    let y: Float32Array
-    if (out === undefined) y = new Float32Array(n)
-    else if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
-    else if (weight && sharing(out, weight as Float32Array) !== 'none') return undefined
-    else if (bias && sharing(out, bias as Float32Array) !== 'none') return undefined
-    else y = out
-    const known =
-      n === this.#n && size === this.#size && eps === this.#eps && other === this.#other && another === this.#another
-    if (!known || this.#weight !== (weight !== undefined) || this.#bias !== (bias !== undefined)) {
-      this.#run = this.#preparation(
-        this.#prepare,
-        PLACE,
-        n / size,
-        [size, eps, other, another],
-        weight !== undefined,
-        bias !== undefined
-      )
-      this.#result = arena.subarray(PLACE.y, PLACE.y + n)
-      this.#n = n
-      this.#size = size
-      this.#eps = eps
-      this.#other = other
-      this.#another = another
-      this.#weight = weight !== undefined
-      this.#bias = bias !== undefined
+    const w = readVector(weight, size)
+    const b = readVector(bias, size)
+    if (w === null || b === null) return undefined
+    if (out !== undefined) {
+      if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
+      if ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none')) return undefined
     }
+    if (!this.#prepared.is(n, size, eps, other, another, w !== undefined, b !== undefined)) {
+      const numbers: Numbers = [size, eps, other, another]
+      const again = this.#last.is(n, size, eps, other, another, w !== undefined, b !== undefined)
+      this.#last.set(n, numbers, w !== undefined, b !== undefined)
+      if (!again) return undefined
+      this.#run = this.#preparation(this.#prepare, PLACE, n / size, numbers, w !== undefined, b !== undefined)
+      this.#result = arena.subarray(PLACE.y, PLACE.y + n)
+      this.#prepared.set(n, numbers, w !== undefined, b !== undefined)
+    }
+    const y = out ?? new Float32Array(n)
     set.call(arena, x, PLACE.x)
-    if (weight) set.call(arena, weight as Float32Array, PLACE.weight)
-    if (bias) set.call(arena, bias as Float32Array, PLACE.bias)
+    if (w) set.call(arena, w, PLACE.weight)
+    if (b) set.call(arena, b, PLACE.bias)
     ;(this.#run as () => void)()
     set.call(y, this.#result as Float32Array)
     return y
   }
+}
+
+/** A weight or bias of so many elements, undefined where there is none, null for anything else. */
+function readVector(value: unknown, size: number): Float32Array | undefined | null {
+  if (value === undefined) return undefined
+  return isFloat32(value) && lengthOf(value) === size ? value : null
 }
