@@ -70,26 +70,6 @@ void give_back_arena(void* gone) {
   free_arenas = arena;
 }
 
-// Copies of arrays, freed together.
-class Copies {
- public:
-  float* add(const float* array, size_t length) {
-    if (count_ == most) return nullptr;
-    auto* copy = static_cast<float*>(std::malloc(length * sizeof(float) + 1));
-    if (!copy) return nullptr;
-    if (length > 0) std::memcpy(copy, array, length * sizeof(float));
-    return copies_[count_++] = copy;
-  }
-  void free() {
-    for (size_t i = 0; i < count_; ++i) std::free(copies_[i]);
-  }
-
- private:
-  static constexpr size_t most = 4;
-  float* copies_[most];
-  size_t count_ = 0;
-};
-
 // The arguments of one call, taken in order. The first that is wrong sets `error`; what is read after it is empty.
 class Arguments {
  public:
@@ -105,31 +85,24 @@ class Arguments {
     bool absent;
   };
 
-  // From here on arrays are copied, so that they may be used after the call; and numbers stand for places in the arena.
-  void keep(Arena* arena, Copies* copies) {
-    arena_ = arena;
-    copies_ = copies;
-  }
+  // From here on arrays are places in the arena: what is read may be used after the call.
+  void only_in(Arena* arena) { arena_ = arena; }
 
   EVENKEEL_APART Array array() {
     const napi_value value = next();
-    Array out{static_cast<napi_typedarray_type>(-1), nullptr, 0, false};
+    Array out{napi_int8_array, nullptr, 0, false};
     if (error) return out;
     napi_valuetype kind = napi_object;
     napi_typeof(env_, value, &kind);
     if (kind == napi_undefined) {
       out.absent = true;
-    } else if (kind == napi_number && arena_) {
+    } else if (arena_) {
       --position;
       const size_t offset = size();
       if (offset > Arena::length) fail("a place in the arena");
       if (!error) out = {napi_float32_array, arena_->floats + offset, Arena::length - offset, false};
     } else if (napi_get_typedarray_info(env_, value, &out.type, &out.length, &out.data, nullptr, nullptr) != napi_ok) {
       fail("a typed array or undefined");
-    } else if (copies_) {
-      if (out.type != napi_float32_array) fail("Float32Array");
-      if (!error) out.data = copies_->add(static_cast<float*>(out.data), out.length);
-      if (!out.data) fail("few and small arrays");
     }
     return out;
   }
@@ -172,7 +145,6 @@ class Arguments {
 
   napi_env env_;
   Arena* arena_ = nullptr;
-  Copies* copies_ = nullptr;
   napi_value values_[max_arguments];
   size_t position = 0;  // of the argument read last, from 1
 };
@@ -431,12 +403,11 @@ napi_value call(napi_env env, napi_callback_info info) {
   return arguments.error ? refuse(env, kernel->name, arguments) : nullptr;
 }
 
-// A call whose arguments are in the arena or copied, for being made again and again.
+// A call whose arguments are in the arena, for being made again and again.
 template <class... Operands>
 struct Prepared {
   void (*run)(Operands...);
   std::tuple<Operands...> operands;
-  Copies copies;
 };
 
 template <class... Operands>
@@ -454,30 +425,26 @@ template <class... Operands>
 napi_value prepare(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
-  Copies copies;
-  arguments.keep(kernel->arena, &copies);
+  arguments.only_in(kernel->arena);
   using Call = Prepared<Operands...>;
   Call* prepared = nullptr;
   read<Operands...>(arguments, [&](Operands... operands) {
     void* memory = std::malloc(sizeof(Call));
-    if (memory) prepared = new (memory) Call{kernel->run, {operands...}, copies};
+    if (memory) prepared = new (memory) Call{kernel->run, {operands...}};
   });
-  napi_value function = nullptr;
   if (!prepared) {
     arguments.fail("something to do");
-    refuse(env, kernel->name, arguments);
-  } else if (napi_create_function(env, kernel->name, NAPI_AUTO_LENGTH, call_prepared<Operands...>, prepared,
-                                  &function) == napi_ok) {
-    const auto release = [](napi_env, void* gone, void*) {
-      static_cast<Call*>(gone)->copies.free();
-      std::free(gone);
-    };
-    napi_add_finalizer(env, function, prepared, release, nullptr, nullptr);
-    return function;
+    return refuse(env, kernel->name, arguments);
   }
-  std::free(prepared);
-  copies.free();
-  return nullptr;
+  napi_value function = nullptr;
+  if (napi_create_function(env, kernel->name, NAPI_AUTO_LENGTH, call_prepared<Operands...>, prepared, &function) !=
+      napi_ok) {
+    std::free(prepared);
+    return nullptr;
+  }
+  const auto release = [](napi_env, void* gone, void*) { std::free(gone); };
+  napi_add_finalizer(env, function, prepared, release, nullptr, nullptr);
+  return function;
 }
 
 // Building the exports. A call that fails leaves an exception pending, and the calls after it fail as well: `require`

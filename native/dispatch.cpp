@@ -8,16 +8,15 @@ namespace evenkeel {
 BackendList detect_backends() {
   const CpuFeatures cpu = detect_cpu();
   (void)cpu;
-  static Backend rows[] = {
+  return {{
 #if EVENKEEL_X86_64
-    {"avx512", cpu.avx512, &avx512_kernels},
-    {"avx2", cpu.avx2, &avx2_kernels},
+      {"avx512", cpu.avx512, &avx512_kernels},
+      {"avx2", cpu.avx2, &avx2_kernels},
 #elif EVENKEEL_ARM64
-    {"neon", cpu.neon, &neon_kernels},
+      {"neon", cpu.neon, &neon_kernels},
 #endif
-    {"portable", true, &portable_kernels},
-  };
-  return {rows, rows + sizeof rows / sizeof *rows};
+      {"portable", true, &portable_kernels},
+  }};
 }
 
 }  // namespace evenkeel

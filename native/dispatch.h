@@ -16,11 +16,17 @@ struct Backend {
   const KernelTables* kernels;
 };
 
+// A value, no static one: threads may ask at the same time.
 struct BackendList {
-  const Backend* begin_;
-  const Backend* end_;
-  const Backend* begin() const { return begin_; }
-  const Backend* end() const { return end_; }
+  static constexpr int most = 4;
+  Backend rows[most];
+
+  const Backend* begin() const { return rows; }
+  const Backend* end() const {
+    const Backend* row = rows;
+    while (row < rows + most && row->name) ++row;
+    return row;
+  }
 };
 
 // Every backend of this build, best first. Call it once: it asks the CPU each time.

@@ -140,6 +140,8 @@ export function readStatistic(
 export interface VolumeOutput {
   /** What the kernel writes: the memory of `out`, or a packed copy. */
   readonly y: Float32Array
+  /** There is no element: nothing to compute. */
+  readonly empty: boolean
   /** Puts packed results back in their places, and gives what the caller gets. */
   finish(): TensorLike
 }
@@ -189,10 +191,12 @@ export function readVolumeOutput(
     for (const other of names.slice(0, i)) checkApart(op, name, array, other, written[other].array)
   })
   const { packing } = input
-  if (!packing) return { y: target, finish: () => result }
+  const empty = length === 0
+  if (!packing) return { y: target, empty, finish: () => result }
   const y = new Float32Array(lengthOf(target))
   return {
     y,
+    empty,
     finish() {
       packing.unpack(y, target)
       return result

@@ -62,7 +62,8 @@ export function describe(value: unknown): string {
 
 /** Throws unless every key of `options` is one of `known`; names the nearest of them. */
 export function checkOptions(op: string, options: unknown, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || typedArrayKind(options) !== undefined) {
+  const isObject = typeof options === 'object' && options !== null
+  if (!isObject || Array.isArray(options) || typedArrayKind(options) !== undefined) {
     throw wrongType(op, 'options', 'an object', describe(options))
   }
   for (const key of Object.keys(options)) {

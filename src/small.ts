@@ -18,7 +18,7 @@ const set = Float32Array.prototype.set
 /** The numbers beside the arrays that a prepared call is made for; another call prepares anew. */
 type Numbers = readonly [size: number, eps: number, other: number, another: number]
 
-/** How an operation prepares its kernel. An array is a place in the arena, or one to be copied now, or undefined. */
+/** How an operation prepares its kernel: each array is a place in the arena or undefined. */
 export type Preparation = (
   prepare: Prepare,
   place: Place,
@@ -30,19 +30,113 @@ export type Preparation = (
 
 /** Whether `options` has none but these: then it is worth trying. Anything odd is left to the general call. */
 export function hasOnly(options: object, known: readonly string[]): boolean {
-  if (typeof options !== 'object' || options === null) return false
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return false
   for (const key in options) if (!known.includes(key)) return false
   return true
 }
 
-/** What a prepared call is made for: another kind of call needs another one. */
-class Kind {
+/** A call without arguments, and where its result stands. */
+interface PreparedCall {
+  readonly run: () => void
+  readonly result: Float32Array
+}
+
+/** More kinds of calls than that are not prepared: they would stay for good. */
+const MOST = 256
+
+/** Who copied its weights into the arena last: they need not be copied again. */
+let owner: SmallCalls | undefined
+
+/** The prepared calls of an operation: by kind, for all its layers. */
+export class Preparations {
+  readonly prepare: Prepare | undefined
+  readonly #preparation: Preparation
+  readonly #calls = new Map<string, PreparedCall>()
+
+  constructor(op: Parameters<typeof preparerFor>[0], preparation: Preparation) {
+    this.prepare = arena && preparerFor(op)
+    this.#preparation = preparation
+  }
+
+  find(n: number, numbers: Numbers, weight: boolean, bias: boolean): PreparedCall | undefined {
+    const key = `${n} ${numbers.join(' ')} ${weight} ${bias}`
+    const known = this.#calls.get(key)
+    if (known || !arena || !this.prepare || this.#calls.size >= MOST) return known
+    const run = this.#preparation(this.prepare, PLACE, n / numbers[0], numbers, weight, bias)
+    const call = { run, result: arena.subarray(PLACE.y, PLACE.y + n) }
+    this.#calls.set(key, call)
+    return call
+  }
+}
+
+/** The small calls of a layer, or of all uses of a function. */
+export class SmallCalls {
+  readonly #preparations: Preparations
+  /** The last call and its kind. */
+  #call: PreparedCall | undefined
   #n = 0
   #numbers: Numbers = [0, 0, 0, 0]
   #weight = false
   #bias = false
 
-  is(n: number, size: number, eps: number, other: number, another: number, weight: boolean, bias: boolean): boolean {
+  constructor(preparations: Preparations) {
+    this.#preparations = preparations
+  }
+
+  /** A layer's weights have changed: those in the arena are old. */
+  reset(): void {
+    if (owner === this) owner = undefined
+  }
+
+  /**
+   * Makes the call where it is a small one of Float32Arrays, and gives what was written. undefined where it is not, or
+   * where anything is wrong: then nothing was written, and the general call finds the words for it. `own`: the weights are
+   * this layer's, which change only with a `reset`.
+   */
+  call(
+    x: unknown,
+    out: unknown,
+    weight: unknown,
+    bias: unknown,
+    own: boolean,
+    size: number,
+    eps: number,
+    other: number,
+    another: number
+  ): Float32Array | undefined {
+    if (!arena || !this.#preparations.prepare || !isFloat32(x)) return undefined
+    const n = lengthOf(x)
+    if (n === 0 || n > SMALL || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
+    if (typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
+    const w = readVector(weight, size)
+    const b = readVector(bias, size)
+    if (w === null || b === null) return undefined
+    if (out !== undefined) {
+      if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
+      if (!own && ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none'))) return undefined
+    }
+    if (!this.#isLast(n, size, eps, other, another, w !== undefined, b !== undefined)) {
+      const numbers: Numbers = [size, eps, other, another]
+      this.#call = this.#preparations.find(n, numbers, w !== undefined, b !== undefined)
+      this.#n = n
+      this.#numbers = numbers
+      this.#weight = w !== undefined
+      this.#bias = b !== undefined
+    }
+    if (!this.#call) return undefined
+    const y = out ?? new Float32Array(n)
+    set.call(arena, x, PLACE.x)
+    if (!own || owner !== this) {
+      if (w) set.call(arena, w, PLACE.weight)
+      if (b) set.call(arena, b, PLACE.bias)
+      owner = own ? this : undefined
+    }
+    this.#call.run()
+    set.call(y, this.#call.result)
+    return y
+  }
+
+  #isLast(n: number, size: number, eps: number, other: number, another: number, weight: boolean, bias: boolean) {
     const numbers = this.#numbers
     return (
       n === this.#n &&
@@ -53,79 +147,6 @@ class Kind {
       weight === this.#weight &&
       bias === this.#bias
     )
-  }
-
-  set(n: number, numbers: Numbers, weight: boolean, bias: boolean): void {
-    this.#n = n
-    this.#numbers = numbers
-    this.#weight = weight
-    this.#bias = bias
-  }
-}
-
-/**
- * The prepared call of an operation or of a layer, of one kind at a time. It is prepared when a kind comes twice running:
- * kinds that take turns would cost more than they save.
- */
-export class SmallCalls {
-  readonly #prepare: Prepare | undefined
-  readonly #preparation: Preparation
-  readonly #prepared = new Kind()
-  readonly #last = new Kind()
-  #run: (() => void) | undefined
-  #result: Float32Array | undefined
-
-  constructor(op: Parameters<typeof preparerFor>[0], preparation: Preparation) {
-    this.#prepare = arena && preparerFor(op)
-    this.#preparation = preparation
-  }
-
-  /** Forgets what is prepared: what was copied into it has changed. */
-  reset(): void {
-    this.#prepared.set(0, [0, 0, 0, 0], false, false)
-  }
-
-  /**
-   * Makes the call where it is a small one of Float32Arrays, and gives what was written. undefined where it is not, or
-   * where anything is wrong: then nothing was written, and the general call finds the words for it.
-   */
-  call(
-    x: unknown,
-    out: unknown,
-    weight: unknown,
-    bias: unknown,
-    size: number,
-    eps: number,
-    other: number,
-    another: number
-  ): Float32Array | undefined {
-    if (!arena || !this.#prepare || !isFloat32(x)) return undefined
-    const n = lengthOf(x)
-    if (n === 0 || n > SMALL || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
-    if (typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
-    const w = readVector(weight, size)
-    const b = readVector(bias, size)
-    if (w === null || b === null) return undefined
-    if (out !== undefined) {
-      if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
-      if ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none')) return undefined
-    }
-    if (!this.#prepared.is(n, size, eps, other, another, w !== undefined, b !== undefined)) {
-      const numbers: Numbers = [size, eps, other, another]
-      const again = this.#last.is(n, size, eps, other, another, w !== undefined, b !== undefined)
-      this.#last.set(n, numbers, w !== undefined, b !== undefined)
-      if (!again) return undefined
-      this.#run = this.#preparation(this.#prepare, PLACE, n / size, numbers, w !== undefined, b !== undefined)
-      this.#result = arena.subarray(PLACE.y, PLACE.y + n)
-      this.#prepared.set(n, numbers, w !== undefined, b !== undefined)
-    }
-    const y = out ?? new Float32Array(n)
-    set.call(arena, x, PLACE.x)
-    if (w) set.call(arena, w, PLACE.weight)
-    if (b) set.call(arena, b, PLACE.bias)
-    ;(this.#run as () => void)()
-    set.call(y, this.#result as Float32Array)
-    return y
   }
 }
 

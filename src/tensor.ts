@@ -21,6 +21,8 @@ export interface Elements {
   readonly dims: number[] | undefined
 }
 
+const MOST_WITHOUT_ELEMENTS = 2 ** 31
+
 /** Reads an operand that is a Float32Array or a tensor of float32. */
 export function readOperand(op: string, what: string, value: unknown): Elements {
   if (!isTensor(value)) {
@@ -44,7 +46,12 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
   if (!dims.every(dim => Number.isSafeInteger(dim) && dim >= 0)) {
     throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
   }
-  const size = dims.includes(0) ? 0 : dims.reduce((product, dim) => product * dim, 1)
+  const others = dims.reduce((product, dim) => (dim === 0 ? product : product * dim), 1)
+  const size = dims.includes(0) ? 0 : others
+  // Without elements dims could say anything, and so much would be allocated or counted.
+  if (size === 0 && others > MOST_WITHOUT_ELEMENTS) {
+    throw wrongValue(op, `${what}.dims`, 'a product of at most 2^31 beside the 0', describe(dims))
+  }
   checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
   return { data, dims }
 }

@@ -485,6 +485,26 @@ describe('behaviour: running statistics of batchNorm', () => {
     expectSameBits(batchNorm(x, { training: true, statistics: made }).data, expected.data, 'constructor')
   })
 
+  it('are read once from a class derived from theirs, before anything is written', () => {
+    const { count, mean, squaredDeviations } = batchStatistics(x)
+    let reads = 0
+    class Changing extends BatchStatistics {
+      get mean() {
+        return reads++ === 0 ? mean : new Float64Array(1)
+      }
+      variance(): Float64Array {
+        throw new Error('not asked')
+      }
+    }
+    const statistics = new Changing(count, mean, squaredDeviations)
+    reads = 0
+    const given = batchNorm(x, { training: true, statistics: new BatchStatistics(count, mean, squaredDeviations) })
+    expectSameBits(batchNorm(x, { training: true, statistics }).data, given.data, 'first reading')
+    const out = { data: new Float32Array(24).fill(7), dims: x.dims }
+    expect(() => batchNorm(x, { training: true, statistics, out: out.data })).toThrow(RangeError)
+    expect(out.data.every(value => value === 7)).toBe(true)
+  })
+
   it('take statistics of the other copy of this module, and nothing that only looks like them', () => {
     const cjs = createRequire(import.meta.url)('../dist/cjs/index.js') as typeof import('../dist/esm/index.js')
     const statistics = cjs.batchStatistics(x)

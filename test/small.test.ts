@@ -110,35 +110,69 @@ describe('behaviour: small calls', () => {
     expect(() => layer.forward(x, { wieght: x } as object)).toThrow(/got "wieght"/)
   })
 
-  it.skipIf(!arena)('are prepared with arguments that hold what they say, or not at all', () => {
+  it.skipIf(!arena)('are prepared with places in the arena that hold what they say, or not at all', () => {
     const { prepare } = tables[0]
-    const floats = arena as Float32Array
+    const { length } = arena as Float32Array
     const layer = prepare?.layer_norm
     const rest = [1, size, 1, 1, 1e-5] as const
     const at = (y: unknown, x: unknown, w: unknown) => () =>
       layer?.(y, size, ...none, undefined, undefined, x, size, ...none, w, undefined, ...rest)
-    expect(at(floats.length - size, 0, weight)).not.toThrow()
+    expect(at(length - size, 0, length - size)).not.toThrow()
     for (const wrong of [
-      at(floats.length - size + 1, 0, weight),
-      at(-1, 0, weight),
-      at(1e300, 0, weight),
-      at(0.5, 0, 0)
+      length - size + 1,
+      length,
+      -1,
+      1e300,
+      0.5,
+      Number.NaN,
+      weight,
+      new Float64Array(size),
+      '0',
+      null
     ]) {
-      expect(wrong).toThrow(TypeError)
+      expect(at(wrong, 64, 0), `y ${wrong}`).toThrow(TypeError)
+      expect(at(64, wrong, 0), `x ${wrong}`).toThrow(TypeError)
+      expect(at(0, 64, wrong), `weight ${wrong}`).toThrow(TypeError)
     }
-    expect(at(0, Number.NaN, weight)).toThrow(TypeError)
-    expect(at(0, 64, weight.subarray(1))).toThrow(TypeError)
-    expect(at(0, 64, new Float64Array(size))).toThrow(TypeError)
+    expect(at(undefined, 64, 0)).toThrow(TypeError)
     expect(() => layer?.()).toThrow(TypeError)
   })
 
-  it.skipIf(!arena)('keep what they were prepared with when its source goes', () => {
+  it.skipIf(!arena)(
+    'take no more memory however often weights and kinds change, and go on when too many kinds came',
+    () => {
+      const n = 2048
+      const weights = { weight: fill(ordinaryWeights, n, 1), bias: fill(normal, n, 2) }
+      const layer = new LayerNorm(n, weights)
+      const x = fill(normal, 2 * n, 6)
+      const out = [new Float32Array(n), new Float32Array(2 * n)]
+      const before = process.memoryUsage().rss
+      for (let i = 0; i < 10000; i++) {
+        layer.setWeights(weights)
+        layer.forward(x.subarray(0, n), { out: out[0] })
+        layer.forward(x, { out: out[1] })
+        layerNorm(out[0], n, { eps: i, out: out[0] })
+      }
+      // A copy of the weights for every kind, or every change, would be 16 KB each and stay until the event loop turns.
+      expect(process.memoryUsage().rss - before).toBeLessThan(100e6)
+      expectSameBits(out[1], layerNormKernel(x, n, weights.weight, weights.bias), 'layer')
+      expectSameBits(layerNorm(x, n, { eps: 0.5 }), layerNormKernel(x, n, undefined, undefined, 0.5), 'one kind more')
+    }
+  )
+
+  it.skipIf(!arena)("use the layer's copy of its weights, whoever was there in between", () => {
     const own = weight.slice()
-    const layer = new LayerNorm(size, { weight: own })
+    const [one, other] = [new LayerNorm(size, { weight: own }), new LayerNorm(size, { weight: bias })]
     const x = fill(normal, size, 5)
-    for (let time = 0; time < 3; time++) layer.forward(x)
+    const expected = [layerNormKernel(x, size, weight), layerNormKernel(x, size, bias)]
     structuredClone(own.buffer, { transfer: [own.buffer] })
-    expectSameBits(layer.forward(x), layerNormKernel(x, size, weight), 'detached weight')
+    for (let i = 0; i < 27; i++) {
+      // All orders of three calls: of either layer, and of the function with weights of its own.
+      for (const turn of [i % 3, Math.floor(i / 3) % 3, Math.floor(i / 9)]) {
+        if (turn < 2) expectSameBits([one, other][turn].forward(x), expected[turn], `${i}: layer ${turn}`)
+        else expectSameBits(layerNorm(x, size, { weight: x }), layerNormKernel(x, size, x), `${i}: function`)
+      }
+    }
     const require = createRequire(import.meta.url)
     expect(require('../dist/cjs/backend.js').arena).toBe(arena)
   })

@@ -261,7 +261,9 @@ function forward(op: string, x: TensorLike, call: Call): { y: TensorLike; update
     if (mean) mean[c] = m[c]
     if (rstd) rstd[c] = 1 / Math.sqrt(v[c] + eps)
   }
-  kernel(output.y, input.data, m, v, weight, bias, input.spans, samples, groups, 1, positions, channelsLast, eps)
+  if (!output.empty) {
+    kernel(output.y, input.data, m, v, weight, bias, input.spans, samples, groups, 1, positions, channelsLast, eps)
+  }
   const updated = statistics !== undefined && runningMean !== undefined && statistics.count > 0
   if (updated) {
     update(runningMean, m, call.momentum)

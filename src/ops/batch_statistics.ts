@@ -170,12 +170,14 @@ function copyNumbers(op: string, what: string, values: unknown): Float64Array {
 
 /** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */
 export function readStatistics(op: string, what: string, value: unknown): BatchStatistics {
-  if (value instanceof BatchStatistics) return value
-  const fields = value as Partial<BatchStatistics> | null
-  if (typeof fields !== 'object' || fields === null || !fields.mean || !fields.squaredDeviations) {
-    throw wrongType(op, what, 'BatchStatistics', describe(value))
+  // Not of a class derived from it: that may answer otherwise the next time.
+  if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === BatchStatistics.prototype) {
+    return value as BatchStatistics
   }
-  return new BatchStatistics(fields.count as number, fields.mean, fields.squaredDeviations)
+  if (typeof value !== 'object' || value === null) throw wrongType(op, what, 'BatchStatistics', describe(value))
+  const { count, mean, squaredDeviations } = value as Partial<BatchStatistics>
+  if (!mean || !squaredDeviations) throw wrongType(op, what, 'BatchStatistics', describe(value))
+  return new BatchStatistics(count as number, mean, squaredDeviations)
 }
 
 function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {

@@ -145,21 +145,13 @@ export function normaliseGroups(
   )
   const { eps } = call
   const channels = count / groups
-  kernel(
-    output.y,
-    mean,
-    rstd,
-    input.data,
-    weight,
-    bias,
-    input.spans,
-    samples,
-    groups,
-    channels,
-    positions,
-    channelsLast,
-    eps
-  )
+  if (!output.empty) {
+    // biome-ignore format: as the kernel's parameters stand
+    kernel(
+      output.y, mean, rstd, input.data, weight, bias, input.spans,
+      samples, groups, channels, positions, channelsLast, eps
+    )
+  }
   return output.finish()
 }
 

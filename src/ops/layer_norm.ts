@@ -1,5 +1,5 @@
 // LayerNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/layer_norm.h.
-import { kernelFor, type Prepare } from '../backend.js'
+import { kernelFor } from '../backend.js'
 import {
   addResidual,
   columnMoments,
@@ -29,7 +29,7 @@ import {
   runRowCall,
   type Shape
 } from '../rows.js'
-import { hasOnly, onlyOut, type Place, SmallCalls } from '../small.js'
+import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
@@ -81,7 +81,7 @@ export function layerNorm(
   const op = 'layerNorm'
   if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
     const { weight, bias, eps = 1e-5, out } = options
-    const small = smallCalls.call(x, out, weight, bias, normalizedShape, eps, 0, 0)
+    const small = smallCalls.call(x, out, weight, bias, false, normalizedShape, eps, 0, 0)
     if (small) return small
   }
   checkOptions(op, options, functionOptions)
@@ -97,9 +97,7 @@ export class LayerNorm {
   readonly #shape: Shape
   #weight: Float32Array | undefined
   #bias: Float32Array | undefined
-  readonly #small = new SmallCalls('layer_norm', (prepare, place, rows, [size, eps]) =>
-    prepareRows(prepare, place, rows, size, eps, this.#weight, this.#bias)
-  )
+  readonly #small = new SmallCalls(preparations)
 
   /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}. */
   constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
@@ -125,7 +123,7 @@ export class LayerNorm {
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
     if (hasOnly(options, onlyOut)) {
-      const small = this.#small.call(x, options.out, undefined, undefined, this.#shape.size, this.eps, 0, 0)
+      const small = this.#small.call(x, options.out, this.#weight, this.#bias, true, this.#shape.size, this.eps, 0, 0)
       if (small) return small
     }
     checkOptions('LayerNorm', options, forwardOptions)
@@ -133,17 +131,9 @@ export class LayerNorm {
   }
 }
 
-/** The kernel's arguments for `rows` rows in the arena; weight and bias are there, too, or arrays to be copied. */
-function prepareRows(
-  prepare: Prepare,
-  place: Place,
-  rows: number,
-  size: number,
-  eps: number,
-  weight: Float32Array | number | undefined,
-  bias: Float32Array | number | undefined
-): () => void {
-  const none = [undefined, 0] as const
+const none = [undefined, 0] as const
+const preparations = new Preparations('layer_norm', (prepare, place, rows, [size, eps], weight, bias) => {
+  const weights = [weight ? place.weight : undefined, bias ? place.bias : undefined] as const
   return prepare(
     place.y,
     size,
@@ -153,19 +143,15 @@ function prepareRows(
     place.x,
     size,
     ...none,
-    weight,
-    bias,
+    ...weights,
     rows,
     size,
     1,
     1,
     eps
   )
-}
-
-const smallCalls = new SmallCalls('layer_norm', (prepare, place, rows, [size, eps], weight, bias) =>
-  prepareRows(prepare, place, rows, size, eps, weight ? place.weight : undefined, bias ? place.bias : undefined)
-)
+})
+const smallCalls = new SmallCalls(preparations)
 const smallOptions = ['weight', 'bias', 'eps', 'out']
 
 function forward(

@@ -51,7 +51,8 @@ export function localResponseNorm<X extends TensorLike>(x: X, size: number, opti
   // The window reads channels that in place would be written already. Channels beyond the tensor are none.
   const source = output.y === input.data ? new Float32Array(input.data) : input.data
   const [left, right] = [Math.min(before, groups), Math.min(size - 1 - before, groups)]
-  kernel(output.y, source, samples, groups, 1, positions, channelsLast, left, right, alpha / size, beta, k)
+  if (!output.empty)
+    kernel(output.y, source, samples, groups, 1, positions, channelsLast, left, right, alpha / size, beta, k)
   return output.finish() as X
 }
 

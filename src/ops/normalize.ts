@@ -17,7 +17,7 @@ import {
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
 import { power } from '../power.js'
 import { type Axis, type NormalizedShape, readGroups, readRowCall, runRowCall } from '../rows.js'
-import { hasOnly, SmallCalls } from '../small.js'
+import { hasOnly, Preparations, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /**
@@ -76,7 +76,7 @@ export function normalize(
   const op = 'normalize'
   if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
     const { eps = 1e-12, out } = options
-    const small = smallCalls.call(x, out, undefined, undefined, normalizedShape, eps, 0, 0)
+    const small = smallCalls.call(x, out, undefined, undefined, false, normalizedShape, eps, 0, 0)
     if (small) return small
   }
   checkOptions(op, options, known)
@@ -99,9 +99,10 @@ export function normalize(
   return call.result
 }
 
-const smallCalls = new SmallCalls('normalize', (prepare, place, rows, [size, eps]) =>
+const preparations = new Preparations('normalize', (prepare, place, rows, [size, eps]) =>
   prepare(place.y, size, undefined, place.x, size, rows, size, 1, 2, 0, eps, 1)
 )
+const smallCalls = new SmallCalls(preparations)
 const kernel = kernelFor('normalize', normalize_kernel)
 const f32 = Math.fround
 const squares = new Float64Array(STRIP)

@@ -1,5 +1,5 @@
 // RMSNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/rms_norm.h.
-import { kernelFor, type Prepare } from '../backend.js'
+import { kernelFor } from '../backend.js'
 import {
   addResidual,
   columnSquares,
@@ -27,7 +27,7 @@ import {
   runRowCall,
   type Shape
 } from '../rows.js'
-import { hasOnly, onlyOut, type Place, SmallCalls } from '../small.js'
+import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
 import type { Operand, TensorLike } from '../tensor.js'
 
 /** The parameters of RMSNorm. */
@@ -77,7 +77,7 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, opt
   const op = 'rmsNorm'
   if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
     const { weight, eps = 1e-6, out } = options
-    const small = smallCalls.call(x, out, weight, undefined, normalizedShape, eps, 0, 1)
+    const small = smallCalls.call(x, out, weight, undefined, false, normalizedShape, eps, 0, 1)
     if (small) return small
   }
   checkOptions(op, options, functionOptions)
@@ -93,9 +93,7 @@ export class RMSNorm {
   readonly partial: number
   readonly #shape: Shape
   #weight: Float32Array | undefined
-  readonly #small = new SmallCalls('rms_norm', (prepare, place, rows, [size, eps, weightOffset, partial]) =>
-    prepareRows(prepare, place, rows, size, eps, this.#weight, weightOffset, partial)
-  )
+  readonly #small = new SmallCalls(preparations)
 
   /** Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}. */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
@@ -124,7 +122,8 @@ export class RMSNorm {
   forward(x: Operand, options: RowOptions = {}): Operand {
     if (hasOnly(options, onlyOut)) {
       const { eps, weightOffset, partial } = this
-      const small = this.#small.call(x, options.out, undefined, undefined, this.#shape.size, eps, weightOffset, partial)
+      const { size } = this.#shape
+      const small = this.#small.call(x, options.out, this.#weight, undefined, true, size, eps, weightOffset, partial)
       if (small) return small
     }
     checkOptions('RMSNorm', options, forwardOptions)
@@ -149,25 +148,24 @@ function checkOffsetHasWeight(op: string, offset: number, weight: unknown): void
 /** How many elements a fraction is: one that floating point puts just above a whole number is that number. */
 const countedOf = (size: number, partial: number) => Math.max(1, Math.ceil(size * partial - 1e-9))
 
-/** The kernel's arguments for `rows` rows in the arena; the weight is there, too, or an array to be copied. */
-function prepareRows(
-  prepare: Prepare,
-  place: Place,
-  rows: number,
-  size: number,
-  eps: number,
-  weight: Float32Array | number | undefined,
-  weightOffset: number,
-  partial: number
-): () => void {
-  const none = [undefined, 0] as const
-  const shape = [rows, size, 1, countedOf(size, partial)] as const
-  return prepare(place.y, size, ...none, undefined, place.x, size, ...none, weight, ...shape, 1, eps, weightOffset)
-}
-
-const smallCalls = new SmallCalls('rms_norm', (prepare, place, rows, [size, eps], weight) =>
-  prepareRows(prepare, place, rows, size, eps, weight ? place.weight : undefined, 0, 1)
+const none = [undefined, 0] as const
+const preparations = new Preparations(
+  'rms_norm',
+  (prepare, place, rows, [size, eps, weightOffset, partial], weight) => {
+    const places = [
+      place.y,
+      size,
+      ...none,
+      undefined,
+      place.x,
+      size,
+      ...none,
+      weight ? place.weight : undefined
+    ] as const
+    return prepare(...places, rows, size, 1, countedOf(size, partial), 1, eps, weightOffset)
+  }
 )
+const smallCalls = new SmallCalls(preparations)
 const smallOptions = ['weight', 'eps', 'out']
 
 function forward(

@@ -57,6 +57,14 @@ export function testChannelBehaviour({ name, call, layer, written, why, affine, 
       refuses({ data, dims: [24] }, {}, RangeError, 'x.dims expected at least [N, C], got [24]')
       refuses({ data, dims: [3, 5, 2] }, {}, RangeError, 'x.data.length expected 30 (the product of x.dims), got 24')
       refuses({ data: new Float32Array(0), dims: [2, 0] }, {}, RangeError, 'x.dims expected at least one channel')
+      for (const dims of [
+        [2 ** 52, 4, 0],
+        [0, 4, 2 ** 40],
+        [0, 2 ** 31, 2]
+      ]) {
+        const message = 'x.dims expected a product of at most 2^31 beside the 0'
+        refuses({ data: new Float32Array(0), dims }, {}, RangeError, message)
+      }
     })
 
     it('refuses a layout that is none', () => {
