@@ -7,6 +7,7 @@ import {
   checkInPlace,
   checkLength,
   checkOptions,
+  checkStatisticArray,
   describe,
   lengthOf,
   typedArrayKind,
@@ -14,7 +15,7 @@ import {
   wrongValue
 } from './check.js'
 import { type Packing, type PaddingOptions, packing, paddingOptions, readPadding } from './padding.js'
-import { isTensor, like, type Operand, readOperand, type TensorLike } from './tensor.js'
+import { isTensor, like, type Operand, readOperand, readVector, type TensorLike } from './tensor.js'
 
 /** Where the channels stand: [N, C, ...] or [N, ..., C]. */
 export type Layout = 'channels-first' | 'channels-last'
@@ -74,10 +75,7 @@ export function readVolume(op: string, x: unknown, options: ChannelOptions): Vol
 
 /** A weight or bias: one element per channel, or absent. */
 export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number) {
-  if (value === undefined) return undefined
-  const { data } = readOperand(op, what, value)
-  checkLength(op, what, data, channels, 'channels')
-  return data
+  return readVector(op, what, value, channels, 'channels')
 }
 
 /** The parameters of the operations over channels. */
@@ -127,13 +125,8 @@ export function readStatistic(
 ): Statistic | undefined {
   if (value === undefined) return undefined
   const data: unknown = isTensor(value) ? readOperand(op, what, value).data : value
-  const kind = typedArrayKind(data)
-  if (kind !== 'Float32Array' && kind !== 'Float64Array') {
-    throw wrongType(op, what, 'Float32Array or Float64Array', describe(value))
-  }
-  checkAttached(op, what, data as Statistic)
-  checkLength(op, what, data as Statistic, length, why)
-  return data as Statistic
+  checkStatisticArray(op, what, data, length, why)
+  return data
 }
 
 /** Where a call writes. */

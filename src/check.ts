@@ -108,8 +108,8 @@ export function checkFinite(op: string, what: string, value: unknown): asserts v
 
 /** A Float32Array whose memory is still there. */
 export function checkFloat32(op: string, what: string, value: unknown): asserts value is Float32Array {
-  if (typedArrayKind(value) !== 'Float32Array') throw wrongType(op, what, 'Float32Array', describe(value))
-  checkAttached(op, what, value as Float32Array)
+  if (!isFloat32(value)) throw wrongType(op, what, 'Float32Array', describe(value))
+  checkAttached(op, what, value)
 }
 
 /** A detached array, or one past the end of a buffer that shrank, reads as empty; it must not pass for zero rows. */
@@ -120,6 +120,23 @@ export function checkAttached(op: string, what: string, array: Float32Array | Fl
   } catch {
     throw wrongType(op, what, 'an array with memory', 'a detached one')
   }
+}
+
+/** A place for so many statistics, whose memory is still there; `why` names what asks for them. */
+export function checkStatisticArray(
+  op: string,
+  what: string,
+  value: unknown,
+  length: number,
+  why: string
+): asserts value is Float32Array | Float64Array {
+  const kind = typedArrayKind(value)
+  if (kind !== 'Float32Array' && kind !== 'Float64Array') {
+    throw wrongType(op, what, 'Float32Array or Float64Array', describe(value))
+  }
+  const array = value as Float32Array | Float64Array
+  checkAttached(op, what, array)
+  checkLength(op, what, array, length, why)
 }
 
 /** Exactly this many elements; `why` names what asks for them. */

@@ -1,6 +1,7 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { clear, type Spans } from './canonical.js'
 import { describe, typedArrayKind, wrongType, wrongValue } from './check.js'
+import { isTensor } from './tensor.js'
 
 /** Options of operations that leave out padded positions. At most one of the two may be given. */
 export interface PaddingOptions {
@@ -62,13 +63,7 @@ function fromLengths(op: string, lengths: unknown, samples: number, positions: n
 
 function fromMask(op: string, mask: unknown, samples: number, positions: number): Uint8Array {
   let values = mask
-  if (
-    typeof mask === 'object' &&
-    mask !== null &&
-    typedArrayKind(mask) === undefined &&
-    'data' in mask &&
-    'dims' in mask
-  ) {
+  if (isTensor(mask)) {
     const dims = Array.from(mask.dims as ArrayLike<unknown>)
     if (dims.length !== 2 || dims[0] !== samples || dims[1] !== positions) {
       throw wrongValue(op, 'mask.dims', `[${samples}, ${positions}]`, describe(dims))

@@ -9,10 +9,10 @@ import {
   checkInPlace,
   checkLength,
   checkOptions,
+  checkStatisticArray,
   describe,
   lengthOf,
   part,
-  typedArrayKind,
   wrongType,
   wrongValue
 } from './check.js'
@@ -73,19 +73,6 @@ export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
   return { dims: [...dims], size }
 }
 
-/** A weight or bias: one element per element of a group, or absent. */
-export function readPerColumn(
-  op: string,
-  what: string,
-  value: Operand | undefined,
-  shape: Shape
-): Float32Array | undefined {
-  if (value === undefined) return undefined
-  const { data } = readOperand(op, what, value)
-  checkLength(op, what, data, shape.size, 'normalizedShape')
-  return data
-}
-
 /** What a call normalises over: the trailing dimensions, or axes of a tensor. */
 export type GroupsOf = Shape | { readonly axes: readonly number[] }
 
@@ -100,13 +87,7 @@ export function readGroups(op: string, given: NormalizedShape | Axis): GroupsOf 
 
 /** A statistic: one element per row, or absent. */
 function readPerRow(op: string, what: string, value: Statistic | undefined, rows: number): Statistic | undefined {
-  if (value === undefined) return undefined
-  const kind = typedArrayKind(value)
-  if (kind !== 'Float32Array' && kind !== 'Float64Array') {
-    throw wrongType(op, what, 'Float32Array or Float64Array', describe(value))
-  }
-  checkAttached(op, what, value)
-  checkLength(op, what, value, rows, 'rows')
+  if (value !== undefined) checkStatisticArray(op, what, value, rows, 'rows')
   return value
 }
 

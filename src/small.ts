@@ -108,8 +108,8 @@ export class SmallCalls {
     const n = lengthOf(x)
     if (n === 0 || n > SMALL || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
     if (typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
-    const w = readVector(weight, size)
-    const b = readVector(bias, size)
+    const w = vectorOf(weight, size)
+    const b = vectorOf(bias, size)
     if (w === null || b === null) return undefined
     if (out !== undefined) {
       if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
@@ -151,7 +151,7 @@ export class SmallCalls {
 }
 
 /** A weight or bias of so many elements, undefined where there is none, null for anything else. */
-function readVector(value: unknown, size: number): Float32Array | undefined | null {
+function vectorOf(value: unknown, size: number): Float32Array | undefined | null {
   if (value === undefined) return undefined
   return isFloat32(value) && lengthOf(value) === size ? value : null
 }

@@ -56,6 +56,20 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
   return { data, dims }
 }
 
+/** A weight or bias: so many elements, or absent; `why` names what asks for them. */
+export function readVector(
+  op: string,
+  what: string,
+  value: Operand | undefined,
+  length: number,
+  why: string
+): Float32Array | undefined {
+  if (value === undefined) return undefined
+  const { data } = readOperand(op, what, value)
+  checkLength(op, what, data, length, why)
+  return data
+}
+
 /** Whether a value is to be read as a tensor. Typed arrays are not, whatever properties they carry. */
 export function isTensor(value: unknown): value is TensorLike {
   return (

@@ -1,17 +1,10 @@
 // local_response_norm: y = x / (k + alpha * (sum of x^2 over neighbouring channels))^beta. The twin of
 // src/ops/local_response_norm.ts.
 
-template <class T>
-EVENKEEL_APART D general_power(const T* x, double exponent) {
-  return each_lane(load_wide(x), [=](double v) { return power(v, exponent); });
-}
-
 // x^exponent of every lane.
 inline D power(D x, double exponent) {
   if (is_quarter(exponent)) return quarter_power(x, broadcast(1.0), exponent);
-  double lane[width];
-  store(lane, x);
-  return general_power(lane, exponent);
+  return each_lane(x, [=](double v) { return power(v, exponent); });
 }
 
 // A window from `before` channels before to `behind` channels behind. y is not x.

@@ -1,13 +1,13 @@
 // BatchNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/batch_norm.h.
 import { kernelFor } from '../backend.js'
 import {
-  bundle,
   clear,
   makeColumnScales,
   normaliseColumns,
   normaliseRun,
   type RowSet,
   type Spans,
+  STRIP,
   type Statistic,
   scaleOf,
   setColumnScale
@@ -291,16 +291,15 @@ export function batch_norm(
   spans: Spans,
   samples: number,
   groups: number,
-  channels: number,
+  _channels: number,
   positions: number,
   channelsLast: boolean,
   eps: number
 ): void {
   if (channelsLast) {
     const rows: RowSet = { first: 0, samples, positions, spans }
-    const width = bundle(groups, channels)
-    for (let first = 0; first < groups; first += width) {
-      const n = Math.min(width, groups - first)
+    for (let first = 0; first < groups; first += STRIP) {
+      const n = Math.min(STRIP, groups - first)
       for (let k = 0; k < n; k++) {
         const v = variance[first + k]
         setColumnScale(scales, k, mean[first + k], v, 1 / Math.sqrt(v + eps)) // rule 6

@@ -22,7 +22,6 @@ import {
   type NormalizedShape,
   type RowOptions,
   readGroups,
-  readPerColumn,
   readRowCall,
   readShape,
   rowOptions,
@@ -30,7 +29,7 @@ import {
   type Shape
 } from '../rows.js'
 import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
-import type { Operand, TensorLike } from '../tensor.js'
+import { type Operand, readVector, type TensorLike } from '../tensor.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
@@ -111,8 +110,8 @@ export class LayerNorm {
   /** Replaces weight and bias by copies of these; what is absent is none. */
   setWeights(weights: LayerNormWeights): void {
     checkOptions('LayerNorm', weights, ['weight', 'bias'])
-    const weight = readPerColumn('LayerNorm', 'weight', weights.weight, this.#shape)
-    const bias = readPerColumn('LayerNorm', 'bias', weights.bias, this.#shape)
+    const weight = readVector('LayerNorm', 'weight', weights.weight, this.#shape.size, 'normalizedShape')
+    const bias = readVector('LayerNorm', 'bias', weights.bias, this.#shape.size, 'normalizedShape')
     this.#weight = weight && new Float32Array(weight)
     this.#bias = bias && new Float32Array(bias)
     this.#small.reset()

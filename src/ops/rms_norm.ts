@@ -20,7 +20,6 @@ import {
   type NormalizedShape,
   type RowOptions,
   readGroups,
-  readPerColumn,
   readRowCall,
   readShape,
   rowOptions,
@@ -28,7 +27,7 @@ import {
   type Shape
 } from '../rows.js'
 import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
-import type { Operand, TensorLike } from '../tensor.js'
+import { type Operand, readVector, type TensorLike } from '../tensor.js'
 
 /** The parameters of RMSNorm. */
 export interface RMSNormWeights {
@@ -110,7 +109,7 @@ export class RMSNorm {
   /** Replaces the weight by a copy of this one; what is absent is none. */
   setWeights(weights: RMSNormWeights): void {
     checkOptions('RMSNorm', weights, ['weight'])
-    const weight = readPerColumn('RMSNorm', 'weight', weights.weight, this.#shape)
+    const weight = readVector('RMSNorm', 'weight', weights.weight, this.#shape.size, 'normalizedShape')
     checkOffsetHasWeight('RMSNorm', this.weightOffset, weight)
     this.#weight = weight && new Float32Array(weight)
     this.#small.reset()
@@ -196,6 +195,13 @@ const f32 = Math.fround
 const squares = new Float64Array(STRIP)
 const scales = makeColumnScales()
 
+/** w + offset in float32. */
+function shifted(weight: Float32Array, size: number, offset: number): Float32Array {
+  const out = new Float32Array(size)
+  for (let i = 0; i < size; i++) out[i] = weight[i] + offset
+  return out
+}
+
 /** The kernel: every matrix with its stride, outputs first. The first `counted` rows or elements count. It checks nothing. */
 export function rms_norm(
   y: Float32Array,
@@ -218,8 +224,7 @@ export function rms_norm(
 ): void {
   // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
   const offset = f32(weightOffset)
-  const weights = weight && offset !== 0 ? new Float32Array(size) : weight
-  if (weights && weights !== weight && weight) for (let i = 0; i < size; i++) weights[i] = weight[i] + offset
+  const weights = weight && offset !== 0 ? shifted(weight, size, offset) : weight
   const scale = f32(residualScale)
   const added = sum ?? y
   const addedStride = sum ? sumStride : yStride
