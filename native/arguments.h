@@ -285,7 +285,7 @@ struct Reader<Groups> {
   Groups shape;
 
   explicit Reader(Arguments& from) {
-    shape.outer = from.size();
+    shape.whole = shape.outer = from.size();
     shape.size = from.size();
     shape.pitch = shape.inner = from.size();
     if (shape.size == 0 || shape.inner == 0) from.fail("at least one row and one column");

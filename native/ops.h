@@ -15,7 +15,8 @@ struct Groups {
   size_t outer;
   size_t size;
   size_t inner;
-  size_t pitch = inner;  // columns of the matrix in memory, of which these are neighbours: a thread's share
+  size_t pitch = inner;  // columns of a matrix in memory, of which these are neighbours: a thread's share
+  size_t whole = outer;  // matrices of the whole call
 
   size_t count() const { return outer * inner; }
 };

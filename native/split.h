@@ -18,7 +18,9 @@ struct Part {
   size_t column, columns;
 };
 
-inline Groups part_of(Groups shape, Groups, Part part) { return {part.count, shape.size, part.columns, shape.pitch}; }
+inline Groups part_of(Groups shape, Groups, Part part) {
+  return {part.count, shape.size, part.columns, shape.pitch, shape.whole};
+}
 
 inline Volume part_of(Volume shape, Volume, Part part) {
   return {part.count, part.columns, shape.channels, shape.positions, shape.channels_last, shape.pitch};
