@@ -417,7 +417,7 @@ export function batch_norm(
       const v = variance[channel]
       const scale = scaleOf(mean[channel], v, 1 / Math.sqrt(v + eps)) // rule 6
       clear(y, at, begin)
-      normaliseRun(y, at + begin, x, at + begin, end - begin, scale, weight?.[channel], bias?.[channel])
+      normaliseRun(y, at + begin, x, at + begin, end - begin, scale, weight, bias, channel)
       clear(y, at + end, positions - end)
     }
   }

@@ -281,7 +281,7 @@ export function batch_statistics(
   }
   const n = countRows(rows)
   for (let channel = 0; channel < groups; channel++) {
-    const { s, q } = runSums(x, 0, channel, spans, shape)
+    const { s, q } = runSums(x, undefined, channel, spans, shape)
     const m = s / n
     const v = q / n - m * m
     const enough = q === 0 || v > m * m * CANCELLED

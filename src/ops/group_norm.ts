@@ -233,7 +233,7 @@ export function group_norm(
     for (let group = 0; group < groups; group++) {
       const at = (sample * groups + group) * channels * positions
       const n = channels * positions - (begin + positions - end)
-      const of = moments(n, x, at + begin, sums(n, 0, x, at + begin))
+      const of = moments(n, x, at + begin, sums(n, x, at + begin))
       const scale = scaleOf(of.mean, of.variance, 1 / Math.sqrt(of.variance + eps)) // rule 6
       if (mean) mean[sample * groups + group] = of.mean
       if (rstd) rstd[sample * groups + group] = scale.rstd
@@ -245,7 +245,7 @@ export function group_norm(
         const run = at + k * positions
         const channel = group * channels + k
         clear(y, run, begin)
-        normaliseRun(y, run + begin, x, run + begin, end - begin, scale, weight?.[channel], bias?.[channel])
+        normaliseRun(y, run + begin, x, run + begin, end - begin, scale, weight, bias, channel)
         clear(y, run + end, positions - end)
       }
     }

@@ -237,7 +237,7 @@ export function layer_norm(
       columns(y, y0, mean, rstd, row * inner, input, x0, weight, bias, size, inner, eps)
       continue
     }
-    const { mean: mean64, variance } = moments(size, input, x0, sums(size, 0, input, x0))
+    const { mean: mean64, variance } = moments(size, input, x0, sums(size, input, x0))
     const of = scaleOf(mean64, variance, 1 / Math.sqrt(variance + eps)) // rule 6
     if (mean) mean[row] = of.mean
     if (rstd) rstd[row] = of.rstd

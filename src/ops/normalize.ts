@@ -4,7 +4,9 @@ import {
   columnSquares,
   largestMagnitude,
   makeColumnScales,
+  multiplyRun,
   normaliseColumns,
+  normaliseWide,
   type RowSet,
   STRIP,
   type Statistic,
@@ -12,7 +14,7 @@ import {
   setColumnScaleWithoutMean,
   sumOfMagnitudes,
   sumOfPowers,
-  sums
+  sumOfSquares
 } from '../canonical.js'
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
 import { power } from '../power.js'
@@ -146,12 +148,12 @@ export function normalize_kernel(
       columns(y, y0, norm, row * inner, x, x0, size, inner, rule, eps, f)
       continue
     }
-    const square = p === 2 ? sums(size, 0, x, x0).q : 0
+    const square = p === 2 ? sumOfSquares(size, 0, x, x0) : 0
     const length = p === 2 ? Math.sqrt(square) : normOf(size, x, x0, p)
     const of = scaleOf(0, length * length, reciprocal(length, square, size, rule, eps))
     if (norm) norm[row] = length
-    if (of.wide) for (let i = 0; i < size; i++) y[y0 + i] = x[x0 + i] * of.rstd * f
-    else for (let i = 0; i < size; i++) y[y0 + i] = f32(x[x0 + i] * of.r) * f
+    if (of.wide) normaliseWide(y, y0, x, x0, size, of, Float32Array.of(f), undefined, 0, 0)
+    else multiplyRun(y, y0, x, x0, size, of.r, f)
   }
 }
 

@@ -5,13 +5,16 @@ import {
   addResidual,
   columnSquares,
   makeColumnScales,
+  multiplyRow,
+  multiplyRun,
   normaliseColumns,
+  normaliseWide,
   type RowSet,
   STRIP,
   type Statistic,
   scaleOf,
   setColumnScaleWithoutMean,
-  sums
+  sumOfSquares
 } from '../canonical.js'
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
 import {
@@ -258,23 +261,13 @@ export function rms_norm(
       columns(y, y0, rstd, row * inner, input, x0, weights, size, inner, counted, eps)
       continue
     }
-    const square = sums(counted, 0, input, x0).q / counted
-    const { wide, rstd: s, r } = scaleOf(0, square, 1 / Math.sqrt(square + eps)) // rule 6
-    if (rstd) rstd[row] = s
+    const square = sumOfSquares(counted, 0, input, x0) / counted
+    const of = scaleOf(0, square, 1 / Math.sqrt(square + eps)) // rule 6
+    if (rstd) rstd[row] = of.rstd
 
-    if (wide) {
-      for (let i = 0; i < size; i++) {
-        let t = input[x0 + i] * s
-        if (weights) t = t * weights[i]
-        y[y0 + i] = t
-      }
-      continue
-    }
-    for (let i = 0; i < size; i++) {
-      let t = f32(input[x0 + i] * r)
-      if (weights) t = f32(t * weights[i])
-      y[y0 + i] = t
-    }
+    if (of.wide) normaliseWide(y, y0, input, x0, size, of, weights, undefined, 0, 1)
+    else if (weights) multiplyRow(y, y0, input, x0, size, of.r, weights)
+    else multiplyRun(y, y0, input, x0, size, of.r, 1)
   }
 }
 
