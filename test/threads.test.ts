@@ -347,7 +347,7 @@ describe.skipIf(native.length === 0)('behaviour: the pool', () => {
          counts.push(tasks() - before)
        }
        console.log(counts.join())`,
-      { EVENKEEL_THREADS: '8' }
+      { EVENKEEL_THREADS: '8', EVENKEEL_BACKEND: native[0][0] }
     )
     expect(stderr).toBe('')
     expect(stdout).toBe('0,0,3,3,5\n')
