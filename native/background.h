@@ -7,6 +7,7 @@
 
 #include <node_api.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <tuple>
@@ -75,6 +76,22 @@ void run_job(Job* job) {
   napi_call_threadsafe_function(call->environment->finished, static_cast<Job*>(call), napi_tsfn_nonblocking);
 }
 
+// Gives an object a property of its own. To set one would ask the setters that scripts may have put on prototypes, and
+// show them the memory.
+void define(napi_env env, napi_value object, const char* name, napi_value value) {
+  napi_property_descriptor property{};
+  property.utf8name = name;
+  property.value = value;
+  property.attributes = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
+  napi_define_properties(env, object, 1, &property);
+}
+
+void define_element(napi_env env, napi_value array, size_t index, napi_value value) {
+  char name[24];
+  std::snprintf(name, sizeof name, "%u", static_cast<unsigned>(index));
+  define(env, array, name, value);
+}
+
 // Transfers the ArrayBuffers of a call; gives the array of all its buffers, or null with an exception pending.
 napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
   napi_value undefined = nullptr, clone = nullptr, transfer = nullptr, options = nullptr, out = nullptr;
@@ -91,9 +108,9 @@ napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
     if (!mine) {
       napi_value arguments[2] = {buffer.value, nullptr};
       napi_create_array(env, &transfer);
-      napi_set_element(env, transfer, 0, buffer.value);
+      define_element(env, transfer, 0, buffer.value);
       napi_create_object(env, &options);
-      napi_set_named_property(env, options, "transfer", transfer);
+      define(env, options, "transfer", transfer);
       arguments[1] = options;
       if (napi_call_function(env, undefined, clone, 2, arguments, &mine) != napi_ok) return nullptr;
       bool detached = false;
@@ -101,7 +118,7 @@ napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
       if (!detached) mine = undefined;
     }
     buffer.value = mine;
-    napi_set_element(env, out, static_cast<uint32_t>(i), mine);
+    define_element(env, out, i, mine);
   }
   // All at the end: what clones could be anybody's function.
   for (size_t i = 0; i < kept.count; ++i) {

@@ -141,7 +141,8 @@ function initialiseThreads(addon: Addon | undefined): void {
     const expected = `an integer from 1 to ${MOST_THREADS}`
     throw new RangeError(`evenkeel: EVENKEEL_THREADS expected ${expected}, got ${JSON.stringify(threads)}`)
   }
-  if (addon?.threads() === 0) addon.threads(threads !== undefined ? Number(threads) : native.cores())
+  if (addon?.threads() === 0)
+    addon.threads(threads !== undefined ? Number(threads) : Math.min(native.cores(), MOST_THREADS))
 }
 
 const isThreads = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MOST_THREADS

@@ -57,10 +57,12 @@ export function checkAsyncOptions(op: string, { transfer = false, signal }: Asyn
 /** With `transfer`: x is an array whose buffer can be detached and holds nothing else, and the result goes nowhere else. */
 export function checkTransfer(op: string, what: string, x: Float32Array, out: unknown): void {
   if (out !== undefined) throw wrongType(op, 'out', 'undefined, because transfer is given', describe(out))
-  if (isShared(x) || !coversBuffer(x)) {
-    const got = isShared(x) ? 'one over a SharedArrayBuffer' : 'one over a part'
-    throw wrongType(op, what, 'an array over all of an ArrayBuffer, because transfer is given', got)
-  }
+  if (isShared(x)) throw notTransferable(op, what, 'one over a SharedArrayBuffer')
+  if (!coversBuffer(x)) throw notTransferable(op, what, 'one over a part of it')
+}
+
+function notTransferable(op: string, what: string, got: string): TypeError {
+  return wrongType(op, what, 'an array over all of an ArrayBuffer, because transfer is given', got)
 }
 
 /** A call whose turn has not come. */
@@ -141,12 +143,18 @@ export class CallMemory {
     this.#op = op
   }
 
-  /** x, with memory of the call's own: taken over, or a copy. Shared memory stays what it is. */
-  own(array: Float32Array, transfer = false): Float32Array {
-    if (isShared(array)) return array
-    if (!transfer) return new Float32Array(array)
+  /** A copy of x, memory of the call's own. Shared memory stays what it is. */
+  own(array: Float32Array): Float32Array {
+    return isShared(array) ? array : new Float32Array(array)
+  }
+
+  /** x taken over, after {@link checkTransfer}: the same memory, now the call's own. `what` is its name. */
+  take(what: string, array: Float32Array): Float32Array {
     const buffer = bufferOf(array) as ArrayBuffer
-    return new Float32Array(structuredClone(buffer, { transfer: [buffer] }))
+    const taken = new Float32Array(structuredClone(buffer, { transfer: [buffer] }))
+    // Node.js copies what it cannot detach.
+    if (lengthOf(array) > 0) throw notTransferable(this.#op, what, 'one over memory that cannot be detached')
+    return taken
   }
 
   /** An operand that is only read. */

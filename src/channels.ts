@@ -223,7 +223,7 @@ export function volumeMemory(
   const given = out !== undefined
   if (packing) {
     // What was packed is the call's own already; the result has memory of its own or that of x.
-    const place = transfer ? memory.own(source, true) : given ? memory.written('out', target) : undefined
+    const place = transfer ? memory.take('x.data', source) : given ? memory.written('out', target) : undefined
     const result = place ?? new Float32Array(lengthOf(source))
     const packed = input.data
     const finish = () => {
@@ -233,7 +233,7 @@ export function volumeMemory(
     }
     return { x: packed, y: packed, finish }
   }
-  const x = memory.own(source, transfer)
+  const x = transfer ? memory.take('x.data', source) : memory.own(source)
   // In place where x is the call's own: then there is nothing else to allocate.
   const own = isShared(source) ? undefined : x
   const y = given ? (memory.written('out', target, own) as Float32Array) : (own ?? new Float32Array(lengthOf(x)))

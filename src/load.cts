@@ -66,18 +66,26 @@ export function loadAddon(version: string): Loaded {
   )
 }
 
-/** How many cores this process may use: those that its affinity names, or fewer where a cgroup grants less of their time. */
-export function usableCores(): number {
-  const { availableParallelism } = process.getBuiltinModule?.('node:os') ?? require('node:os')
+/** The text of a file, '' where it cannot be read: another system, another version of cgroups, or no permission. */
+function textOf(path: string): string {
   const { readFileSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
-  const read = (path: string): string => {
-    try {
-      return readFileSync(path, 'utf8')
-    } catch {
-      return '' // another system, another version of cgroups, or no permission
-    }
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
   }
-  let cores: number = availableParallelism()
+}
+
+function availableCores(): number {
+  return (process.getBuiltinModule?.('node:os') ?? require('node:os')).availableParallelism()
+}
+
+/**
+ * How many cores this process may use: those that its affinity names (`available`), or fewer where a cgroup grants less of
+ * their time. `read` gives the text of a file.
+ */
+export function usableCores(read: (path: string) => string = textOf, available: number = availableCores()): number {
+  let cores = available
   const limit = (quota: string, period: string) => {
     const granted = Math.floor(Number(quota) / Number(period)) // NaN for 'max', negative for none
     if (granted >= 0) cores = Math.min(cores, Math.max(1, granted))

@@ -24,7 +24,7 @@ export const native: Native = {
   ...loadAddon(VERSION),
   forced: shared.forced,
   arch: process.arch,
-  cores: usableCores,
+  cores: () => usableCores(),
   threads: process.env.EVENKEEL_THREADS || undefined
 }
 

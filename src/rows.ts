@@ -189,10 +189,13 @@ export async function runRowCallLater(
   operands: (part: RowPart) => readonly unknown[],
   { transfer, signal, out }: RowAsyncOptions
 ): Promise<Operand> {
-  if (transfer) checkTransfer(op, 'x', call.x, out)
+  if (transfer) {
+    checkTransfer(op, 'x', call.x, out)
+    checkApart(op, 'sum', call.sum, 'x', call.x)
+  }
   const memory = new CallMemory(op)
   const residual = memory.read(call.residual)
-  const x = memory.own(call.x, transfer)
+  const x = transfer ? memory.take('x', call.x) : memory.own(call.x)
   // In place where x is the call's own: then there is nothing else to allocate.
   const fresh = isShared(call.x) ? undefined : x
   const given = out !== undefined

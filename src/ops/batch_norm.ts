@@ -266,7 +266,8 @@ async function forwardLater(
   const { mean, variance } = known ?? usedStatistics(read, statistics)
   if (!output.empty) {
     const given = [new Float64Array(mean), new Float64Array(variance)] as const // a thread takes them over
-    await memory.run('batch_norm', operandsOf(read, arrays, ...given, call.eps), call.signal)
+    const begun = call.training && !read.given
+    await memory.run('batch_norm', operandsOf(read, arrays, ...given, call.eps), begun ? undefined : call.signal)
   }
   writeStatistics(places, mean, variance, call.eps)
   const y = own.finish()
