@@ -1,0 +1,40 @@
+// Timing: all candidates of one comparison in turn, many times over, so that noise meets them alike; medians.
+
+/** One thing to time; both give nanoseconds. */
+export interface Timed {
+  /** Warms up for so many milliseconds; the quickest run. */
+  readonly warm: (milliseconds: number) => Promise<number>
+  /** The mean of so many runs. */
+  readonly time: (calls: number) => Promise<number>
+}
+
+/** Samples that each candidate has at least, however slow it is. */
+const LEAST = 5
+
+const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]
+const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
+
+/**
+ * Median nanoseconds of one run of each candidate, in the order given. `budget` is how many milliseconds to spend on each
+ * candidate, in about `rounds` samples; `rest`, how many to wait after each sample, for threads that spin before they sleep.
+ */
+export async function measure(candidates: readonly Timed[], budget: number, rounds = 41, rest = 0): Promise<number[]> {
+  const calls: number[] = []
+  for (const { warm } of candidates) {
+    calls.push(Math.max(1, Math.round((budget * 1e6) / rounds / (await warm(budget / 4)))))
+  }
+  const samples = candidates.map((): number[] => [])
+  const spent = candidates.map(() => 0)
+  for (let round = 0; round < rounds; round++) {
+    for (let k = 0; k < candidates.length; k++) {
+      // There and back, so that nobody always follows the same one.
+      const i = round % 2 ? candidates.length - 1 - k : k
+      if (samples[i].length >= LEAST && spent[i] > budget * 1.5) continue
+      const start = performance.now()
+      samples[i].push(await candidates[i].time(calls[i]))
+      spent[i] += performance.now() - start
+      if (rest) await wait(rest)
+    }
+  }
+  return samples.map(median)
+}
