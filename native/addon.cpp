@@ -291,7 +291,7 @@ struct Reader<Groups> {
   explicit Reader(Arguments& from) {
     shape.outer = from.size();
     shape.size = from.size();
-    shape.inner = from.size();
+    shape.pitch = shape.inner = from.size();
     if (shape.size == 0 || shape.inner == 0) from.fail("at least one row and one column");
     if (times(times(shape.outer, shape.size), shape.inner) == SIZE_MAX) from.fail("a shape in memory");
   }
@@ -312,7 +312,7 @@ struct Reader<Volume> {
     shape.positions = from.size();
     shape.channels_last = from.flag();
     if (shape.groups == 0 || shape.channels == 0) from.fail("at least one channel");
-    const size_t channels = times(shape.groups, shape.channels);
+    const size_t channels = shape.pitch = times(shape.groups, shape.channels);
     if (times(times(shape.samples, channels), shape.positions) == SIZE_MAX) from.fail("a shape in memory");
     if (times(shape.samples, channels) == SIZE_MAX || times(channels, shape.positions) == SIZE_MAX) {
       from.fail("a shape in memory");

@@ -162,6 +162,16 @@ EVENKEEL_APART void add_residual(T* sum, const T* x, const T* residual, size_t n
   each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
 }
 
+// The same over a matrix.
+template <class T>
+void add_residual_matrix(T* sum, const T* x, const T* residual, Groups shape, float scale) {
+  if (shape.pitch == shape.inner) return add_residual(sum, x, residual, shape.size * shape.inner, scale);
+  for (size_t row = 0; row < shape.size; ++row) {
+    const size_t at = row * shape.pitch;
+    add_residual(sum + at, x + at, residual + at, shape.inner, scale);
+  }
+}
+
 // The sums of the row that an op normalises: of x as it is, or of x + residual * scale, which is written to `sum`.
 template <class T>
 Sums row_sums(size_t n, const T* x, const T* residual, float scale, T* sum) {
@@ -183,7 +193,7 @@ EVENKEEL_APART Sums run_sums(const T* x, double centre, size_t channel, Spans sp
     Sums some{0, 0};
     const size_t end = shape.samples - first < part ? shape.samples : first + part;
     for (size_t n = first; n < end; ++n) {
-      const T* run = x + (n * shape.all_channels() + channel) * shape.positions + spans.begin(n);
+      const T* run = x + (n * shape.pitch + channel) * shape.positions + spans.begin(n);
       const size_t length = spans.end(n, shape.positions) - spans.begin(n);
       const Sums of = sums<centred>(length, centre, [=](auto at) { return at.read_wide(run); });
       some.s += of.s;

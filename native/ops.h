@@ -15,6 +15,7 @@ struct Groups {
   size_t outer;
   size_t size;
   size_t inner;
+  size_t pitch = inner;  // columns of the matrix in memory, of which these are neighbours: a thread's share
 
   size_t count() const { return outer * inner; }
 };
@@ -27,6 +28,7 @@ struct Volume {
   size_t channels;
   size_t positions;
   bool channels_last;
+  size_t pitch = groups * channels;  // channels of the tensor in memory, of which these are neighbours
 
   size_t count() const { return samples * groups; }
   size_t all_channels() const { return groups * channels; }

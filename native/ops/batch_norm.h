@@ -15,7 +15,7 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     ColumnScales scales;
     each_strip(shape.groups, [&](size_t first, size_t n) {
       for (size_t k = 0; k < n; ++k) scales.set(k, scale_of_channel(first + k));
-      normalise_columns(y.data + first, x.data + first, shape.groups, n, rows, scales,
+      normalise_columns(y.data + first, x.data + first, shape.pitch, n, rows, scales,
                         ByColumn<T>{w ? w + first : w, no_weight}, ByColumn<T>{b ? b + first : b, no_bias});
     });
     return;
@@ -24,7 +24,7 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     const size_t begin = spans.begin(sample);
     const size_t end = spans.end(sample, shape.positions);
     for (size_t channel = 0; channel < shape.groups; ++channel) {
-      const size_t at = (sample * shape.groups + channel) * shape.positions;
+      const size_t at = (sample * shape.pitch + channel) * shape.positions;
       const Scale scale = scale_of_channel(channel);
       clear(y.data + at, begin);
       normalise_run(y.data + at + begin, x.data + at + begin, end - begin, scale, w ? w + channel : w,

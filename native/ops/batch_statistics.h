@@ -8,7 +8,7 @@ void batch_statistics(OverBatch<double> mean, OverBatch<double> variance, Tensor
     const size_t width = bundle(shape.groups, 1);
     for (size_t first = 0; first < shape.groups; first += width) {
       const size_t n = shape.groups - first < width ? shape.groups - first : width;
-      column_moments(mean.data + first, variance.data + first, n, 1, x.data + first, shape.groups, rows);
+      column_moments(mean.data + first, variance.data + first, n, 1, x.data + first, shape.pitch, rows);
     }
     return;
   }

@@ -5,7 +5,7 @@
 template <class T>
 void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T* weight, const T* bias, Spans spans,
                         Volume shape, double eps) {
-  const size_t stride = shape.all_channels();
+  const size_t stride = shape.pitch;
   const size_t width = bundle(shape.groups, shape.channels);
   double means[strip], variances[strip];
   ColumnScales scales;
@@ -47,7 +47,7 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
     const size_t begin = spans.begin(sample);
     const size_t end = spans.end(sample, shape.positions);
     for (size_t group = 0; group < shape.groups; ++group) {
-      const size_t at = (sample * shape.groups + group) * shape.channels * shape.positions;
+      const size_t at = (sample * shape.pitch + group * shape.channels) * shape.positions;
       const size_t n = shape.channels * shape.positions - (begin + shape.positions - end);
       const T* in = x.data + at + begin;
       const Moments of = moments(n, in, row_sums<T>(n, in, nullptr, 1, nullptr));

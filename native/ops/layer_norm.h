@@ -8,13 +8,13 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
   double means[strip], variances[strip];
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
-    column_moments(means, variances, n, 1, x + first, shape.inner, rows);
+    column_moments(means, variances, n, 1, x + first, shape.pitch, rows);
     for (size_t k = 0; k < n; ++k) {
       scales.set(k, scale_of(means[k], variances[k], 1 / std::sqrt(variances[k] + eps)));  // rule 6
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{weight.data, no_weight},
+    normalise_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{weight.data, no_weight},
                       ByRow<T>{bias.data, no_bias});
   });
 }
@@ -27,9 +27,9 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
     T* out = y.at(row);
     const T* in = x.at(row);
     T* added = sum ? sum.at(row) : out;
-    if (shape.inner > 1) {
+    if (shape.pitch > 1) {
       if (residual) {
-        add_residual(added, in, residual.at(row), shape.size * shape.inner, residual_factor);
+        add_residual_matrix(added, in, residual.at(row), shape, residual_factor);
         in = added;
       }
       layer_norm_columns(out, mean, rstd, row * shape.inner, in, weight, bias, shape, eps);

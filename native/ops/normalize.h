@@ -28,13 +28,13 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
-    column_sums<false>(sums, n, sums.s, x + first, shape.inner, rows);
+    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, rows);
     for (size_t k = 0; k < n; ++k) {
       const double length = std::sqrt(sums.q[k]);
       scales.set(k, scale_without_mean(length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    normalise_columns(y + first, x + first, shape.inner, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
+    normalise_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
                       ByRow<T>{nullptr, no_bias});
   });
 }
@@ -45,7 +45,7 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
   for (size_t row = 0; row < shape.outer; ++row) {
     const T* in = x.at(row);
     T* out = y.at(row);
-    if (shape.inner > 1) {
+    if (shape.pitch > 1) {
       normalize_columns(out, norm, row * shape.inner, in, shape, rule, eps, f);
       continue;
     }

@@ -7,13 +7,13 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
-    column_sums<false>(sums, n, sums.s, x + first, shape.inner, RowSet{0, 1, counted.n, {nullptr}});
+    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, RowSet{0, 1, counted.n, {nullptr}});
     for (size_t k = 0; k < n; ++k) {
       const double square = sums.q[k] / static_cast<double>(counted.n);
       scales.set(k, scale_without_mean(square, 1 / std::sqrt(square + eps)));  // rule 6
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns(y + first, x + first, shape.inner, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
+    normalise_columns(y + first, x + first, shape.pitch, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
                       ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
@@ -28,13 +28,13 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
     T* out = y.at(row);
     const T* in = x.at(row);
     T* added = sum ? sum.at(row) : out;
-    if (shape.inner > 1 || counted.n < shape.size) {
+    if (shape.pitch > 1 || counted.n < shape.size) {
       if (residual) {
-        add_residual(added, in, residual.at(row), shape.size * shape.inner, residual_factor);
+        add_residual_matrix(added, in, residual.at(row), shape, residual_factor);
         in = added;
       }
     }
-    if (shape.inner > 1) {
+    if (shape.pitch > 1) {
       rms_norm_columns(out, rstd, row * shape.inner, in, weight, shape, counted, eps, offset);
       continue;
     }
