@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { time, warm } from './measure.js'
 
 /** An implementation ready to run: `run` computes, `result` is what it computed last. */
 export interface Ready {
@@ -70,30 +71,13 @@ export async function serve<Problem>(
     return ready
   }
 
-  async function time(run: Ready['run'], calls: number): Promise<number> {
-    const start = process.hrtime.bigint()
-    for (let i = 0; i < calls; i++) {
-      const pending = run()
-      if (pending) await pending
-    }
-    return Number(process.hrtime.bigint() - start) / calls
-  }
-
   const commands: { readonly [name: string]: (key: string, name: string, value: never) => unknown } = {
     async make(key, text): Promise<Candidate[]> {
       const all = await make(problemOf(text))
       problems.set(key, all)
       return [...all].map(([name, { affine = true, statistics }]) => ({ name, affine, statistics: !!statistics }))
     },
-    /** Runs for some milliseconds, so that it is compiled, and gives the quickest run. */
-    async warm(key, name, milliseconds: number) {
-      const { run } = find(key, name)
-      const end = performance.now() + milliseconds
-      let one = Number.POSITIVE_INFINITY
-      do one = Math.min(one, await time(run, 1))
-      while (performance.now() < end)
-      return one
-    },
+    warm: (key, name, milliseconds: number) => warm(find(key, name).run, milliseconds),
     async time(key, name, calls: number) {
       const { run, litters } = find(key, name)
       // What one call leaves in the caches is what the next one finds; where there is one call only, they hold nothing.

@@ -8,6 +8,33 @@ export interface Timed {
   readonly time: (calls: number) => Promise<number>
 }
 
+type Run = () => Promise<void> | void
+
+/** Nanoseconds of a run, the mean of so many. */
+export async function time(run: Run, calls: number): Promise<number> {
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < calls; i++) {
+    const pending = run()
+    if (pending) await pending
+  }
+  return Number(process.hrtime.bigint() - start) / calls
+}
+
+/** Runs for some milliseconds, so that it is compiled; nanoseconds of the quickest run. */
+export async function warm(run: Run, milliseconds: number): Promise<number> {
+  const end = performance.now() + milliseconds
+  let one = Number.POSITIVE_INFINITY
+  do one = Math.min(one, await time(run, 1))
+  while (performance.now() < end)
+  return one
+}
+
+/** A run in this process. */
+export const here = (run: Run): Timed => ({
+  warm: milliseconds => warm(run, milliseconds),
+  time: calls => time(run, calls)
+})
+
 /** Samples that each candidate has at least, however slow it is. */
 const LEAST = 5
 
@@ -22,6 +49,7 @@ export async function measure(candidates: readonly Timed[], budget: number, roun
   const calls: number[] = []
   for (const { warm } of candidates) {
     calls.push(Math.max(1, Math.round((budget * 1e6) / rounds / (await warm(budget / 4)))))
+    if (rest) await wait(rest)
   }
   const samples = candidates.map((): number[] => [])
   const spent = candidates.map(() => 0)
