@@ -35,6 +35,8 @@ export const here = (run: Run): Timed => ({
   time: calls => time(run, calls)
 })
 
+/** Milliseconds of warming up: the JIT compiler takes some to give its best. */
+const SHORTEST = 15
 /** Samples that each candidate has at least, however slow it is. */
 const LEAST = 5
 
@@ -48,7 +50,7 @@ const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve
 export async function measure(candidates: readonly Timed[], budget: number, rounds = 41, rest = 0): Promise<number[]> {
   const calls: number[] = []
   for (const { warm } of candidates) {
-    calls.push(Math.max(1, Math.round((budget * 1e6) / rounds / (await warm(budget / 4)))))
+    calls.push(Math.max(1, Math.round((budget * 1e6) / rounds / (await warm(Math.max(budget / 4, SHORTEST))))))
     if (rest) await wait(rest)
   }
   const samples = candidates.map((): number[] => [])

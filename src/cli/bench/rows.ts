@@ -1,6 +1,5 @@
 // LayerNorm and RMSNorm of whole rows: this library, the plain loop, a copy, and peers that may be installed.
-import * as evenkeel from '../../index.js'
-import { LayerNorm, layerNorm, RMSNorm, rmsNorm } from '../../index.js'
+import { getNumThreads, LayerNorm, layerNorm, RMSNorm, rmsNorm, setNumThreads } from '../../index.js'
 import type { Ready } from './contender.js'
 import { type Node, onnxModel } from './onnx.js'
 import { plainLayerNorm, plainRmsNorm } from './plain.js'
@@ -25,11 +24,6 @@ export const ORT_OUT = 'onnxruntime-node, output given'
 export const TRANSFORMERS = 'transformers.js (no affine)'
 export const MEMCPY = 'copy (memcpy)'
 export const named = (what: 'kernel' | 'function' | 'prepared layer', backend: string) => `${what} (${backend})`
-
-const { getNumThreads = () => 1, setNumThreads = () => {} } = evenkeel as unknown as {
-  getNumThreads?: () => number
-  setNumThreads?: (n: number) => void
-}
 
 export type Run = () => void
 
