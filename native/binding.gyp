@@ -5,6 +5,7 @@
       "sources": [
         "addon.cpp",
         "dispatch.cpp",
+        "threads.cpp",
         "isa/avx512.cpp",
         "isa/avx2.cpp",
         "isa/neon.cpp",
@@ -28,7 +29,7 @@
         "-Wno-psabi",
         "-Wno-maybe-uninitialized"
       ],
-      "ldflags": ["-Wl,--as-needed"],
+      "ldflags": ["-Wl,--as-needed", "-Wl,-z,nodelete"],
       "xcode_settings": {
         "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
         "GCC_OPTIMIZATION_LEVEL": "3",

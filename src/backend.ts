@@ -1,4 +1,5 @@
 // Which kernels run: orders the backends that native.ts found and chooses one of them. Chosen once, at import.
+import { describe, wrongType, wrongValue } from './check.js'
 import { native } from './native.js'
 import type { batch_norm } from './ops/batch_norm.js'
 import type { batch_statistics } from './ops/batch_statistics.js'
@@ -30,12 +31,21 @@ export type BackendName = (typeof BACKEND_NAMES)[number]
 // biome-ignore lint/suspicious/noExplicitAny: each kernel has arguments of its own, which the addon checks
 export type Prepare = (...operands: any[]) => () => void
 
+/**
+ * Starts a kernel in a thread, with the kernel's arguments. Each array must be over a SharedArrayBuffer, which is held, or
+ * over all of an ArrayBuffer, which is detached at once. Gives the buffers of the arrays, in turn, with what was computed.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: each kernel has arguments of its own, which the addon checks
+export type Start = (...operands: any[]) => Promise<(ArrayBuffer | SharedArrayBuffer)[]>
+
 /** One implementation of every op. */
 export interface Backend {
   readonly name: BackendName
   readonly float32: Kernels
   /** For operations over rows, where kernels are native. */
   readonly prepare?: { readonly [op in keyof Kernels]?: Prepare }
+  /** Where kernels are native. */
+  readonly background?: { readonly [op in keyof Kernels]: Start }
 }
 
 /** What the native binary exports. */
@@ -49,6 +59,8 @@ export interface Addon {
   readonly cpuFeatures: readonly string[]
   /** Memory for the operands of prepared calls; undefined where the runtime allows no memory of the addon. */
   readonly arena: Float32Array | undefined
+  /** How many threads of the process work on one call, 0 where nobody has said so yet. With a number: says so. */
+  threads(n?: number): number
 }
 
 /** What came of looking for it. */
@@ -69,6 +81,10 @@ export interface Native extends Loaded {
   readonly forced: string | undefined
   /** Name of the machine's architecture, as Node.js has it. */
   readonly arch: string
+  /** How many cores this process may use. */
+  readonly cores: () => number
+  /** What EVENKEEL_THREADS says. */
+  readonly threads: string | undefined
 }
 
 const js = { name: 'js', float32: {} as Kernels } as const satisfies Backend
@@ -116,9 +132,51 @@ export function kernelFor<Name extends keyof Kernels>(name: Name, typescript: Ke
 /** Memory of the addon for the operands of prepared calls; undefined without an addon, or where it may show none. */
 export const arena: Float32Array | undefined = native.addon?.arena
 
+const MOST_THREADS = 1024
+
+/** Says how many threads the process has, where nobody has: EVENKEEL_THREADS, or all cores that it may use. */
+function initialiseThreads(addon: Addon | undefined): void {
+  const { threads } = native
+  if (threads !== undefined && !isThreads(Number(threads))) {
+    const expected = `an integer from 1 to ${MOST_THREADS}`
+    throw new RangeError(`evenkeel: EVENKEEL_THREADS expected ${expected}, got ${JSON.stringify(threads)}`)
+  }
+  if (addon?.threads() === 0) addon.threads(threads !== undefined ? Number(threads) : native.cores())
+}
+
+const isThreads = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= MOST_THREADS
+
+initialiseThreads(native.addon)
+
+/**
+ * How many threads work on one large call: at first what EVENKEEL_THREADS says, or all cores that this process may use. One
+ * number for the whole process with its worker_threads. 1 without a native binary.
+ */
+export function getNumThreads(): number {
+  return native.addon?.threads() ?? 1
+}
+
+/**
+ * Changes how many threads work on one large call, an integer from 1 to 1024. Results do not depend on it. Calls that are
+ * not worth a second thread do not use one. Without a native binary it stays 1.
+ *
+ * @throws TypeError for no number, RangeError for another number
+ */
+export function setNumThreads(n: number): void {
+  const expected = `an integer from 1 to ${MOST_THREADS}`
+  if (typeof n !== 'number') throw wrongType('setNumThreads', 'n', 'a number', describe(n))
+  if (!isThreads(n)) throw wrongValue('setNumThreads', 'n', expected, describe(n))
+  native.addon?.threads(n)
+}
+
 /** How calls of an op are prepared on the chosen backend; undefined where they are not. */
 export function preparerFor(name: keyof Kernels): Prepare | undefined {
   return chosen.prepare?.[name]
+}
+
+/** The start of an op's kernel in a thread, on the chosen backend; undefined where there are no threads. */
+export function starterFor(name: keyof Kernels): Start | undefined {
+  return chosen.background?.[name]
 }
 
 /** Where the running backend comes from, and why each missing one is missing. */
@@ -132,6 +190,8 @@ export interface BackendInfo {
   readonly failures: readonly { readonly path: string; readonly why: string }[]
   /** Path of the native binary, undefined where none was loaded. */
   readonly loadedFrom: string | undefined
+  /** How many threads work on one large call. */
+  readonly threads: number
   /** Vector extensions that the binary detected, empty without one. */
   readonly cpuFeatures: readonly string[]
   /** True where another library made this thread flush subnormal numbers to zero: native kernels undo it, 'js' cannot. */
@@ -148,6 +208,7 @@ export function backendInfo(): BackendInfo {
     missing: BACKEND_NAMES.filter(name => !backends.includes(name)).map(name => ({ name, why: absence(name) })),
     failures,
     loadedFrom: path,
+    threads: getNumThreads(),
     cpuFeatures: addon?.cpuFeatures ?? [],
     flushesToZero: Math.fround(1e-40) === 0
   }

@@ -1,5 +1,6 @@
 // What the operations over channels share (batch, group and instance normalisation, local response): a tensor
 // [N, C, ...] or [N, ..., C], parameters of one element per channel, padding, outputs.
+import { type AsyncOptions, type CallMemory, checkTransfer } from './background.js'
 import type { Spans, Statistic, Volume } from './canonical.js'
 import {
   checkApart,
@@ -9,6 +10,7 @@ import {
   checkOptions,
   checkStatisticArray,
   describe,
+  isShared,
   lengthOf,
   typedArrayKind,
   wrongType,
@@ -131,10 +133,14 @@ export function readStatistic(
 
 /** Where a call writes. */
 export interface VolumeOutput {
-  /** What the kernel writes: the memory of `out`, or a packed copy. */
+  /** What the kernel writes: `target`, or a packed copy. */
   readonly y: Float32Array
+  /** The memory of the result. */
+  readonly target: Float32Array
   /** There is no element: nothing to compute. */
   readonly empty: boolean
+  /** What the caller gets when its memory has been written. */
+  readonly resultOver: (target: Float32Array) => TensorLike
   /** Puts packed results back in their places, and gives what the caller gets. */
   finish(): TensorLike
 }
@@ -147,7 +153,8 @@ export interface Beside {
 
 /**
  * Reads `out` and makes the result; then checks that everything is still as it was when it was read, and that nothing
- * written shares memory with anything else. `read` and `written` name the other operands. Writes nothing.
+ * written shares memory with anything else. `read` and `written` name the other operands. Writes nothing. With `later`,
+ * where no `out` is given there is no place for the result yet: `target` and y are x.
  */
 export function readVolumeOutput(
   op: string,
@@ -155,13 +162,15 @@ export function readVolumeOutput(
   input: VolumeInput,
   givenOut: Operand | undefined,
   read: { readonly [name: string]: Beside },
-  written: { readonly [name: string]: Beside } = {}
+  written: { readonly [name: string]: Beside } = {},
+  later = false
 ): VolumeOutput {
   const { source } = input
   const length = lengthOf(input.data)
   const out = givenOut === undefined ? undefined : readOperand(op, 'out', givenOut)
-  const target = out?.data ?? new Float32Array(length)
-  const result = (out?.dims ? givenOut : like(x, input.dims, target)) as TensorLike
+  const target = out?.data ?? (later ? source : new Float32Array(length))
+  const resultOver = (target: Float32Array) => (out?.dims ? givenOut : like(x, input.dims, target)) as TensorLike
+  const result = later ? undefined : resultOver(target)
   // From here on no code of the caller's runs.
   checkLength(op, 'x.data', source, length, 'its length when it was read')
   checkAttached(op, 'x.data', source)
@@ -184,15 +193,53 @@ export function readVolumeOutput(
     for (const other of names.slice(0, i)) checkApart(op, name, array, other, written[other].array)
   })
   const { packing } = input
-  const empty = length === 0
-  if (!packing) return { y: target, empty, finish: () => result }
-  const y = new Float32Array(lengthOf(target))
-  return {
-    y,
-    empty,
-    finish() {
-      packing.unpack(y, target)
-      return result
-    }
+  const y = packing && !later ? new Float32Array(length) : target
+  const finish = () => {
+    packing?.unpack(y, target)
+    return result as TensorLike
   }
+  return { y, target, empty: length === 0, resultOver, finish }
+}
+
+/** What a call in the background works on. */
+export interface VolumeMemory {
+  readonly x: Float32Array
+  readonly y: Float32Array
+  /** Takes what was written to y to where it belongs, and gives what the caller gets. */
+  finish(): TensorLike
+}
+
+/** Copies x or takes it over. What it gives belongs to the call, or is shared. */
+export function volumeMemory(
+  op: string,
+  memory: CallMemory,
+  input: VolumeInput,
+  output: VolumeOutput,
+  { transfer, out }: AsyncOptions & { out?: unknown }
+): VolumeMemory {
+  const { source, packing } = input
+  const { target, resultOver } = output
+  if (transfer) checkTransfer(op, 'x.data', source, out)
+  const given = out !== undefined
+  if (packing) {
+    // What was packed is the call's own already; the result has memory of its own or that of x.
+    const place = transfer ? memory.own(source, true) : given ? memory.written('out', target) : undefined
+    const result = place ?? new Float32Array(lengthOf(source))
+    const packed = input.data
+    const finish = () => {
+      packing.unpack(memory.now(packed), result)
+      memory.deliver()
+      return resultOver(given ? target : result)
+    }
+    return { x: packed, y: packed, finish }
+  }
+  const x = memory.own(source, transfer)
+  // In place where x is the call's own: then there is nothing else to allocate.
+  const own = isShared(source) ? undefined : x
+  const y = given ? (memory.written('out', target, own) as Float32Array) : (own ?? new Float32Array(lengthOf(x)))
+  const finish = () => {
+    memory.deliver()
+    return resultOver(given ? target : memory.now(y))
+  }
+  return { x, y, finish }
 }

@@ -26,6 +26,28 @@ export function lengthOf(array: Float32Array | Float64Array): number {
   return lengthGetter.call(array)
 }
 
+/** The buffer of a typed array. */
+export function bufferOf(array: Float32Array | Float64Array): ArrayBufferLike {
+  return bufferGetter.call(array)
+}
+
+const unsharedLengthGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')?.get as () => number
+
+/** Whether a typed array is over a SharedArrayBuffer. */
+export function isShared(array: Float32Array | Float64Array): boolean {
+  try {
+    unsharedLengthGetter.call(bufferGetter.call(array))
+    return false
+  } catch {
+    return true // the getter throws for everything but an ArrayBuffer
+  }
+}
+
+/** Whether a typed array is over all of its ArrayBuffer. */
+export function coversBuffer(array: Float32Array | Float64Array): boolean {
+  return byteLengthGetter.call(array) === unsharedLengthGetter.call(bufferGetter.call(array))
+}
+
 /** Elements begin to end of a typed array, in place; no method or property that somebody gave the array is asked. */
 export function part<A extends Float32Array | Float64Array>(array: A, begin: number, end: number): A {
   const View = typedArrayKind(array) === 'Float64Array' ? Float64Array : Float32Array

@@ -1,6 +1,15 @@
 // The public interface: exports, nothing else.
 export type { Axis } from './axes.js'
-export { type BackendInfo, type BackendName, backend, backendInfo, backends } from './backend.js'
+export {
+  type BackendInfo,
+  type BackendName,
+  backend,
+  backendInfo,
+  backends,
+  getNumThreads,
+  setNumThreads
+} from './backend.js'
+export type { AsyncOptions, Signal } from './background.js'
 export type { Statistic } from './canonical.js'
 export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './channels.js'
 export {

@@ -65,3 +65,36 @@ export function loadAddon(version: string): Loaded {
     `no native binary for ${platform} was found: a bundler or a copy left prebuilds/ out (docs/deploying.md), or ${rebuild}`
   )
 }
+
+/** How many cores this process may use: those that its affinity names, or fewer where a cgroup grants less of their time. */
+export function usableCores(): number {
+  const { availableParallelism } = process.getBuiltinModule?.('node:os') ?? require('node:os')
+  const { readFileSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+  const read = (path: string): string => {
+    try {
+      return readFileSync(path, 'utf8')
+    } catch {
+      return '' // another system, another version of cgroups, or no permission
+    }
+  }
+  let cores: number = availableParallelism()
+  const limit = (quota: string, period: string) => {
+    const granted = Math.floor(Number(quota) / Number(period)) // NaN for 'max', negative for none
+    if (granted >= 0) cores = Math.min(cores, Math.max(1, granted))
+  }
+  if (process.platform !== 'linux') return cores
+  // Version 2: the group's own limit and those of all groups that it is in. In a container the last of them is '/'.
+  const group = /^0::(\/.*)$/m.exec(read('/proc/self/cgroup'))?.[1]
+  for (
+    let folder = group;
+    folder !== undefined;
+    folder = folder === '/' ? undefined : folder.replace(/\/[^/]*$/, '') || '/'
+  ) {
+    const [quota, period] = read(`/sys/fs/cgroup${folder === '/' ? '' : folder}/cpu.max`).split(/\s+/)
+    if (period) limit(quota, period)
+  }
+  // Version 1.
+  const quota = read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us')
+  if (quota) limit(quota, read('/sys/fs/cgroup/cpu/cpu.cfs_period_us'))
+  return cores
+}

@@ -6,5 +6,7 @@ export const native: Native = {
   failures: [],
   ordinary: true,
   forced: undefined,
-  arch: ''
+  arch: '',
+  cores: () => 1,
+  threads: undefined
 }

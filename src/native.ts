@@ -1,7 +1,7 @@
-// What the library takes from Node.js: the native binary, one environment variable, one warning. In dist/js
+// What the library takes from Node.js: the native binary, two environment variables, one warning. In dist/js
 // native.none.ts stands in its place.
 import type { Native } from './backend.js'
-import { loadAddon } from './load.cjs'
+import { loadAddon, usableCores } from './load.cjs'
 import { VERSION } from './version.js'
 
 /** The state that the ESM and the CommonJS copy share. */
@@ -20,7 +20,13 @@ function sharedState(): Shared {
 
 const shared = sharedState()
 
-export const native: Native = { ...loadAddon(VERSION), forced: shared.forced, arch: process.arch }
+export const native: Native = {
+  ...loadAddon(VERSION),
+  forced: shared.forced,
+  arch: process.arch,
+  cores: usableCores,
+  threads: process.env.EVENKEEL_THREADS || undefined
+}
 
 if (!native.addon && !native.ordinary && native.forced === undefined && !shared.warned) {
   shared.warned = true

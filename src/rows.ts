@@ -1,6 +1,8 @@
 // What all row operations share: groups over the trailing dimensions or over axes, a fused residual, padding, outputs and
 // statistics.
 import { type Axis, type Gathering, type Groups, gatherGroups, groupsOver, readAxes, scatterGroups } from './axes.js'
+import type { Kernels } from './backend.js'
+import { type AsyncOptions, CallMemory, checkTransfer } from './background.js'
 import type { Statistic } from './canonical.js'
 import {
   checkApart,
@@ -11,6 +13,7 @@ import {
   checkOptions,
   checkStatisticArray,
   describe,
+  isShared,
   lengthOf,
   part,
   wrongType,
@@ -95,9 +98,12 @@ function readPerRow(op: string, what: string, value: Statistic | undefined, rows
 export interface RowCall extends Groups, RowArrays {
   /** Where padding is left out of rows: the ranges of them that are real. */
   readonly ranges: [number, number][] | undefined
-  readonly result: Operand
+  /** What the caller gets. With `later` undefined: it is made when there is memory for it. */
+  readonly result: Operand | undefined
+  /** The result over other memory. */
+  readonly resultOver: (y: Float32Array) => Operand
   /** What is left to do after the kernel: 0 at padded positions, gathered groups back in their places. */
-  readonly finish: (() => void) | undefined
+  readonly finish: ((arrays: RowArrays) => void) | undefined
 }
 
 interface RowArrays {
@@ -139,7 +145,7 @@ function checkStatistic(
 }
 
 /** Calls the kernel for all groups, or range by range for those that are real; then finishes the call. */
-export function runRowCall(call: RowCall, kernel: (part: RowArrays & Groups) => void): void {
+export function runRowCall(call: RowCall, kernel: (part: RowPart) => void): Operand {
   if (call.outer === 0 || call.inner === 0) {
     // No groups: nothing to write.
   } else if (!call.ranges) {
@@ -162,7 +168,54 @@ export function runRowCall(call: RowCall, kernel: (part: RowArrays & Groups) => 
       })
     }
   }
-  call.finish?.()
+  call.finish?.(call)
+  return call.result as Operand
+}
+
+/** What a kernel works on: all of a call, or some of its groups. */
+export type RowPart = RowArrays & Groups
+
+/** Options of a layer's forwardAsync. */
+export interface RowAsyncOptions extends RowOptions, AsyncOptions {}
+
+/**
+ * The same off the event loop. `operands` gives the kernel's. Everything is checked, and x copied or taken over, before this
+ * comes back with its Promise.
+ */
+export async function runRowCallLater(
+  op: string,
+  kernel: keyof Kernels,
+  call: RowCall,
+  operands: (part: RowPart) => readonly unknown[],
+  { transfer, signal, out }: RowAsyncOptions
+): Promise<Operand> {
+  if (transfer) checkTransfer(op, 'x', call.x, out)
+  const memory = new CallMemory(op)
+  const residual = memory.read(call.residual)
+  const x = memory.own(call.x, transfer)
+  // In place where x is the call's own: then there is nothing else to allocate.
+  const fresh = isShared(call.x) ? undefined : x
+  const given = out !== undefined
+  const y = given ? (memory.written('out', call.y, fresh) as Float32Array) : (fresh ?? new Float32Array(lengthOf(x)))
+  const arrays = {
+    x,
+    y,
+    residual,
+    sum: memory.written('sum', call.sum),
+    mean: memory.written('mean', call.mean),
+    rstd: memory.written('rstd', call.rstd),
+    norm: memory.written('norm', call.norm),
+    weight: memory.weight(call.weight),
+    bias: memory.weight(call.bias)
+  }
+  const { outer, size, inner } = call
+  if (outer > 0) await memory.run(kernel, operands({ ...arrays, outer, size, inner }), signal)
+  // Padded rows were computed as well: finish clears them.
+  const now = <A extends Statistic>(array: A | undefined) => array && memory.now(array)
+  const { mean, rstd, sum } = arrays
+  call.finish?.({ ...arrays, y: memory.now(y), sum: now(sum), mean: now(mean), rstd: now(rstd) })
+  memory.deliver()
+  return call.resultOver(given ? call.y : memory.now(y))
 }
 
 /** The options that {@link readRowCall} reads; an operation leaves out what it has not. */
@@ -172,7 +225,8 @@ interface RowCallOptions extends RowOptions {
 }
 
 /**
- * Checks everything about one call; writes nothing. With `gather`, groups that are columns are copied into rows, too.
+ * Checks everything about one call; writes nothing. With `gather`, groups that are columns are copied into rows, too. With
+ * `later`, where no `out` is given there is no place for the result yet: y is x.
  */
 export function readRowCall(
   op: string,
@@ -181,7 +235,7 @@ export function readRowCall(
   options: RowCallOptions,
   givenWeight: Operand | undefined,
   givenBias: Operand | undefined,
-  gather = false
+  { gather = false, later = false } = {}
 ): RowCall {
   // First everything that may run code of the caller's: getters, and the constructor of x's class.
   const { data, dims } = readOperand(op, 'x', x)
@@ -200,8 +254,9 @@ export function readRowCall(
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
   const padding =
     lengths === undefined && mask === undefined ? undefined : readRowPadding(op, dims, over, { lengths, mask })
-  const y = out?.data ?? new Float32Array(length)
-  const result = dims && out?.dims ? (givenOut as Operand) : like(x, dims, y)
+  const y = out?.data ?? (later ? data : new Float32Array(length))
+  const resultOver = (y: Float32Array) => (dims && out?.dims ? (givenOut as Operand) : like(x, dims, y))
+  const result = later ? undefined : resultOver(y)
 
   // Then the checks, after which nothing but the kernel runs.
   const { size } = groups
@@ -230,22 +285,23 @@ export function readRowCall(
   const arrays = { x: data, residual, y, sum, mean, rstd, norm, weight, bias }
   if (gathering) {
     const rows = gatherRows(arrays, gathering)
-    return callOf(groups, rows, result, undefined, () => scatterRows(rows, arrays, gathering))
+    return callOf(groups, rows, result, resultOver, undefined, rows => scatterRows(rows, arrays, gathering))
   }
-  const finish = padding && (() => clearPadding(arrays, groups, padding))
+  const finish = padding && ((arrays: RowArrays) => clearPadding(arrays, groups, padding))
   const ranges = padding && groups.inner === 1 ? keptRanges(padding) : undefined
-  return callOf(groups, arrays, result, ranges, finish)
+  return callOf(groups, arrays, result, resultOver, ranges, finish)
 }
 
 /** Field by field: spreading two objects costs more than a small kernel (measured). */
 function callOf(
   { outer, size, inner }: Groups,
   { x, residual, y, sum, mean, rstd, norm, weight, bias }: RowArrays,
-  result: Operand,
+  result: RowCall['result'],
+  resultOver: RowCall['resultOver'],
   ranges: RowCall['ranges'],
   finish: RowCall['finish']
 ): RowCall {
-  return { outer, size, inner, x, residual, y, sum, mean, rstd, norm, weight, bias, result, ranges, finish }
+  return { outer, size, inner, x, residual, y, sum, mean, rstd, norm, weight, bias, result, resultOver, ranges, finish }
 }
 
 function trailing(op: string, shape: Shape, dims: number[] | undefined, length: number) {

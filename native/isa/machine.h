@@ -86,6 +86,23 @@ inline CpuFeatures detect_cpu() {
 
 #endif
 
+// What a thread does between two looks at something that another thread is about to change.
+inline void pause_thread() {
+#if EVENKEEL_X86_64
+#if defined(_MSC_VER) && !defined(__clang__)
+  _mm_pause();
+#else
+  __asm__ volatile("pause" : : : "memory");
+#endif
+#elif EVENKEEL_ARM64
+#if defined(_MSC_VER) && !defined(__clang__)
+  __yield();
+#else
+  __asm__ volatile("yield" : : : "memory");
+#endif
+#endif
+}
+
 // The control word that says how this thread rounds and whether it flushes subnormals to zero.
 #if EVENKEEL_X86_64
 

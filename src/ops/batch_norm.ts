@@ -1,5 +1,6 @@
 // BatchNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/batch_norm.h.
 import { kernelFor } from '../backend.js'
+import { type AsyncOptions, asyncOptions, CallMemory, checkAsyncOptions } from '../background.js'
 import {
   clear,
   makeColumnScales,
@@ -21,11 +22,12 @@ import {
   readPerChannel,
   readStatistic,
   readVolume,
-  readVolumeOutput
+  readVolumeOutput,
+  volumeMemory
 } from '../channels.js'
 import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
 import type { Operand, TensorLike } from '../tensor.js'
-import { type BatchStatistics, readStatistics, statisticsOf } from './batch_statistics.js'
+import { type BatchStatistics, countValues, readStatistics, statisticsLater, statisticsOf } from './batch_statistics.js'
 
 /** Options of one BatchNorm call that are not parameters of the layer. */
 export interface BatchNormForwardOptions extends ChannelOptions {
@@ -110,6 +112,8 @@ export class BatchNorm {
   /** Number of training calls that updated the running statistics. */
   numBatchesTracked = 0
   #training = true
+  /** Settled when all calls of forwardAsync so far have updated the running statistics. */
+  #updates: Promise<unknown> = Promise.resolve()
   readonly #weights: OwnWeights
 
   /**
@@ -173,21 +177,37 @@ export class BatchNorm {
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
     const op = 'BatchNorm'
     checkOptions(op, options, forwardOptions)
-    const { runningMean, runningVar, eps, unbiased } = this
-    const training = this.#training || !runningMean
-    const momentum = this.momentum ?? 1 / (this.numBatchesTracked + 1)
-    const parameters = {
-      weight: this.#weights.weight,
-      bias: this.#weights.bias,
-      runningMean,
-      runningVar,
-      eps,
-      unbiased,
-      momentum
-    }
-    const { y, updated } = forward(op, x, { ...options, ...parameters, training, numFeatures: this.numFeatures })
+    const { y, updated } = forward(op, x, { ...options, ...this.#parameters() })
     if (updated) this.numBatchesTracked++
     return y as X
+  }
+
+  /**
+   * The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. In training the running
+   * statistics are updated before the Promise is fulfilled, in the order of the calls.
+   */
+  async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    const op = 'BatchNorm'
+    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
+    const call = { ...options, ...this.#parameters() }
+    const before = this.#updates
+    const y = forwardLater(op, x, call, async update => {
+      await before
+      if (update(this.#momentum())) this.numBatchesTracked++
+    })
+    if (call.training) this.#updates = Promise.allSettled([before, y])
+    return (await y) as X
+  }
+
+  #parameters() {
+    const { runningMean, runningVar, eps, unbiased, numFeatures } = this
+    const { weight, bias } = this.#weights
+    const training = this.#training || !runningMean
+    return { weight, bias, runningMean, runningVar, eps, unbiased, momentum: this.#momentum(), training, numFeatures }
+  }
+
+  #momentum(): number {
+    return this.momentum ?? 1 / (this.numBatchesTracked + 1)
   }
 }
 
@@ -211,9 +231,56 @@ interface Call extends BatchNormForwardOptions, ChannelWeights, RunningStatistic
 
 /** One call: the result, and whether the running statistics were updated. */
 function forward(op: string, x: TensorLike, call: Call): { y: TensorLike; updated: boolean } {
-  const { training, eps } = call
+  const read = readCall(op, x, call, false)
+  const { input, output, weight, bias } = read
+  const statistics = call.training ? (read.given ?? statisticsOf(input)) : undefined
+  const { mean, variance } = usedStatistics(read, statistics)
+  writeStatistics(read, mean, variance, call.eps)
+  if (!output.empty) kernel(...operandsOf(read, { y: output.y, x: input.data, weight, bias }, mean, variance, call.eps))
+  const updated = updateRunning(read, statistics, call)
+  return { y: output.finish(), updated }
+}
+
+/**
+ * The same off the event loop. When the result is there, `update` is called, which updates the running statistics when the
+ * calls before this one have.
+ */
+async function forwardLater(
+  op: string,
+  x: TensorLike,
+  call: Call & AsyncOptions,
+  update: (update: (momentum: number) => boolean) => Promise<void>
+): Promise<TensorLike> {
+  checkAsyncOptions(op, call)
+  const read = readCall(op, x, call, true)
+  const { input, output } = read
+  const memory = new CallMemory(op)
+  const own = volumeMemory(op, memory, input, output, call)
+  const arrays = { ...own, weight: memory.weight(read.weight), bias: memory.weight(read.bias) }
+  const places = { mean: memory.written('mean', read.mean), rstd: memory.written('rstd', read.rstd) }
+  // Running statistics as they are now; in training those of the batch.
+  const known = call.training ? undefined : usedStatistics(read, undefined)
+  const statistics = call.training
+    ? (read.given ?? (await statisticsLater(memory, own.x, input, call.signal)))
+    : undefined
+  const { mean, variance } = known ?? usedStatistics(read, statistics)
+  if (!output.empty) {
+    const given = [new Float64Array(mean), new Float64Array(variance)] as const // a thread takes them over
+    await memory.run('batch_norm', operandsOf(read, arrays, ...given, call.eps), call.signal)
+  }
+  writeStatistics(places, mean, variance, call.eps)
+  const y = own.finish()
+  if (call.training) await update(momentum => updateRunning(read, statistics, { ...call, momentum }))
+  return y
+}
+
+type Read = ReturnType<typeof readCall>
+
+/** Checks everything about a call; writes nothing. */
+function readCall(op: string, x: TensorLike, call: Call, later: boolean) {
+  const { training } = call
   const input = readVolume(op, x, call)
-  const { samples, groups, positions, channelsLast } = input.shape
+  const { groups } = input.shape
   if (call.numFeatures !== undefined && groups !== call.numFeatures) {
     throw wrongValue(op, 'x.dims', `${call.numFeatures} channels (numFeatures)`, describe(input.dims))
   }
@@ -243,33 +310,65 @@ function forward(op: string, x: TensorLike, call: Call): { y: TensorLike; update
   const weights = { weight: of(weight), bias: of(bias) }
   const outputs = { mean: of(mean), rstd: of(rstd) }
   const output = training
-    ? readVolumeOutput(op, x, input, call.out, weights, { ...running, ...outputs })
-    : readVolumeOutput(op, x, input, call.out, { ...weights, ...running }, outputs)
+    ? readVolumeOutput(op, x, input, call.out, weights, { ...running, ...outputs }, later)
+    : readVolumeOutput(op, x, input, call.out, { ...weights, ...running }, outputs, later)
 
-  const statistics = training ? (given ?? statisticsOf(input)) : undefined
-  if (statistics && (statistics.count === 1 || (given && given.count === 0))) {
-    throw wrongValue(
-      op,
-      given ? 'statistics.count' : 'x',
-      'more than one value per channel in training',
-      String(statistics.count)
-    )
+  const count = given?.count ?? countValues(input)
+  if (training && (count === 1 || (given && count === 0))) {
+    const what = given ? 'statistics.count' : 'x'
+    throw wrongValue(op, what, 'more than one value per channel in training', String(count))
   }
-  const m = statistics ? statistics.mean : new Float64Array(runningMean as Statistic)
-  const v = statistics ? statistics.variance() : new Float64Array(runningVar as Statistic)
-  for (let c = 0; c < groups; c++) {
-    if (mean) mean[c] = m[c]
-    if (rstd) rstd[c] = 1 / Math.sqrt(v[c] + eps)
+  return { input, output, given, weight, bias, runningMean, runningVar, mean, rstd }
+}
+
+interface VolumeArrays {
+  y: Float32Array
+  x: Float32Array
+  weight: Float32Array | undefined
+  bias: Float32Array | undefined
+}
+
+/** The kernel's arguments. */
+function operandsOf(
+  { input: { shape, spans } }: Read,
+  { y, x, weight, bias }: VolumeArrays,
+  mean: Float64Array,
+  variance: Float64Array,
+  eps: number
+) {
+  const { samples, groups, positions, channelsLast } = shape
+  return [y, x, mean, variance, weight, bias, spans, samples, groups, 1, positions, channelsLast, eps] as const
+}
+
+/** Mean and variance that x is normalised with: of the batch, or the running ones. Copies. */
+function usedStatistics({ runningMean, runningVar }: Read, statistics: BatchStatistics | undefined) {
+  if (statistics) return { mean: statistics.mean, variance: statistics.variance() }
+  return { mean: new Float64Array(runningMean as Statistic), variance: new Float64Array(runningVar as Statistic) }
+}
+
+/** The two outputs. */
+function writeStatistics(
+  { mean, rstd }: Pick<Read, 'mean' | 'rstd'>,
+  usedMean: Float64Array,
+  variance: Float64Array,
+  eps: number
+): void {
+  for (let c = 0; c < usedMean.length; c++) {
+    if (mean) mean[c] = usedMean[c]
+    if (rstd) rstd[c] = 1 / Math.sqrt(variance[c] + eps)
   }
-  if (!output.empty) {
-    kernel(output.y, input.data, m, v, weight, bias, input.spans, samples, groups, 1, positions, channelsLast, eps)
-  }
-  const updated = statistics !== undefined && runningMean !== undefined && statistics.count > 0
-  if (updated) {
-    update(runningMean, m, call.momentum)
-    update(runningVar as Statistic, statistics.variance({ unbiased: call.unbiased }), call.momentum)
-  }
-  return { y: output.finish(), updated }
+}
+
+/** Whether it did. */
+function updateRunning(
+  { runningMean, runningVar }: Read,
+  statistics: BatchStatistics | undefined,
+  call: Call
+): boolean {
+  if (!statistics || !runningMean || !runningVar || statistics.count === 0) return false
+  update(runningMean, statistics.mean, call.momentum)
+  update(runningVar, statistics.variance({ unbiased: call.unbiased }), call.momentum)
+  return true
 }
 
 /** running = (1 - momentum) * running + momentum * value, in float64, rounded to the array's type. */

@@ -1,6 +1,7 @@
 // BatchStatistics: mean and variance of each channel over a batch, as a value that can be merged and sent; and below it the
 // kernel in TypeScript, the twin of native/ops/batch_statistics.h.
 import { kernelFor } from '../backend.js'
+import type { CallMemory, Signal } from '../background.js'
 import {
   bundle,
   CANCELLED,
@@ -213,14 +214,45 @@ export function batchStatistics(x: TensorLike, options: ChannelOptions = {}): Ba
 }
 
 /** The statistics of what was read. */
-export function statisticsOf({ data, spans, shape }: VolumeInput): BatchStatistics {
+export function statisticsOf(input: VolumeInput): BatchStatistics {
+  const count = countValues(input)
+  const mean = new Float64Array(input.shape.groups)
+  const variance = new Float64Array(input.shape.groups)
+  if (count > 0) kernel(...operandsOf(mean, variance, input.data, input))
+  return statisticsFrom(count, mean, variance)
+}
+
+/** The same off the event loop, of elements that the call has for itself. */
+export async function statisticsLater(
+  memory: CallMemory,
+  x: Float32Array,
+  input: VolumeInput,
+  signal: Signal | undefined
+): Promise<BatchStatistics> {
+  const count = countValues(input)
+  const mean = new Float64Array(input.shape.groups)
+  const variance = new Float64Array(input.shape.groups)
+  if (count > 0) await memory.run('batch_statistics', operandsOf(mean, variance, x, input), signal)
+  return statisticsFrom(count, memory.now(mean), memory.now(variance))
+}
+
+/** How many values a channel has. */
+export function countValues({ spans, shape: { samples, positions } }: VolumeInput): number {
+  return countRows({ first: 0, samples, positions, spans })
+}
+
+/** The kernel's arguments. */
+function operandsOf(mean: Float64Array, variance: Float64Array, x: Float32Array, { spans, shape }: VolumeInput) {
   const { samples, groups, positions, channelsLast } = shape
-  const count = countRows({ first: 0, samples, positions, spans })
-  const mean = new Float64Array(groups)
-  const variance = new Float64Array(groups)
-  if (count > 0) kernel(mean, variance, data, spans, samples, groups, 1, positions, channelsLast)
-  for (let c = 0; c < groups; c++) variance[c] *= count
-  return new BatchStatistics(count, mean, variance)
+  return [mean, variance, x, spans, samples, groups, 1, positions, channelsLast] as const
+}
+
+function statisticsFrom(count: number, mean: Float64Array, variance: Float64Array): BatchStatistics {
+  return new BatchStatistics(
+    count,
+    mean,
+    variance.map(v => v * count)
+  )
 }
 
 const kernel = kernelFor('batch_statistics', batch_statistics)

@@ -1,5 +1,6 @@
 // GroupNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/group_norm.h.
 import { kernelFor } from '../backend.js'
+import { type AsyncOptions, asyncOptions, CallMemory, checkAsyncOptions } from '../background.js'
 import {
   bundle,
   clear,
@@ -25,7 +26,8 @@ import {
   readPerChannel,
   readStatistic,
   readVolume,
-  readVolumeOutput
+  readVolumeOutput,
+  volumeMemory
 } from '../channels.js'
 import { checkEps, checkOptions, describe, wrongValue } from '../check.js'
 import type { PaddingOptions } from '../padding.js'
@@ -98,13 +100,19 @@ export class GroupNorm {
   /** The same result as {@link groupNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
     checkOptions('GroupNorm', options, forwardOptions)
-    const parameters = {
-      weight: this.#weights.weight,
-      bias: this.#weights.bias,
-      eps: this.eps,
-      numChannels: this.numChannels
-    }
-    return normaliseGroups('GroupNorm', x, this.numGroups, { ...options, ...parameters }) as X
+    return normaliseGroups('GroupNorm', x, this.numGroups, { ...options, ...this.#parameters() }) as X
+  }
+
+  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  async forwardAsync<X extends TensorLike>(x: X, options: GroupNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkOptions('GroupNorm', options, [...forwardOptions, ...asyncOptions])
+    const call = { ...options, ...this.#parameters() }
+    return (await normaliseGroupsLater('GroupNorm', x, this.numGroups, call)) as X
+  }
+
+  #parameters() {
+    const { weight, bias } = this.#weights
+    return { weight, bias, eps: this.eps, numChannels: this.numChannels }
   }
 }
 
@@ -114,13 +122,51 @@ function checkDivides(op: string, numGroups: number, channels: number): void {
   }
 }
 
+type GroupCall = GroupNormForwardOptions &
+  ChannelWeights &
+  PaddingOptions &
+  AsyncOptions & { eps: number; numChannels?: number }
+
 /** One call of group or instance normalisation; `numGroups` undefined: each channel is a group. */
-export function normaliseGroups(
+export function normaliseGroups(op: string, x: TensorLike, numGroups: number | undefined, call: GroupCall): TensorLike {
+  const { input, output, operands } = readCall(op, x, numGroups, call, false)
+  if (!output.empty) kernel(...operands({ x: input.data, y: output.y }))
+  return output.finish()
+}
+
+/** The same off the event loop. */
+export async function normaliseGroupsLater(
   op: string,
   x: TensorLike,
   numGroups: number | undefined,
-  call: GroupNormForwardOptions & ChannelWeights & PaddingOptions & { eps: number; numChannels?: number }
-): TensorLike {
+  call: GroupCall
+): Promise<TensorLike> {
+  checkAsyncOptions(op, call)
+  const { input, output, operands, mean, rstd, weight, bias } = readCall(op, x, numGroups, call, true)
+  const memory = new CallMemory(op)
+  const own = volumeMemory(op, memory, input, output, call)
+  const place = {
+    mean: memory.written('mean', mean),
+    rstd: memory.written('rstd', rstd),
+    weight: memory.weight(weight),
+    bias: memory.weight(bias)
+  }
+  if (!output.empty) await memory.run('group_norm', operands({ ...own, ...place }), call.signal)
+  return own.finish()
+}
+
+/** The arrays of a call that are not as they were read. */
+interface GroupArrays {
+  x: Float32Array
+  y: Float32Array
+  mean?: Statistic | undefined
+  rstd?: Statistic | undefined
+  weight?: Float32Array | undefined
+  bias?: Float32Array | undefined
+}
+
+/** Checks everything about a call; writes nothing. */
+function readCall(op: string, x: TensorLike, numGroups: number | undefined, call: GroupCall, later: boolean) {
   const input = readVolume(op, x, call)
   const { samples, groups: count, positions } = input.shape
   // Without positions a group's channels are neighbours in both layouts: a row.
@@ -141,18 +187,19 @@ export function normaliseGroups(
     input,
     call.out,
     { weight: { array: weight, length: count }, bias: { array: bias, length: count } },
-    { mean: { array: mean, length: perGroup }, rstd: { array: rstd, length: perGroup } }
+    { mean: { array: mean, length: perGroup }, rstd: { array: rstd, length: perGroup } },
+    later
   )
-  const { eps } = call
-  const channels = count / groups
-  if (!output.empty) {
+  /** The kernel's arguments. */
+  const operands = (given: GroupArrays) => {
+    const of = { mean, rstd, weight, bias, ...given }
     // biome-ignore format: as the kernel's parameters stand
-    kernel(
-      output.y, mean, rstd, input.data, weight, bias, input.spans,
-      samples, groups, channels, positions, channelsLast, eps
-    )
+    return [
+      of.y, of.mean, of.rstd, of.x, of.weight, of.bias, input.spans,
+      samples, groups, count / groups, positions, channelsLast, call.eps
+    ] as const
   }
-  return output.finish()
+  return { input, output, operands, mean, rstd, weight, bias }
 }
 
 const kernel = kernelFor('group_norm', group_norm)

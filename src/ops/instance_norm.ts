@@ -1,9 +1,10 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm's, with each channel a group.
+import { type AsyncOptions, asyncOptions } from '../background.js'
 import type { Statistic } from '../canonical.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions, checkCount, OwnWeights } from '../channels.js'
 import { checkEps, checkOptions } from '../check.js'
 import type { Operand, TensorLike } from '../tensor.js'
-import { normaliseGroups } from './group_norm.js'
+import { normaliseGroups, normaliseGroupsLater } from './group_norm.js'
 
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
@@ -67,12 +68,18 @@ export class InstanceNorm {
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
     const op = 'InstanceNorm'
     checkOptions(op, options, forwardOptions)
-    const parameters = {
-      weight: this.#weights.weight,
-      bias: this.#weights.bias,
-      eps: this.eps,
-      numChannels: this.numFeatures
-    }
-    return normaliseGroups(op, x, undefined, { ...options, ...parameters }) as X
+    return normaliseGroups(op, x, undefined, { ...options, ...this.#parameters() }) as X
+  }
+
+  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    const op = 'InstanceNorm'
+    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
+    return (await normaliseGroupsLater(op, x, undefined, { ...options, ...this.#parameters() })) as X
+  }
+
+  #parameters() {
+    const { weight, bias } = this.#weights
+    return { weight, bias, eps: this.eps, numChannels: this.numFeatures }
   }
 }

@@ -1,5 +1,6 @@
 // LayerNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/layer_norm.h.
 import { kernelFor } from '../backend.js'
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../background.js'
 import {
   addResidual,
   columnMoments,
@@ -21,11 +22,13 @@ import {
   type GroupsOf,
   type NormalizedShape,
   type RowOptions,
+  type RowPart,
   readGroups,
   readRowCall,
   readShape,
   rowOptions,
   runRowCall,
+  runRowCallLater,
   type Shape
 } from '../rows.js'
 import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
@@ -128,6 +131,22 @@ export class LayerNorm {
     checkOptions('LayerNorm', options, forwardOptions)
     return forward('LayerNorm', x, this.#shape, this.#weight, this.#bias, this.eps, options)
   }
+
+  /**
+   * The same result as a Promise, computed off the event loop. x is copied, at the cost of about as much time as computing
+   * takes, unless `transfer` hands its memory over or it is over a SharedArrayBuffer; so are other operands that are not
+   * shared. Nobody may write to shared ones before the Promise is settled. Errors reject the Promise.
+   */
+  forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
+  forwardAsync<X extends TensorLike>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
+  async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    const op = 'LayerNorm'
+    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
+    checkAsyncOptions(op, options)
+    const residualScale = checkResidualScale(op, options)
+    const call = readRowCall(op, x, this.#shape, options, this.#weight, this.#bias, { later: true })
+    return runRowCallLater(op, 'layer_norm', call, part => operandsOf(part, residualScale, this.eps), options)
+  }
 }
 
 const none = [undefined, 0] as const
@@ -164,15 +183,18 @@ function forward(
 ): Operand {
   const residualScale = checkResidualScale(op, options)
   const call = readRowCall(op, x, groups, options, givenWeight, givenBias)
-  runRowCall(call, ({ y, sum, mean, rstd, x, residual, weight, bias, outer, size, inner }) => {
-    const stride = size * inner
-    // biome-ignore format: as the kernel's parameters stand
-    kernel(
-      y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias,
-      outer, size, inner, residualScale, eps
-    )
-  })
-  return call.result
+  return runRowCall(call, part => kernel(...operandsOf(part, residualScale, eps)))
+}
+
+/** The kernel's arguments. */
+function operandsOf(part: RowPart, residualScale: number, eps: number) {
+  const { y, sum, mean, rstd, x, residual, weight, bias, outer, size, inner } = part
+  const stride = size * inner
+  // biome-ignore format: as the kernel's parameters stand
+  return [
+    y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias,
+    outer, size, inner, residualScale, eps
+  ] as const
 }
 
 const kernel = kernelFor('layer_norm', layer_norm)

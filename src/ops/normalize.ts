@@ -92,11 +92,10 @@ export function normalize(
   checkFinite(op, 'scale', scale)
   checkFinite(op, 'scale as float32', f32(scale))
   // Sums of other powers than squares are made over rows only.
-  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, p !== 2)
-  runRowCall(call, ({ y, norm, x, outer, size, inner }) =>
+  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, { gather: p !== 2 })
+  return runRowCall(call, ({ y, norm, x, outer, size, inner }) =>
     kernel(y, size * inner, norm, x, size * inner, outer, size, inner, p, rules.indexOf(rule), eps, scale)
   )
-  return call.result
 }
 
 const preparations = new Preparations('normalize', (prepare, place, rows, [size, eps]) =>

@@ -1,5 +1,6 @@
 // RMSNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/rms_norm.h.
 import { kernelFor } from '../backend.js'
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../background.js'
 import {
   addResidual,
   columnSquares,
@@ -19,11 +20,13 @@ import {
   type GroupsOf,
   type NormalizedShape,
   type RowOptions,
+  type RowPart,
   readGroups,
   readRowCall,
   readShape,
   rowOptions,
   runRowCall,
+  runRowCallLater,
   type Shape
 } from '../rows.js'
 import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
@@ -128,6 +131,18 @@ export class RMSNorm {
     checkOptions('RMSNorm', options, forwardOptions)
     return forward('RMSNorm', x, this.#shape, this.#weight, this, options)
   }
+
+  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  forwardAsync(x: Float32Array, options?: RowOptions & AsyncOptions): Promise<Float32Array>
+  forwardAsync<X extends TensorLike>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
+  async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
+    const op = 'RMSNorm'
+    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
+    checkAsyncOptions(op, options)
+    const residualScale = checkResidualScale(op, options)
+    const call = readRowCall(op, x, this.#shape, options, this.#weight, undefined, { later: true })
+    return runRowCallLater(op, 'rms_norm', call, part => operandsOf(part, residualScale, this), options)
+  }
 }
 
 function readConstants(op: string, options: RMSNormConstants): Required<RMSNormConstants> {
@@ -172,22 +187,25 @@ function forward(
   x: Operand,
   groups: GroupsOf,
   givenWeight: Operand | undefined,
-  { eps, weightOffset, partial }: Required<RMSNormConstants>,
+  constants: Required<RMSNormConstants>,
   options: RowOptions
 ): Operand {
   const residualScale = checkResidualScale(op, options)
-  checkOffsetHasWeight(op, weightOffset, givenWeight)
+  checkOffsetHasWeight(op, constants.weightOffset, givenWeight)
   const call = readRowCall(op, x, groups, options, givenWeight, undefined)
-  runRowCall(call, ({ y, sum, rstd, x, residual, weight, outer, size, inner }) => {
-    const stride = size * inner
-    const counted = countedOf(size, partial)
-    // biome-ignore format: as the kernel's parameters stand
-    kernel(
-      y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
-      outer, size, inner, counted, residualScale, eps, weightOffset
-    )
-  })
-  return call.result
+  return runRowCall(call, part => kernel(...operandsOf(part, residualScale, constants)))
+}
+
+/** The kernel's arguments. */
+function operandsOf(part: RowPart, residualScale: number, constants: Required<RMSNormConstants>) {
+  const { y, sum, rstd, x, residual, weight, outer, size, inner } = part
+  const { eps, weightOffset, partial } = constants
+  const stride = size * inner
+  // biome-ignore format: as the kernel's parameters stand
+  return [
+    y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
+    outer, size, inner, countedOf(size, partial), residualScale, eps, weightOffset
+  ] as const
 }
 
 const kernel = kernelFor('rms_norm', rms_norm)

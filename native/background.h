@@ -1,0 +1,177 @@
+// Calls that run in a thread of the pool while JavaScript goes on.
+//
+// JavaScript may detach, transfer, resize or drop a buffer at any time, so a call takes its memory over: an ArrayBuffer
+// is transferred to one that only this call knows, and given back in the end. The memory of a SharedArrayBuffer cannot
+// be taken away and is only held. What an array's elements are never decides where a kernel reads or writes.
+#pragma once
+
+#include <node_api.h>
+
+#include <cstdlib>
+#include <new>
+#include <tuple>
+
+#include "arguments.h"
+#include "environment.h"
+#include "split.h"
+#include "threads.h"
+
+namespace evenkeel {
+namespace {
+
+// A kernel, and the environment that it is called from.
+template <class... Operands>
+struct Kernel {
+  const char* name;
+  void (*run)(Operands...);
+  Environment* environment;
+};
+
+struct BackgroundJob : Job {
+  Environment* environment;
+  napi_deferred promise;
+  napi_ref buffers;  // an array of them that nobody else has
+  void* spans;
+};
+
+template <class... Operands>
+struct BackgroundCall : BackgroundJob {
+  void (*kernel)(Operands...);
+  std::tuple<Operands...> operands;
+};
+
+void release_job(Job* job) {
+  auto* own = static_cast<BackgroundJob*>(job);
+  std::free(own->spans);
+  std::free(own);
+}
+
+// In the thread of JavaScript: resolves the promise with the buffers. env is null when the environment ends.
+void settle(napi_env env, napi_value, void*, void* data) {
+  auto* job = static_cast<BackgroundJob*>(static_cast<Job*>(data));
+  if (env) {
+    Environment* environment = job->environment;
+    napi_value buffers = nullptr;
+    napi_get_reference_value(env, job->buffers, &buffers);
+    napi_delete_reference(env, job->buffers);
+    napi_resolve_deferred(env, job->promise, buffers);
+    if (--environment->pending == 0) napi_unref_threadsafe_function(env, environment->finished);
+  }
+  release_job(job);
+}
+
+// Threads that may help the caller's, which JavaScript waits for.
+size_t helpers() {
+  const size_t n = get_threads();
+  return n > 1 ? n - 1 : 0;
+}
+
+template <class... Operands>
+void run_job(Job* job) {
+  auto* call = static_cast<BackgroundCall<Operands...>*>(job);
+  // One thread is left to JavaScript.
+  const size_t others = helpers();
+  run_divided(call->kernel, call->operands, others > 1 ? others - 1 : 0);
+  napi_call_threadsafe_function(call->environment->finished, static_cast<Job*>(call), napi_tsfn_nonblocking);
+}
+
+// Transfers the ArrayBuffers of a call; gives the array of all its buffers, or null with an exception pending.
+napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
+  napi_value undefined = nullptr, clone = nullptr, transfer = nullptr, options = nullptr, out = nullptr;
+  napi_get_undefined(env, &undefined);
+  napi_get_reference_value(env, environment.structured_clone, &clone);
+  napi_create_array(env, &out);
+  for (size_t i = 0; i < kept.count; ++i) {
+    Kept::Buffer& buffer = kept.buffers[i];
+    napi_value mine = nullptr;
+    for (size_t before = 0; before < i && !mine && buffer.data; ++before) {
+      if (kept.buffers[before].data == buffer.data) mine = kept.buffers[before].value;
+    }
+    if (!buffer.data) mine = buffer.value;
+    if (!mine) {
+      napi_value arguments[2] = {buffer.value, nullptr};
+      napi_create_array(env, &transfer);
+      napi_set_element(env, transfer, 0, buffer.value);
+      napi_create_object(env, &options);
+      napi_set_named_property(env, options, "transfer", transfer);
+      arguments[1] = options;
+      if (napi_call_function(env, undefined, clone, 2, arguments, &mine) != napi_ok) return nullptr;
+      bool detached = false;
+      napi_is_detached_arraybuffer(env, buffer.value, &detached);
+      if (!detached) mine = undefined;
+    }
+    buffer.value = mine;
+    napi_set_element(env, out, static_cast<uint32_t>(i), mine);
+  }
+  // All at the end: what clones could be anybody's function.
+  for (size_t i = 0; i < kept.count; ++i) {
+    const Kept::Buffer& buffer = kept.buffers[i];
+    void* data = nullptr;
+    size_t bytes = 0;
+    if (!buffer.data) continue;
+    if (napi_get_arraybuffer_info(env, buffer.value, &data, &bytes) != napi_ok || data != buffer.data ||
+        bytes != buffer.bytes) {
+      napi_throw_error(env, nullptr, "structuredClone expected the same memory, got other");
+      return nullptr;
+    }
+  }
+  return out;
+}
+
+// The queue through which finished jobs come back, where there is none yet.
+bool open_queue(napi_env env, Environment* environment) {
+  if (environment->finished) return true;
+  napi_value name = nullptr;
+  napi_create_string_utf8(env, "evenkeel", NAPI_AUTO_LENGTH, &name);
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, settle,
+                                      &environment->finished) != napi_ok) {
+    return false;
+  }
+  napi_unref_threadsafe_function(env, environment->finished);
+  // Hooks run last in, first out: this one while the queue is still there. No job outlives it.
+  const auto end = [](void* ending) { end_jobs(&static_cast<Environment*>(ending)->jobs, release_job); };
+  napi_add_env_cleanup_hook(env, end, environment);
+  return true;
+}
+
+// The same arguments as the kernel. Gives a promise of the arrays' buffers, one for each array in turn.
+template <class... Operands>
+napi_value start(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
+  Environment* environment = kernel->environment;
+  Kept kept;
+  arguments.keep_arrays(&kept);
+  using Call = BackgroundCall<Operands...>;
+  std::tuple<Operands...> operands;
+  if (!environment->structured_clone) arguments.fail("a runtime with structuredClone");
+  if (!read(arguments, operands)) {
+    arguments.fail("something to do");
+    return refuse(env, kernel->name, arguments);
+  }
+  void* memory = open_queue(env, environment) ? std::malloc(sizeof(Call)) : nullptr;
+  if (!memory) {
+    napi_throw_error(env, nullptr, "no memory for a job");
+    return nullptr;
+  }
+  auto* call = new (memory) Call{};
+  const napi_value buffers = take_over(env, *environment, kept);
+  napi_value promise = nullptr;
+  if (!buffers || napi_create_reference(env, buffers, 1, &call->buffers) != napi_ok ||
+      napi_create_promise(env, &call->promise, &promise) != napi_ok) {
+    std::free(call);
+    return nullptr;
+  }
+  call->run = run_job<Operands...>;
+  call->owner = &environment->jobs;
+  call->environment = environment;
+  call->spans = arguments.release_copy();
+  call->kernel = kernel->run;
+  call->operands = operands;
+  if (environment->pending++ == 0) napi_ref_threadsafe_function(env, environment->finished);
+  if (!add_job(call)) run_job<Operands...>(call);
+  return promise;
+}
+
+}  // namespace
+}  // namespace evenkeel
