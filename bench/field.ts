@@ -126,7 +126,7 @@ export class Field {
     parts: readonly Part[],
     wanted: (one: Entrant) => boolean,
     budget: number,
-    { rounds = 41, rest = 0 } = {}
+    how: Parameters<typeof measure>[2]
   ): Promise<Comparison> {
     const entrants: Entrant[] = []
     const errors = new Map<Entrant, number>()
@@ -145,8 +145,7 @@ export class Field {
         time: calls => contender.time(key, name, calls)
       })),
       budget,
-      rounds,
-      rest
+      how
     )
     for (const i of parts.keys()) await this.leave(String(i))
     const results = entrants.map((entrant, i) => {

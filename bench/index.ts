@@ -116,7 +116,8 @@ async function families(op: Op): Promise<void> {
   // (measured): who is compiled sees several first, so that the first shape is timed as the others are.
   for (const rows of rowOp ? [256, 1, 32] : []) {
     const part = { given: problemOf({ op, dims: [rows, COLS] }), suffix: '' }
-    for (const { contender, key, name } of await field.enter('first', part, isCompiled)) await contender.warm(key, name, 50)
+    for (const { contender, key, name } of await field.enter('first', part, isCompiled))
+      await contender.warm(key, name, 50)
   }
   for (const shape of shapes) {
     if (shape.op !== op || !wanted(shape)) continue
@@ -146,7 +147,7 @@ function threadCounts(): number[] {
 }
 
 async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
-  for (const { rows } of threadRows.filter(wanted)) {
+  for (const { rows } of threadRows.filter(one => wanted(one) && (op === 'layerNorm' || one.rows >= 1024))) {
     const part = (n: number, suffix: string) => ({
       given: problemOf({ op, dims: [rows, COLS] }, undefined, rows, n),
       suffix
@@ -156,8 +157,9 @@ async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
     const last = String(parts.length - 1)
     const some = ({ name, key }: Entrant) =>
       name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== last)
-    // Idle threads of onnxruntime spin for some 10 ms (measured): that is to be over.
-    const careful = { rounds: quick ? 5 : 15, rest: 25 }
+    // Linux takes some 100 ms until two threads have a core each, and those of onnxruntime spin for some 10 ms when they
+    // are done (measured).
+    const careful = { rounds: quick ? 3 : 7, settle: quick ? 100 : 150, rest: 25 }
     comparisons.push(await field.compare('threads', 'several threads', parts, some, budget * 0.75, careful))
   }
 }

@@ -237,15 +237,15 @@ export const loads = {
 
 export function eventLoopLines({ eventLoop: loop }: Results): string[] {
   if (!loop) return []
-  const line = (name: string, { p99, longest }: Pauses) =>
-    row(name, p99.toFixed(2), longest.toFixed(2), `${(longest / loop.callOnOne).toFixed(2)}x`)
+  const line = (name: string, { p99, longest, worst }: Pauses) =>
+    row(name, p99.toFixed(2), longest.toFixed(2), worst.toFixed(2), `${(longest / loop.callOnOne).toFixed(2)}x`)
   return [
-    ...head('while this runs', 'p99 of the pauses, ms', 'longest pause, ms', 'against one call'),
+    ...head('while this runs', 'p99 of the pauses, ms', 'longest of a run', 'worst of all', 'longest against one call'),
     ...(Object.keys(loads) as (keyof typeof loads)[]).map(key => line(loads[key], loop[key])),
     '',
-    `${loop.jobs} jobs of ${shapeOf(loop)} each time, on ${loop.threads} threads; a pause is what passed between two calls of a timer of ` +
-      `1 ms, less that 1 ms; medians of five runs. One synchronous call takes ${loop.callOnOne.toFixed(2)} ms on one thread, ` +
-      `${loop.call.toFixed(2)} ms on all.`,
+    `Each run is ${loop.jobs} jobs of ${shapeOf(loop)}, on ${loop.threads} threads. A pause is what a probe waits that asks the`,
+    'loop every millisecond, from a thread of its own. Nine runs: p99 of all pauses, the median of the longest ones, the worst.',
+    `One synchronous call takes ${loop.callOnOne.toFixed(2)} ms on one thread, ${loop.call.toFixed(2)} ms on all.`,
     ''
   ]
 }

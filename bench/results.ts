@@ -45,10 +45,13 @@ export interface Live {
   readonly statistics?: number
 }
 
-/** Pauses that a probe every millisecond saw, in milliseconds beyond that one. */
+/** How many milliseconds the event loop let a probe wait, which asked every millisecond. */
 export interface Pauses {
   readonly p99: number
+  /** The longest of a run with all jobs, the median of nine such runs. */
   readonly longest: number
+  /** The longest of all. */
+  readonly worst: number
 }
 
 export interface EventLoop {

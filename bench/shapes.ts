@@ -68,9 +68,8 @@ export const widths: readonly { cols: number; quick?: boolean }[] = [
   { cols: 4096, quick: true }
 ]
 
-/** How many rows several threads get. */
+/** How many rows several threads get; rmsNorm those from 1,024 on. */
 export const threadRows: readonly { rows: number; quick?: boolean }[] = [
-  { rows: 32 },
   { rows: 256 },
   { rows: 1024, quick: true },
   { rows: 8192, quick: true },

@@ -145,7 +145,7 @@ class Bench {
             time: calls => contender.time(key, name, calls)
           })),
           budget,
-          21
+          { rounds: 21 }
         )
       : []
     for (const contender of [...this.#ours, ...this.#others]) await contender.drop('one')

@@ -45,9 +45,14 @@ const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve
 
 /**
  * Median nanoseconds of one run of each candidate, in the order given. `budget` is how many milliseconds to spend on each
- * candidate, in about `rounds` samples; `rest`, how many to wait after each sample, for threads that spin before they sleep.
+ * candidate, in about `rounds` samples. With several threads: `settle`, how many to run before each sample, untimed, until the
+ * system has put each thread on a core of its own; `rest`, how many to wait after it, until threads that spin are asleep.
  */
-export async function measure(candidates: readonly Timed[], budget: number, rounds = 41, rest = 0): Promise<number[]> {
+export async function measure(
+  candidates: readonly Timed[],
+  budget: number,
+  { rounds = 41, settle = 0, rest = 0 } = {}
+): Promise<number[]> {
   const calls: number[] = []
   for (const { warm } of candidates) {
     calls.push(Math.max(1, Math.round((budget * 1e6) / rounds / (await warm(Math.max(budget / 4, SHORTEST))))))
@@ -60,6 +65,7 @@ export async function measure(candidates: readonly Timed[], budget: number, roun
       // There and back, so that nobody always follows the same one.
       const i = round % 2 ? candidates.length - 1 - k : k
       if (samples[i].length >= LEAST && spent[i] > budget * 1.5) continue
+      if (settle) await candidates[i].warm(settle)
       const start = performance.now()
       samples[i].push(await candidates[i].time(calls[i]))
       spent[i] += performance.now() - start
