@@ -1,5 +1,5 @@
 // How long the event loop stands still while tensors are normalised: with forwardAsync and with forward. A process of its
-// own, which prints its result as JSON. usage: event_loop.ts
+// own, which prints its result as JSON. usage: event_loop.ts RUNS
 import os from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { fill, normal } from '../dist/esm/cases/data.js'
@@ -8,7 +8,7 @@ import type { EventLoop, Pauses } from './results.ts'
 
 const [rows, cols] = [8192, 768] as const
 const size = rows * cols
-const REPEATS = 9
+const runs = Number(process.argv[2])
 
 const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b)
 const median = (values: readonly number[]) => sorted(values)[values.length >> 1]
@@ -34,7 +34,7 @@ probe.on('message', (sent: bigint) => pauses.push(Number(process.hrtime.bigint()
 async function pausesOf(make: () => Promise<unknown>): Promise<Pauses> {
   const all: number[] = []
   const longest: number[] = []
-  for (let i = 0; i < REPEATS; i++) {
+  for (let i = 0; i < runs; i++) {
     await wait(20)
     pauses = []
     await make()
@@ -98,6 +98,6 @@ const shared = await pausesOf(async () => {
   await Promise.all(results.map(result => chain(result, jobs / results.length)))
 })
 
-const found: EventLoop = { dims: [rows, cols], jobs, threads, call, callOnOne, idle, synchronous, transfer, shared }
+const found: EventLoop = { dims: [rows, cols], runs, jobs, threads, call, callOnOne, idle, synchronous, transfer, shared }
 console.log(JSON.stringify(found))
 await probe.terminate()

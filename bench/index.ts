@@ -122,8 +122,8 @@ async function families(op: Op): Promise<void> {
   for (const shape of shapes) {
     if (shape.op !== op || !wanted(shape)) continue
     const part = { given: problemOf(shape), suffix: '' }
-    // It takes a second for the largest.
-    const slow = shape.dims[0] > 8192
+    // It takes a fifth of a second for the larger ones.
+    const slow = shape.dims[0] > 1024
     const some = (one: Entrant) => inFamily(one, rowOp) && !(slow && one.name === TRANSFORMERS && quick)
     comparisons.push(await field.compare('family', shape.name, [part], some, ...timing()))
   }
@@ -177,7 +177,7 @@ async function variants(): Promise<void> {
 
 function measureEventLoop(): EventLoop {
   const path = fileURLToPath(new URL('event_loop.ts', import.meta.url))
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path], { encoding: 'utf8' })
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, quick ? '3' : '9'], { encoding: 'utf8' })
   if (status !== 0) throw new Error(`event_loop.ts ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
 }

@@ -244,7 +244,7 @@ export function eventLoopLines({ eventLoop: loop }: Results): string[] {
     ...(Object.keys(loads) as (keyof typeof loads)[]).map(key => line(loads[key], loop[key])),
     '',
     `Each run is ${loop.jobs} jobs of ${shapeOf(loop)}, on ${loop.threads} threads. A pause is what a probe waits that asks the`,
-    'loop every millisecond, from a thread of its own. Nine runs: p99 of all pauses, the median of the longest ones, the worst.',
+    `loop every millisecond, from a thread of its own. ${loop.runs} runs: p99 of all pauses, the median of the longest, the worst.`,
     `One synchronous call takes ${loop.callOnOne.toFixed(2)} ms on one thread, ${loop.call.toFixed(2)} ms on all.`,
     ''
   ]

@@ -48,7 +48,7 @@ export interface Live {
 /** How many milliseconds the event loop let a probe wait, which asked every millisecond. */
 export interface Pauses {
   readonly p99: number
-  /** The longest of a run with all jobs, the median of nine such runs. */
+  /** The longest of a run with all jobs, the median of all runs. */
   readonly longest: number
   /** The longest of all. */
   readonly worst: number
@@ -56,6 +56,8 @@ export interface Pauses {
 
 export interface EventLoop {
   readonly dims: readonly [number, number]
+  readonly runs: number
+  /** Of each run. */
   readonly jobs: number
   readonly threads: number
   /** One synchronous call, on the main thread and `threads`; on one thread. */
