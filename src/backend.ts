@@ -150,15 +150,15 @@ initialiseThreads(native.addon)
 
 /**
  * How many threads work on one large call: at first what EVENKEEL_THREADS says, or all cores that this process may use. One
- * number for the whole process with its worker_threads. 1 without a native binary.
+ * number for the whole process with its worker_threads. 1 on the TypeScript backend.
  */
 export function getNumThreads(): number {
-  return native.addon?.threads() ?? 1
+  return chosen.background && native.addon ? native.addon.threads() : 1
 }
 
 /**
  * Changes how many threads work on one large call, an integer from 1 to 1024. Results do not depend on it. Calls that are
- * not worth a second thread do not use one. Without a native binary it stays 1.
+ * not worth a second thread do not use one. The TypeScript backend has one whatever is said.
  *
  * @throws TypeError for no number, RangeError for another number
  */

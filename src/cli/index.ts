@@ -24,7 +24,8 @@ Options:
   -h, --help      this text; "evenkeel <command> --help" for a command
   -v, --version   the version
 
-EVENKEEL_BACKEND=avx512|avx2|neon|portable|js forces a backend, EVENKEEL_NATIVE_PATH=<file> the native binary.
+EVENKEEL_BACKEND=avx512|avx2|neon|portable|js forces a backend, EVENKEEL_NATIVE_PATH=<file> the native binary,
+EVENKEEL_THREADS=<n> the number of threads.
 `
 
 async function main(args: readonly string[]): Promise<number> {

@@ -19,6 +19,7 @@ Prints the backend that runs and why, the backends of this machine, and why each
       const names = about.missing.filter(one => one.why === why).map(({ name }) => name)
       line(`no ${names.join(', ')}`, why)
     }
+    line('threads', `${about.threads} (setNumThreads and EVENKEEL_THREADS change it)`)
     line('binary', about.loadedFrom ?? 'none')
     for (const { path, why } of about.failures) line('not loaded', `${path}: ${why}`)
     line(
