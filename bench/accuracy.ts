@@ -46,7 +46,10 @@ export async function accuracyOf(field: Field, op: Op, quick: boolean): Promise<
       }
     }
     if (!sane) continue // such statistics are no float32
-    const ulps = [...errors].map(([name, error]) => [name, Number.isFinite(error) ? error : null])
+    const ulps = [...errors].map(([name, error]) => [
+      name,
+      Number.isFinite(error) ? Number(error.toPrecision(5)) : null
+    ])
     found.push({ op, dims, numbers: kind, errors: Object.fromEntries(ulps) })
   }
   await field.leave('accuracy')
@@ -63,8 +66,8 @@ function randomDims(op: Op, next: () => number): number[] {
 
 /**
  * Our output against onnxruntime's on random shapes of ordinary numbers: two independent implementations of one
- * definition. A difference is in units in the last place of the largest element of its group. undefined where ONNX has no
- * such op. Throws where they disagree.
+ * definition. A difference is in units in the last place of the largest element of its group. undefined where ONNX has
+ * no such op. Throws where they disagree.
  */
 export async function compareLive(field: Field, op: Op, shapes: number): Promise<Live | undefined> {
   const next = random(11)

@@ -28,6 +28,7 @@ const palette = ['#e8590c', '#f59f00', '#94702b', '#4c8dff', '#2b9348', '#a855f7
 
 const log = { type: 'log' }
 const config = {
+  aria: false, // half of the file would be labels
   background: null,
   font: 'system-ui, sans-serif',
   view: { stroke: null },

@@ -1,5 +1,5 @@
-// Copies of float32 arrays for the benchmark, beside memcpy: a plain loop, and stores that go past the caches. Compiled by
-// copies.ts into a temporary folder. Both take (to, from), Float32Arrays of one length; they check nothing.
+// Copies of float32 arrays for the benchmark, beside memcpy: a plain loop, and stores that go past the caches. Compiled
+// by copies.ts into a temporary folder. Both take (to, from), Float32Arrays of one length; they check nothing.
 #include <node_api.h>
 #include <stdint.h>
 #if defined(__x86_64__)

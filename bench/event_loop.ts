@@ -1,5 +1,5 @@
-// How long the event loop stands still while tensors are normalised: with forwardAsync and with forward. A process of its
-// own, which prints its result as JSON. usage: event_loop.ts RUNS
+// How long the event loop stands still while tensors are normalised: with forwardAsync and with forward. A process of
+// its own, which prints its result as JSON. usage: event_loop.ts RUNS
 import os from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { fill, normal } from '../dist/esm/cases/data.js'
@@ -15,8 +15,8 @@ const median = (values: readonly number[]) => sorted(values)[values.length >> 1]
 const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
 
 /**
- * The probe: a thread that sends the time, every millisecond. How much later the loop takes it is the pause. (A timer of
- * 1 ms in the loop itself is right to a millisecond only: libuv counts in whole ones.)
+ * The probe: a thread that sends the time, every millisecond. How much later the loop takes it is the pause. (A timer
+ * of 1 ms in the loop itself is right to a millisecond only: libuv counts in whole ones.)
  */
 const probe = new Worker(
   `const { parentPort } = require('node:worker_threads')
@@ -98,6 +98,17 @@ const shared = await pausesOf(async () => {
   await Promise.all(results.map(result => chain(result, jobs / results.length)))
 })
 
-const found: EventLoop = { dims: [rows, cols], runs, jobs, threads, call, callOnOne, idle, synchronous, transfer, shared }
+const found: EventLoop = {
+  dims: [rows, cols],
+  runs,
+  jobs,
+  threads,
+  call,
+  callOnOne,
+  idle,
+  synchronous,
+  transfer,
+  shared
+}
 console.log(JSON.stringify(found))
 await probe.terminate()

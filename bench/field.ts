@@ -29,7 +29,10 @@ export interface Part {
   readonly suffix: string
 }
 
-const finite = (value: number) => (Number.isFinite(value) ? value : null)
+const finite = (value: number) => (Number.isFinite(value) ? Number(value.toPrecision(5)) : null)
+
+/** Milliseconds that several threads run before each sample. */
+const SETTLE = 150
 
 export class Field {
   readonly folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-bench-'))
@@ -90,8 +93,8 @@ export class Field {
   }
 
   /**
-   * Runs each once and gives its error in ULP. Throws where ours is beyond the bound, or where two of ours differ in any bit
-   * of the whole tensor.
+   * Runs each once and gives its error in ULP. Throws where ours is beyond the bound, or where two of ours differ in
+   * any bit of the whole tensor.
    */
   async verify(given: Problem, entrants: readonly Entrant[]): Promise<Map<Entrant, number>> {
     const errorOf = judge(given)
@@ -141,6 +144,7 @@ export class Field {
     }
     const times = await measure(
       entrants.map(({ contender, key, name }) => ({
+        settle: parts[Number(key)].given.threads === 1 ? 0 : SETTLE,
         warm: milliseconds => contender.warm(key, name, milliseconds),
         time: calls => contender.time(key, name, calls)
       })),
@@ -151,7 +155,12 @@ export class Field {
     const results = entrants.map((entrant, i) => {
       const error = errors.get(entrant)
       const ulp = error === undefined ? {} : { ulp: finite(error) }
-      return { name: entrant.label, contender: entrant.contender.name, nanoseconds: times[i], ...ulp }
+      return {
+        name: entrant.label,
+        contender: entrant.contender.name,
+        nanoseconds: Number(times[i].toPrecision(5)),
+        ...ulp
+      }
     })
     const { op, dims, channelsLast } = parts[0].given
     return { group, op, dims, channelsLast: channelsLast && dims.length > 2, name, results }

@@ -1,5 +1,5 @@
-// npm run bench [-- --quick] [-- --only batchNorm]: verifies every implementation against the exact result, then times them
-// all in one run. The full run of all ops writes bench/results/<cpu>/ and the README's part.
+// npm run bench [-- --quick] [-- --only batchNorm]: verifies every implementation against the exact result, then times
+// them all in one run. The full run of all ops writes bench/results/<cpu>/ and the README's part.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
@@ -101,7 +101,10 @@ function checkTensors(): void {
 
 const isCompiled = ({ name, contender }: Entrant) => name === PLAIN || (contender.name === 'js' && isOurs(name))
 
-/** Kernels of all backends, the public calls of the best; layers of the others and copies beside them where columns need them. */
+/**
+ * Kernels of all backends, the public calls of the best one; layers of the others, and copies in their processes, where
+ * the table of targets needs them.
+ */
 function inFamily({ name, contender }: Entrant, rowOp: boolean): boolean {
   const own = contender.name === backend
   if (isCopy(name)) return own || (rowOp && contender.name === backends[1] && backends[1] !== 'js')
@@ -157,9 +160,8 @@ async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
     const last = String(parts.length - 1)
     const some = ({ name, key }: Entrant) =>
       name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== last)
-    // Linux takes some 100 ms until two threads have a core each, and those of onnxruntime spin for some 10 ms when they
-    // are done (measured).
-    const careful = { rounds: quick ? 3 : 7, settle: quick ? 100 : 150, rest: 25 }
+    // Threads of onnxruntime spin for some 10 ms when they are done (measured).
+    const careful = { rounds: quick ? 3 : 7, rest: 25 }
     comparisons.push(await field.compare('threads', 'several threads', parts, some, budget * 0.75, careful))
   }
 }
@@ -177,7 +179,9 @@ async function variants(): Promise<void> {
 
 function measureEventLoop(): EventLoop {
   const path = fileURLToPath(new URL('event_loop.ts', import.meta.url))
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, quick ? '3' : '9'], { encoding: 'utf8' })
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, quick ? '3' : '9'], {
+    encoding: 'utf8'
+  })
   if (status !== 0) throw new Error(`event_loop.ts ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
 }

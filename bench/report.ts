@@ -99,8 +99,8 @@ export function accuracyLines(results: Results, op: Op): string[] {
   if (live) {
     lines.push(
       `On ${live.shapes} random shapes of N(3,0.5), onnxruntime-node differs from evenkeel by at most ` +
-        `${ulps(live.difference)} ULP; from the exact result evenkeel by ${ulps(live.ours)} (bound ${ulps(BOUND[op])}), ` +
-        `onnxruntime-node by ${ulps(live.theirs)}.` +
+        `${ulps(live.difference)} ULP; from the exact result evenkeel by ${ulps(live.ours)} ` +
+        `(bound ${ulps(BOUND[op])}), onnxruntime-node by ${ulps(live.theirs)}.` +
         (live.statistics === undefined
           ? ''
           : ` Running statistics differ by at most ${live.statistics.toExponential(1)} of them.`),
@@ -243,8 +243,9 @@ export function eventLoopLines({ eventLoop: loop }: Results): string[] {
     ...head('while this runs', 'p99 of the pauses, ms', 'longest of a run', 'worst of all', 'longest against one call'),
     ...(Object.keys(loads) as (keyof typeof loads)[]).map(key => line(loads[key], loop[key])),
     '',
-    `Each run is ${loop.jobs} jobs of ${shapeOf(loop)}, on ${loop.threads} threads. A pause is what a probe waits that asks the`,
-    `loop every millisecond, from a thread of its own. ${loop.runs} runs: p99 of all pauses, the median of the longest, the worst.`,
+    `Each run is ${loop.jobs} jobs of ${shapeOf(loop)}, on ${loop.threads} threads. A pause is what a probe waits that`,
+    `asks the loop every millisecond, from a thread of its own. ${loop.runs} runs: p99 of all pauses, the median of`,
+    'the longest of each run, the worst.',
     `One synchronous call takes ${loop.callOnOne.toFixed(2)} ms on one thread, ${loop.call.toFixed(2)} ms on all.`,
     ''
   ]
@@ -256,6 +257,7 @@ const met = (value: boolean | undefined) => (value === undefined ? '' : value ? 
 export function targetLines(results: Results): string[] {
   const columns = columnsOf(results)
   const targets = targetsOf(results).filter(({ figures }) => figures.some(figure => figure !== undefined))
+  if (targets.length === 0) return []
   const goal = ({ goals }: Target) => (new Set(goals).size === 1 ? goals[0] : goals.join(', '))
   return [
     ...head('case, d = 768 unless said, one thread unless said', 'target', ...columns.flatMap(name => [name, 'met'])),
@@ -268,6 +270,20 @@ export function targetLines(results: Results): string[] {
 
 const chart = (name: ChartName) => [`![${charts[name]}](${name}.svg)`, '']
 
+/** How to read the report. */
+const about = [
+  'Medians of interleaved samples of one run: compare within a table, not between runs. Each contender has a',
+  "process of its own; float32, one thread unless said. `kernel` is the call of a backend's kernel, `function` and",
+  '`prepared layer` are the public calls with `out` given; all of them give the same bits, on every number of',
+  'threads, which was checked. The best copy is the quickest of memcpy (Buffer.copy), TypedArray.set, a loop in C',
+  'and non-temporal stores, from the same x to the same y. onnxruntime-node and PyTorch give new outputs,',
+  '`output given` writes to ones that are there. onnxruntime knows channels first only; layerNorm over axis 1 is two',
+  'transpositions and a LayerNormalization there. PyTorch 1.13 has no rms_norm; rmsNorm is',
+  '`x * rsqrt(mean(x^2) + eps) * weight` there. tfjs knows channels last only; its input and output stay in wasm',
+  'memory. An error is measured against the exact result, in units in the last place of the largest normalised',
+  'element of the group times the weight (NUMERICS.md), localResponseNorm: of the element itself.'
+]
+
 /** The report of a machine, bench/results/<cpu>/README.md. */
 export function report(results: Results): string {
   const { machine, versions, absent, command, seconds } = results
@@ -279,19 +295,12 @@ export function report(results: Results): string {
   return [
     `# ${machine.cpu}, best backend ${machine.backend}`,
     '',
-    `\`${command}\`: ${seconds.toFixed(0)} s; Node.js ${machine.node}, ${machine.platform}, ${machine.cores} cores${cache}. With ` +
-      `${taking.map(([name, version]) => `${name} ${version}`).join(', ')}` +
-      `${absent.map(({ name, why }) => `; without ${name}: ${why}`).join('')}. The same as data: [results.json](results.json).`,
+    `\`${command}\`: ${seconds} s; Node.js ${machine.node}, ${machine.platform}, ${machine.cores} cores${cache}.`,
+    `With ${taking.map(([name, version]) => `${name} ${version}`).join(', ')}` +
+      `${absent.map(({ name, why }) => `; without ${name}: ${why}`).join('')}.`,
+    'The same as data: [results.json](results.json).',
     '',
-    'Medians of interleaved samples of one run: compare within a table, not between runs. Each contender has a process of its',
-    "own; float32, one thread unless said. `kernel` is the call of a backend's kernel, `function` and `prepared layer` are the",
-    'public calls with `out` given; all of them give the same bits, on every number of threads, which was checked. The best copy',
-    'is the quickest of memcpy (Buffer.copy), TypedArray.set, a loop in C and non-temporal stores, from the same x to the same y.',
-    'onnxruntime-node and PyTorch give new outputs, `output given` writes to ones that are there. onnxruntime knows channels',
-    'first only; layerNorm over axis 1 is two transpositions and a LayerNormalization there. PyTorch 1.13 has no rms_norm: it is',
-    'x * rsqrt(mean(x^2) + eps) * weight there. tfjs knows channels last only; its input and output stay in wasm memory. An error',
-    'is measured against the exact result, in units in the last place of the largest normalised element of the group times',
-    'the weight (NUMERICS.md), localResponseNorm: of the element itself.',
+    ...about,
     '',
     '## Targets',
     '',
@@ -315,8 +324,8 @@ export function report(results: Results): string {
     ...threadsLines(results),
     '## RMSNorm against LayerNorm',
     '',
-    'The time that rmsNorm, and pRMSNorm of the first 6.25 % of the features, save; layerNorm with weight and bias, the others',
-    'with weight. The paper (Zhang & Sennrich 2019) reports 7 to 64 % of whole models.',
+    'The time that rmsNorm, and pRMSNorm of the first 6.25 % of the features, save; layerNorm with weight and bias,',
+    'the others with weight. The paper (Zhang & Sennrich 2019) reports 7 to 64 % of whole models.',
     '',
     ...chart('variants'),
     ...variantsLines(results),
@@ -367,7 +376,8 @@ export function readmePart(results: Results, folder: string): string {
     '',
     `![LayerNorm: ${charts.rows}](bench/results/${folder}/rows.svg)`,
     '',
-    `Measured by \`npm run bench\` in one run, on one thread ([all operations, shapes and targets](bench/results/${folder}/README.md));`,
+    'Measured by `npm run bench` in one run, on one thread ([all operations, shapes and targets]' +
+      `(bench/results/${folder}/README.md));`,
     "ULP: of the row's largest element. transformers.js has no weight and bias, and its eps stands outside the root."
   ].join('\n')
 }
@@ -378,5 +388,5 @@ const [BEGIN, END] = ['<!-- made by npm run bench -->', '<!-- end -->']
 export function withPart(readme: string, part: string): string {
   const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)]
   if (begin < 0 || end < begin) throw new Error(`README.md has no part from ${BEGIN} to ${END}`)
-  return `${readme.slice(0, begin + BEGIN.length)}\n${part}\n${readme.slice(end)}`
+  return `${readme.slice(0, begin + BEGIN.length)}\n\n${part}\n\n${readme.slice(end)}`
 }

@@ -26,11 +26,15 @@ async function writeTables(name: string, results: Results): Promise<void> {
   writeFileSync(readme, withPart(readFileSync(readme, 'utf8'), readmePart(results, name)))
 }
 
+/** JSON of which objects and arrays without others inside stand on one line. */
+const textOf = (results: Results) =>
+  `${JSON.stringify(results, null, 1).replace(/\{[^{}[\]]*\}|\[[^{}[\]]*\]/g, one => one.replace(/\s*\n\s*/g, ' '))}\n`
+
 /** bench/results/<cpu>/ and the README's part; the folder's name. */
 export async function write(results: Results): Promise<string> {
   const name = folderName(results)
   mkdirSync(folderOf(name), { recursive: true })
-  writeFileSync(new URL('results.json', folderOf(name)), `${JSON.stringify(results, null, 1)}\n`)
+  writeFileSync(new URL('results.json', folderOf(name)), textOf(results))
   await writeTables(name, results)
   return name
 }

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { charts, readmePart, report, withPart } from '../bench/report.ts'
 import { backends } from '../dist/esm/index.js'
 import { evenkeel, node, root } from './support/process.ts'
 
@@ -87,5 +88,28 @@ describe('behaviour: evenkeel bench', () => {
     expectRefusal(['--seconds', '0'], '--seconds expected a number above 0, 3600 at most, got "0"')
     expectRefusal(['--seconds', 'two'], '--seconds expected a number above 0, 3600 at most, got "two"')
     expectRefusal(['--rows', '1'], "Unknown option '--rows'")
+  })
+})
+
+describe('behaviour: the results of npm run bench', () => {
+  const folder = join(root, 'bench/results')
+  const machines = readdirSync(folder).filter(name => existsSync(join(folder, name, 'results.json')))
+  const resultsOf = (name: string) => JSON.parse(readFileSync(join(folder, name, 'results.json'), 'utf8'))
+
+  it('say in Markdown what they say as data, with their charts beside them', () => {
+    expect(machines.length).toBeGreaterThan(0)
+    for (const name of machines) {
+      expect(readFileSync(join(folder, name, 'README.md'), 'utf8')).toBe(report(resultsOf(name)))
+      for (const chart of Object.keys(charts)) {
+        expect(readFileSync(join(folder, name, `${chart}.svg`), 'utf8'), chart).toMatch(/^<svg .*<\/svg>\n$/s)
+      }
+    }
+  })
+
+  it('are what the README says', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const name = /\(bench\/results\/([\w-]+)\/README\.md\)/.exec(readme)?.[1] ?? ''
+    expect(machines).toContain(name)
+    expect(withPart(readme, readmePart(resultsOf(name), name))).toBe(readme)
   })
 })

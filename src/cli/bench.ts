@@ -70,8 +70,11 @@ function errorOf(
 interface Entrant extends Candidate {
   readonly contender: Contender
   readonly key: string
-  readonly label: string
 }
+
+/** The keys of the same problem on one thread and on all. */
+const [ONE, ALL] = ['one thread', 'all threads']
+const labelOf = ({ name, key }: Entrant) => (key === ONE ? name : `${name}, ${key}`)
 
 class Bench {
   readonly #folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-bench-'))
@@ -109,23 +112,25 @@ class Bench {
     const given = problem(op, rows, numbers, 1)
     const text = textOf(given, this.#folder)
     const entrants: Entrant[] = []
-    const enter = async (contender: Contender, key: string, text: string, suffix = '') => {
-      for (const one of await contender.make(key, text)) {
-        entrants.push({ ...one, contender, key, label: one.name + suffix })
+    const enter = async (contender: Contender, key: string, problem: string, wanted: (name: string) => boolean) => {
+      for (const one of await contender.make(key, problem)) {
+        if (wanted(one.name)) entrants.push({ ...one, contender, key })
       }
     }
-    for (const contender of [...this.#ours, ...this.#others]) await enter(contender, 'one', text)
+    const [first] = this.#ours
+    for (const contender of [...this.#ours, ...this.#others]) {
+      await enter(contender, ONE, text, name => name !== MEMCPY || contender === first)
+    }
     const several = budget > 0 && rows > 1 && os.availableParallelism() > 1
-    if (several) await enter(this.#ours[0], 'all', JSON.stringify({ ...JSON.parse(text), threads: 0 }), ', all threads')
-    const wanted = entrants.filter(
-      ({ name, contender, key }, i) =>
-        (name !== MEMCPY || (contender === this.#ours[0] && key === 'one')) &&
-        (key === 'one' || i === entrants.length - 3)
-    )
+    if (several) {
+      const problem = JSON.stringify({ ...JSON.parse(text), threads: 0 })
+      await enter(first, ALL, problem, name => name.startsWith('prepared'))
+    }
 
     const errors: number[] = []
     let bits = ''
-    for (const { contender, key, name, affine, label } of wanted) {
+    for (const entrant of entrants) {
+      const { contender, key, name, affine } = entrant
       if (name === MEMCPY) {
         errors.push(0)
         continue
@@ -133,14 +138,16 @@ class Bench {
       const error = errorOf(given, await contender.result(key, name, this.#folder), affine)
       errors.push(error)
       if (!this.#ours.includes(contender)) continue
-      if (!(error <= BOUND[op])) throw new Error(`${op}, ${numbers}: ${label} is ${error.toFixed(1)} ULP off`)
+      if (!(error <= BOUND[op]))
+        throw new Error(`${op}, ${numbers}: ${labelOf(entrant)} is ${error.toFixed(1)} ULP off`)
       const digest = await contender.digest(key, name)
       bits ||= digest
-      if (digest !== bits) throw new Error(`${op}, ${numbers}: ${label} has other bits`)
+      if (digest !== bits) throw new Error(`${op}, ${numbers}: ${labelOf(entrant)} has other bits`)
     }
     const times = budget
       ? await measure(
-          wanted.map(({ contender, key, name }) => ({
+          entrants.map(({ contender, key, name }) => ({
+            settle: key === ALL ? Math.min(100, budget / 2) : 0,
             warm: milliseconds => contender.warm(key, name, milliseconds),
             time: calls => contender.time(key, name, calls)
           })),
@@ -148,10 +155,10 @@ class Bench {
           { rounds: 21 }
         )
       : []
-    for (const contender of [...this.#ours, ...this.#others]) await contender.drop('one')
-    if (several) await this.#ours[0].drop('all')
-    const results = wanted.map(({ label }, i) => ({
-      name: label,
+    for (const contender of [...this.#ours, ...this.#others]) await contender.drop(ONE)
+    if (several) await first.drop(ALL)
+    const results = entrants.map((entrant, i) => ({
+      name: labelOf(entrant),
       ulp: Number.isFinite(errors[i]) ? errors[i] : null,
       ...(budget > 0 && { nanosecondsPerRow: times[i] / rows })
     }))
@@ -199,9 +206,10 @@ function printErrors(comparisons: readonly Comparison[]): void {
 export const bench: Command = {
   help: `Usage: evenkeel bench [options]
 
-Checks, then times LayerNorm and RMSNorm of rows of ${COLUMNS} (${ROWS.join(', ')} rows) on one thread: every backend of this machine, a
-plain loop, a copy of the same bytes, and onnxruntime-node and @huggingface/transformers where the current folder has them.
-All in one run, in turn, each in a process of its own; medians. Exit code 1 where a result of evenkeel is wrong.
+Checks, then times LayerNorm and RMSNorm of rows of ${COLUMNS} (${ROWS.join(', ')} rows) on one thread: every backend of
+this machine, a plain loop, a copy of the same bytes, and onnxruntime-node and @huggingface/transformers where the
+current folder has them; the best backend on all threads, too. All in one run, in turn, each in a process of its own;
+medians. Exit code 1 where a result of evenkeel is wrong.
 
 Options:
       --only <op>    ${Object.keys(ops).join(' or ')}

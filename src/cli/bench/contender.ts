@@ -1,5 +1,5 @@
-// Each implementation runs in a process of its own, so that neither its garbage nor what the JIT compiler learnt from it
-// meets the others. Commands and answers are lines of JSON, arrays are files of float32.
+// Each implementation runs in a process of its own, so that neither its garbage nor what the JIT compiler learnt from
+// it meets the others. Commands and answers are lines of JSON, arrays are files of float32.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -118,6 +118,8 @@ export async function serve<Problem>(
 export class Contender {
   readonly #process: ChildProcessWithoutNullStreams
   readonly #waiting: { resolve: (value: never) => void; reject: (error: Error) => void }[] = []
+  /** Why it answers no more. */
+  #ended: Error | undefined
   /** What it says of itself, most of all its version. */
   about = ''
 
@@ -128,6 +130,7 @@ export class Contender {
     this.#process = child
     let said = ''
     const fail = (error: Error) => {
+      this.#ended = error
       for (const { reject } of this.#waiting.splice(0)) reject(error)
     }
     child.on('error', fail)
@@ -161,6 +164,7 @@ export class Contender {
   }
 
   #answer<Value>(): Promise<Value> {
+    if (this.#ended) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 

@@ -6,6 +6,11 @@ export interface Timed {
   readonly warm: (milliseconds: number) => Promise<number>
   /** The mean of so many runs. */
   readonly time: (calls: number) => Promise<number>
+  /**
+   * How many milliseconds to run before each sample, untimed: the system takes some 100 ms until it has put each of
+   * several threads on a core of its own (measured on Linux).
+   */
+  readonly settle?: number
 }
 
 type Run = () => Promise<void> | void
@@ -44,14 +49,13 @@ const median = (values: number[]) => values.sort((a, b) => a - b)[values.length 
 const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
 
 /**
- * Median nanoseconds of one run of each candidate, in the order given. `budget` is how many milliseconds to spend on each
- * candidate, in about `rounds` samples. With several threads: `settle`, how many to run before each sample, untimed, until the
- * system has put each thread on a core of its own; `rest`, how many to wait after it, until threads that spin are asleep.
+ * Median nanoseconds of one run of each candidate, in the order given. `budget` is how many milliseconds to spend on
+ * each candidate, in about `rounds` samples; `rest`, how many to wait after each, until threads that spin are asleep.
  */
 export async function measure(
   candidates: readonly Timed[],
   budget: number,
-  { rounds = 41, settle = 0, rest = 0 } = {}
+  { rounds = 41, rest = 0 } = {}
 ): Promise<number[]> {
   const calls: number[] = []
   for (const { warm } of candidates) {
@@ -65,9 +69,10 @@ export async function measure(
       // There and back, so that nobody always follows the same one.
       const i = round % 2 ? candidates.length - 1 - k : k
       if (samples[i].length >= LEAST && spent[i] > budget * 1.5) continue
-      if (settle) await candidates[i].warm(settle)
+      const { warm, time, settle } = candidates[i]
+      if (settle) await warm(settle)
       const start = performance.now()
-      samples[i].push(await candidates[i].time(calls[i]))
+      samples[i].push(await time(calls[i]))
       spent[i] += performance.now() - start
       if (rest) await wait(rest)
     }

@@ -46,8 +46,8 @@ export interface Node {
 }
 
 /**
- * The model of nodes that go from x to y, both of these dimensions, and to `others`, of one element per channel; with the
- * parameters that they use inside.
+ * The model of nodes that go from x to y, both of these dimensions, and to `others`, of one element per channel; with
+ * the parameters that they use inside.
  */
 export function onnxModel(
   nodes: readonly Node[],
