@@ -48,15 +48,15 @@ export class Field {
     const node = (which: string) => [process.execPath, ...process.execArgv, path, which]
     const start = (name: string, [command, ...args]: readonly string[], env = {}) =>
       Contender.start(name, command, args, { EVENKEEL_BENCH_COPIES: compiled ?? '', ...env })
-    this.contenders.push(
-      ...(await Promise.all([
-        ...backends.map(name => start(name, node('evenkeel'), { EVENKEEL_BACKEND: name })),
-        start(PLAIN, node('plain')),
-        start('onnxruntime-node', node('onnxruntime')),
-        start('transformers.js', node('transformers')),
-        start('tfjs', node('tfjs'))
-      ]))
-    )
+    const all = await Promise.allSettled([
+      ...backends.map(name => start(name, node('evenkeel'), { EVENKEEL_BACKEND: name })),
+      start(PLAIN, node('plain')),
+      start('onnxruntime-node', node('onnxruntime')),
+      start('transformers.js', node('transformers')),
+      start('tfjs', node('tfjs'))
+    ])
+    for (const one of all) if (one.status === 'fulfilled') this.contenders.push(one.value)
+    for (const one of all) if (one.status === 'rejected') throw one.reason
     const script = fileURLToPath(new URL('torch_process.py', import.meta.url))
     const pythons = ['python3', '/usr/bin/python3']
     const started = await Promise.allSettled(pythons.map(python => start('PyTorch', [python, script])))

@@ -2,9 +2,20 @@
 import { named, ORT, ORT_OUT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
 import { isCopy } from './copies.ts'
 import { isRowOp, type Op, titles } from './problem.ts'
-import { type Comparison, find, type Pauses, quickest, type Result, type Results, timeOf } from './results.ts'
+import { type Comparison, find, type Pauses, quickest, type Results, timeOf } from './results.ts'
 import { COLS } from './shapes.ts'
-import { bestCopy, columnsOf, isOrt, isTorch, placeOf, type Target, targetsOf, thousands, threaded } from './targets.ts'
+import {
+  bestCopy,
+  columnsOf,
+  isPeer,
+  isTorch,
+  oursOf,
+  placeOf,
+  type Target,
+  targetsOf,
+  thousands,
+  threaded
+} from './targets.ts'
 import { BOUND } from './truth.ts'
 
 /** A chart's file beside the report, and what it shows. */
@@ -33,9 +44,6 @@ const shapeOf = ({ dims, channelsLast }: { dims: readonly number[]; channelsLast
 const listed = ({ results }: Comparison) =>
   results.filter((one, i) => results.findIndex(two => two.name === one.name) === i)
 
-const isPeer = ({ name }: Result) =>
-  name === PLAIN || isOrt({ name }) || isTorch({ name }) || /^(tfjs|transformers)/.test(name)
-
 /** Comparisons side by side, a column each: nanoseconds divided by what `unit` gives. */
 function timesTable(
   first: string,
@@ -57,10 +65,7 @@ export function familyLines(results: Results, op: Op): string[] {
   const unit = isRowOp(op) ? (one: Comparison) => one.dims[0] : () => 1000
   const heads = comparisons.map(shapeOf)
   const mine = named('prepared layer', results.machine.backend)
-  const fast = (one: Comparison) => {
-    const layer = timeOf(one, mine)
-    return Number.isNaN(layer) ? timeOf(one, named('function', results.machine.backend)) : layer
-  }
+  const fast = (one: Comparison) => oursOf(one, results.machine.backend)
   const peer = (one: Comparison) => Math.min(...one.results.filter(isPeer).map(({ nanoseconds }) => nanoseconds))
   const bytes = (one: Comparison) => 8 * one.dims.reduce((product, dim) => product * dim, 1)
   const ratios: [string, (one: Comparison) => string][] = [
@@ -70,7 +75,7 @@ export function familyLines(results: Results, op: Op): string[] {
     ['*GB/s, read and written*', one => number(bytes(one) / fast(one))]
   ]
   const errors = listed(comparisons[0]).filter(
-    ({ name, ulp }) => ulp !== undefined && (isPeer({ name } as Result) || name === mine)
+    ({ name, ulp }) => ulp !== undefined && (isPeer({ name }) || name === mine)
   )
   const worst = (name: string) => {
     const all = comparisons.flatMap(one => one.results.filter(two => two.name === name).map(({ ulp }) => ulp))

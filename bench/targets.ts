@@ -18,6 +18,14 @@ export interface Target {
 const prepared = (backend: string) => `prepared layer (${backend})`
 export const isOrt = ({ name }: { name: string }) => name.startsWith(ORT)
 export const isTorch = ({ name }: { name: string }) => name.startsWith('PyTorch')
+/** Other implementations. */
+export const isPeer = ({ name }: { name: string }) =>
+  name === PLAIN || isOrt({ name }) || isTorch({ name }) || /^(tfjs|transformers)/.test(name)
+/** The prepared layer of a backend, or where an op has no class its function. */
+export function oursOf(comparison: Comparison, backend: string): number {
+  const layer = timeOf(comparison, prepared(backend))
+  return Number.isNaN(layer) ? timeOf(comparison, `function (${backend})`) : layer
+}
 /** The quickest copy, in the process of a backend where it has copies. */
 export function bestCopy(comparison: Comparison | undefined, backend: string): number {
   const own = quickest(comparison, ({ name, contender }) => isCopy(name) && contender === backend)
@@ -224,6 +232,24 @@ function addBeyond(results: Results, add: Add): void {
       onlyBest(least(own.map(one => timeOf(one, PLAIN) / ofTypeScript(one))))
     )
   }
+  const ours = (one: Comparison) => oursOf(one, best)
+  for (const op of Object.keys(titles) as Op[]) {
+    const own = families.filter(one => one.op === op)
+    if (own.length === 0) continue
+    add(
+      `${titles[op]}, all shapes: the best peer takes, at least`,
+      '>=',
+      2,
+      onlyBest(least(own.map(one => quickest(one, isPeer) / ours(one))))
+    )
+  }
+  const large = families.filter(({ op, dims }) => op === 'batchNorm' && dims.length === 4)
+  add(
+    'batchNorm, inference, from memory, against the best copy, at most',
+    '<=',
+    1.5,
+    onlyBest(large.length > 0 ? most(large.map(one => ours(one) / bestCopy(one, best))) : Number.NaN)
+  )
   const transformed = families.filter(one => one.results.some(({ name }) => name === TRANSFORMERS))
   add(
     'layerNorm, TypeScript: transformers.js takes, at least',
