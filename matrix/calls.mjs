@@ -57,6 +57,13 @@ export async function writeCalls(path, root) {
     }
     for (const given of cases[op].all()) cases[op].run(recording, given)
   }
+  // Large enough for several threads.
+  const [rows, size] = [300, 500]
+  const [x, y] = [new Float32Array(rows * size).map((_, i) => Math.sin(i)), new Float32Array(rows * size)]
+  const none = [undefined, 0]
+  const statistics = [undefined, undefined]
+  const large = [y, size, ...none, ...statistics, x, size, ...none, ...statistics, rows, size, 1, 1, 1e-5]
+  calls.push(record('layer_norm', typescript.layer_norm, large))
   const file = createWriteStream(path)
   file.write(word(calls.length))
   for (const call of calls) file.write(call)
