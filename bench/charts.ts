@@ -26,7 +26,6 @@ const GREY = '#7d8590'
 /** Ours warm and strong, the others cool; all of them to be told apart on white and on black. */
 const palette = ['#e8590c', '#f59f00', '#94702b', '#4c8dff', '#2b9348', '#a855f7', '#db2777', '#868e96', '#0ea5b7']
 
-const log = { type: 'log' }
 const config = {
   aria: false, // half of the file would be labels
   background: null,
@@ -58,10 +57,20 @@ const colour = (data: readonly Datum[]) => {
 
 const finite = (data: readonly Datum[]) => data.filter(({ y }) => Number.isFinite(y) && y > 0)
 
+/** Powers of ten around some numbers. */
+function decades(numbers: readonly number[]): number[] {
+  const [first, last] = [Math.min(...numbers), Math.max(...numbers)].map(Math.log10)
+  const lowest = Math.floor(first)
+  return Array.from({ length: Math.ceil(last) - lowest + 1 }, (_, i) => 10 ** (lowest + i))
+}
+
 /** Lines over a logarithmic axis of whole numbers. */
-function lines(title: string, given: readonly Datum[], xTitle: string, yTitle: string, scale: object = log): object {
+function lines(title: string, given: readonly Datum[], xTitle: string, yTitle: string, logarithmic = true): object {
   const data = finite(given)
   const values = [...new Set(data.map(({ x }) => x))]
+  const powers = decades(data.map(({ y }) => y))
+  const labelExpr = "format(datum.value, ',')"
+  const domain = [powers[0], powers[powers.length - 1]]
   return {
     title,
     width: 480,
@@ -73,15 +82,15 @@ function lines(title: string, given: readonly Datum[], xTitle: string, yTitle: s
         field: 'x',
         type: 'quantitative',
         title: xTitle,
-        scale: log,
-        axis: { values, grid: false, labelExpr: "format(datum.value, ',')" }
+        scale: { type: 'log', nice: false },
+        axis: { values, grid: false, labelExpr, labelFlush: false, labelOverlap: false }
       },
       y: {
         field: 'y',
         type: 'quantitative',
         title: yTitle,
-        scale,
-        axis: { labelExpr: "format(datum.value, ',')", tickCount: 6 }
+        scale: logarithmic ? { type: 'log', domain } : { zero: true },
+        axis: logarithmic ? { values: powers, labelExpr } : { tickCount: 6 }
       },
       color: colour(data)
     }
@@ -180,9 +189,7 @@ const specs: { readonly [name in ChartName]: (results: Results) => object } = {
         { x: threads, y: speedup(one, mine, threads), who: `${thousands(one.dims[0])} rows` }
       ])
     )
-    return lines(`LayerNorm, d = ${COLS}, prepared layer`, data, 'threads', 'times as fast as one thread', {
-      zero: true
-    })
+    return lines(`LayerNorm, d = ${COLS}, prepared layer`, data, 'threads', 'times as fast as one thread', false)
   },
   variants(results) {
     const data: Datum[] = []
@@ -195,12 +202,7 @@ const specs: { readonly [name in ChartName]: (results: Results) => object } = {
     return bars('Time that rmsNorm saves of layerNorm', data, '% of the time')
   },
   'event-loop'({ eventLoop: loop }) {
-    const names = {
-      idle: 'nothing',
-      transfer: 'forwardAsync, transfer',
-      shared: 'forwardAsync, shared memory',
-      synchronous: 'forward'
-    }
+    const names = { idle: 'nothing', transfer: 'transferred', shared: 'shared memory', synchronous: 'synchronous' }
     const data = (Object.keys(loads) as (keyof typeof loads)[]).flatMap(key => [
       { x: names[key], y: loop?.[key].p99 ?? 0, who: 'p99 of the pauses' },
       { x: names[key], y: loop?.[key].longest ?? 0, who: 'longest pause' }
