@@ -2,7 +2,7 @@
 import { tables } from '../dist/esm/backend.js'
 import { fill, finiteRows, ordinaryWeights } from '../dist/esm/cases/data.js'
 import '../dist/esm/index.js'
-import { measure } from './measure.ts'
+import { here, measure } from '../dist/esm/cli/bench/measure.js'
 
 const [rows, cols] = [256, 768]
 const none = undefined
@@ -12,12 +12,12 @@ const y = new Float32Array(rows * cols)
 for (const { name, float32 } of tables) {
   const run = (x: Float32Array) => () =>
     float32.layer_norm(y, cols, none, cols, none, none, x, cols, none, cols, weight, weight, rows, cols, 1, 1, 1e-5)
-  const candidates = (['N(0,1)', 'N(1e3,1)'] as const).map(kind => ({
-    name: kind,
-    run: run(fill(finiteRows[kind], rows * cols, 1))
-  }))
-  const times = await measure(candidates, 500)
+  const kinds = ['N(0,1)', 'N(1e3,1)'] as const
+  const times = await measure(
+    kinds.map(kind => here(run(fill(finiteRows[kind], rows * cols, 1)))),
+    500
+  )
   console.log(
-    `${name.padEnd(9)} ${candidates.map((one, i) => `${one.name} ${(times[i] / rows).toFixed(0)} ns`).join(', ')} per row`
+    `${name.padEnd(9)} ${kinds.map((kind, i) => `${kind} ${(times[i] / rows).toFixed(0)} ns`).join(', ')} per row`
   )
 }

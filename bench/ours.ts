@@ -1,5 +1,7 @@
 // evenkeel: the kernels of every backend, the public functions and the classes.
 import { type Backend, tables } from '../dist/esm/backend.js'
+import type { Ready } from '../dist/esm/cli/bench/contender.js'
+import { named, ours, type Run, rowCalls } from '../dist/esm/cli/bench/rows.js'
 import {
   BatchNorm,
   backend,
@@ -8,45 +10,24 @@ import {
   groupNorm,
   InstanceNorm,
   instanceNorm,
-  LayerNorm,
   layerNorm,
   localResponseNorm,
   normalize,
   RMSNorm,
   rmsNorm
 } from '../dist/esm/index.js'
-import type { Ready } from './peers.ts'
 import { GROUPS, LRN, MOMENTUM, PARTIAL, type Problem } from './problem.ts'
 
-type Run = () => void
-
-/** A candidate that writes to memory of its own. */
-export function into({ x }: Problem, make: (y: Float32Array) => Run): Ready {
-  const y = new Float32Array(x.length)
-  return { affine: true, run: make(y), result: () => y }
-}
-
-/** Everything of ours that can do a problem, by name. */
-export function ours(given: Problem): Map<string, Ready> {
-  const all = new Map<string, Ready>()
-  for (const table of tables)
-    all.set(
-      `kernel ${table.name}`,
-      into(given, y => kernelRun(table, given, y))
-    )
-  all.set(
-    `function (${backend})`,
-    into(given, y => functionRun(given, y))
-  )
-  if (layerRun(given, new Float32Array(given.x.length)))
-    all.set(
-      `prepared layer (${backend})`,
-      into(given, y => layerRun(given, y) as Run)
-    )
+/** What of ours runs on the backend of this process, by name. */
+export function evenkeel(given: Problem, y: Float32Array): Map<string, Ready> {
+  const table = tables.find(({ name }) => name === backend) as Backend
+  const rows = rowCalls(given, y)
+  const prepared = rows?.prepared ?? layerRun(given, y)
+  const all = new Map([[named('kernel', backend), ours(given, y, kernelRun(table, given, y))]])
+  all.set(named('function', backend), ours(given, y, rows?.called ?? functionRun(given, y)))
+  if (prepared) all.set(named('prepared layer', backend), ours(given, y, prepared))
   return all
 }
-
-export const isOurs = (name: string) => /^(kernel|function|prepared)/.test(name)
 
 const none = undefined
 
@@ -95,12 +76,8 @@ function functionRun(given: Problem, out: Float32Array): Run {
   const layout = given.channelsLast ? 'channels-last' : 'channels-first'
   const x = { data, dims }
   switch (op) {
-    case 'layerNorm':
-      return () => layerNorm(data, channels, { weight, bias, eps, out })
     case 'layerNormChannels':
       return () => layerNorm(x, { axis: 1 }, { weight, bias, eps, out })
-    case 'rmsNorm':
-      return () => rmsNorm(data, channels, { weight, eps, out })
     case 'pRMSNorm':
       return () => rmsNorm(data, channels, { weight, eps, partial: PARTIAL, out })
     case 'batchNorm': {
@@ -122,6 +99,8 @@ function functionRun(given: Problem, out: Float32Array): Run {
       const { size, alpha, beta, k } = LRN
       return () => localResponseNorm(x, size, { alpha, beta, k, layout, out })
     }
+    default:
+      throw new RangeError(`no function for ${op}`)
   }
 }
 
@@ -131,13 +110,8 @@ function layerRun(given: Problem, out: Float32Array): Run | undefined {
   const layout = given.channelsLast ? 'channels-last' : 'channels-first'
   const x = { data, dims }
   switch (op) {
-    case 'layerNorm': {
-      const layer = new LayerNorm(channels, { weight, bias, eps })
-      return () => layer.forward(data, { out })
-    }
-    case 'rmsNorm':
     case 'pRMSNorm': {
-      const layer = new RMSNorm(channels, { weight, eps, partial: op === 'pRMSNorm' ? PARTIAL : 1 })
+      const layer = new RMSNorm(channels, { weight, eps, partial: PARTIAL })
       return () => layer.forward(data, { out })
     }
     case 'batchNorm':

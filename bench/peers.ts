@@ -1,13 +1,20 @@
-// The other implementations, each as one function from a problem to a candidate. They live in bench/node_modules.
+// The other implementations of bench/node_modules.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { onnxModel } from './onnx.ts'
+import type { Ready } from '../dist/esm/cli/bench/contender.js'
+import { type Ort, type OrtTensorClass, onnxruntime, type Transformers } from '../dist/esm/cli/bench/rows.js'
+import { nodesOf } from './onnx.ts'
 import { LRN, MOMENTUM, type Problem } from './problem.ts'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 const require = createRequire(import.meta.url)
+
+export const TFJS = 'tfjs (wasm)'
+
+export const loadOrt = (): Ort => require('onnxruntime-node')
+export const loadTransformers = (): Transformers => require('@huggingface/transformers')
 
 /** Installs the peers where they are missing (about 500 MB). */
 export function installPeers(): void {
@@ -24,66 +31,11 @@ export function installPeers(): void {
   if (result.status !== 0) throw new Error(`npm ci in bench/ ended with ${result.status}`)
 }
 
-/** An implementation ready to run: `run` computes, `result` is what it computed last. */
-export interface Ready {
-  readonly run: () => Promise<void> | void
-  readonly result: () => Float32Array
-  /** What it leaves out, so that its error is measured against the right thing. */
-  readonly affine: boolean
-  /** The running statistics that training gave last. */
-  readonly statistics?: () => { mean: Float32Array; variance: Float32Array }
-  /** Gives back memory that no garbage collector sees. */
-  readonly release?: () => void
-}
-
-interface OrtTensor {
-  readonly data: Float32Array
-  readonly dims: readonly number[]
-}
-type OrtTensorClass = new (type: string, data: Float32Array, dims: number[]) => OrtTensor
-interface Ort {
-  Tensor: OrtTensorClass
-  InferenceSession: {
-    create(model: Uint8Array, options: object): Promise<{ run(feeds: object): Promise<{ [name: string]: OrtTensor }> }>
-  }
-}
-
-/** onnxruntime-node, a session on one thread; undefined where ONNX has no such op. */
-export async function onnxruntime(given: Problem): Promise<Ready | undefined> {
-  const ort: Ort = require('onnxruntime-node')
-  const model = onnxModel(given)
-  if (!model) return undefined
-  const session = await ort.InferenceSession.create(model, {
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    logSeverityLevel: 3
-  })
-  const feeds = { x: new ort.Tensor('float32', given.x, [...given.dims]) }
-  let outputs: { [name: string]: OrtTensor } = {}
-  return {
-    affine: true,
-    result: () => outputs.y.data,
-    statistics: () => ({ mean: outputs.mean.data, variance: outputs.variance.data }),
-    async run() {
-      outputs = await session.run(feeds)
-    }
-  }
-}
-
-/** transformers.js `layer_norm`, which has no weight and no bias. */
-export async function transformers({ op, dims, x, eps }: Problem): Promise<Ready | undefined> {
-  if (op !== 'layerNorm') return undefined
-  const { Tensor, layer_norm } = await import(require.resolve('@huggingface/transformers'))
-  const input = new Tensor('float32', x, dims)
-  let y = x
-  return {
-    affine: false,
-    result: () => y,
-    run() {
-      y = layer_norm(input, [dims[1]], { eps }).data
-    }
-  }
+/** onnxruntime-node; nothing where ONNX has no such op. */
+export async function onnx(ort: Ort, given: Problem): Promise<Map<string, Ready>> {
+  const nodes = nodesOf(given)
+  const { weight, bias, runningMean, runningVar } = given
+  return nodes ? onnxruntime(ort, given, nodes, { weight, bias, runningMean, runningVar }) : new Map()
 }
 
 interface TfTensor {
@@ -91,7 +43,8 @@ interface TfTensor {
   dispose(): void
 }
 /** The operations of tfjs that are used here; all of them have kernels in the wasm backend. */
-interface Tfjs {
+export interface Tfjs {
+  readonly version_core: string
   setBackend(name: string): Promise<boolean>
   ready(): Promise<void>
   tidy<T>(work: () => T): T
@@ -108,9 +61,7 @@ interface Tfjs {
   sum(x: TfTensor, axis: number, keepDims: boolean): TfTensor
 }
 
-let loaded: Promise<Tfjs> | undefined
-
-async function loadTfjs(): Promise<Tfjs> {
+export async function loadTfjs(): Promise<Tfjs> {
   const events = ['uncaughtException', 'unhandledRejection'] as const
   const before = events.map(event => process.listeners(event as 'uncaughtException'))
   const tf: Tfjs = require('@tensorflow/tfjs-core')
@@ -126,21 +77,18 @@ async function loadTfjs(): Promise<Tfjs> {
 }
 
 /**
- * tfjs on its wasm backend (SIMD, one thread); undefined where tfjs has no such op. x lies in wasm memory already, and the
+ * tfjs on its wasm backend (SIMD, one thread); nothing where tfjs has no such op. x lies in wasm memory already, and the
  * result is read only when it is asked for: both copies are outside the time.
  */
-export async function tfjs(given: Problem): Promise<Ready | undefined> {
-  loaded ??= loadTfjs()
-  const tf = await loaded
+export function tfjs(tf: Tfjs, given: Problem): Map<string, Ready> {
   const operands: TfTensor[] = []
   const call = tfjsCall(tf, given, (data, dims) => {
     operands.push(tf.tensor(data, dims))
     return operands[operands.length - 1]
   })
-  if (!call) return undefined
+  if (!call) return new Map()
   let last: TfTensor[] = []
-  return {
-    affine: true,
+  const ready = {
     result: () => last[0].dataSync(),
     run() {
       for (const tensor of last) tensor.dispose()
@@ -150,6 +98,7 @@ export async function tfjs(given: Problem): Promise<Ready | undefined> {
       for (const tensor of [...operands, ...last]) tensor.dispose()
     }
   }
+  return new Map([[TFJS, ready]])
 }
 
 /** The call: what it gives, the result first. */
@@ -183,8 +132,7 @@ function tfjsCall(tf: Tfjs, given: Problem, tensor: Tfjs['tensor']): (() => TfTe
 }
 
 /** The tensor classes of the peers, by name: what goes in as one is to come back as one. */
-export async function tensorClasses(): Promise<{ [name: string]: OrtTensorClass }> {
-  const { Tensor } = await import(require.resolve('@huggingface/transformers'))
-  const ort: Ort = require('onnxruntime-node')
-  return { 'transformers.js': Tensor, 'onnxruntime-node': ort.Tensor }
-}
+export const tensorClasses = (): { [name: string]: OrtTensorClass } => ({
+  'transformers.js': loadTransformers().Tensor,
+  'onnxruntime-node': loadOrt().Tensor
+})

@@ -49,19 +49,36 @@ export interface Problem {
   readonly runningMean: Float32Array
   readonly runningVar: Float32Array
   readonly eps: number
+  /** How many threads; 0: as many as an implementation takes by itself. */
+  readonly threads: number
+  /** For PyTorch, which cannot import the above. */
+  readonly constants: typeof constants
 }
+
+const constants = { groups: GROUPS, lrn: LRN, momentum: MOMENTUM, partial: PARTIAL }
 
 /** Row operations: each sample is a group. */
 export const isRowOp = (op: Op) => ['layerNorm', 'rmsNorm', 'pRMSNorm', 'normalize'].includes(op)
 
 const epsilons: { readonly [op in Op]?: number } = { rmsNorm: 1e-6, pRMSNorm: 1e-6, normalize: 1e-12 }
 
-type Kind = keyof typeof finiteRows
+export type Kind = keyof typeof finiteRows
+
+/** More elements than that are the same ones again, which saves seconds. */
+const PERIOD = 524_309 // a prime: rows and channels differ all the same
+
+function numbers(kind: Kind | undefined, size: number, seed: number): Float32Array {
+  const some = fill(kind ? finiteRows[kind] : normal, Math.min(size, PERIOD), seed)
+  const all = new Float32Array(size)
+  for (let i = 0; i < size; i += PERIOD) all.set(some.subarray(0, size - i), i)
+  return all
+}
 
 export function problemOf(
   { op, dims, channelsLast = false }: { op: Op; dims: readonly number[]; channelsLast?: boolean },
   kind?: Kind,
-  seed = dims[0]
+  seed = dims[0],
+  threads = 1
 ): Problem {
   const samples = dims[0]
   const channels = channelsLast ? dims[dims.length - 1] : dims[1]
@@ -69,7 +86,7 @@ export function problemOf(
   const given = {
     op,
     dims,
-    x: fill(kind ? finiteRows[kind] : normal, size, seed),
+    x: numbers(kind, size, seed),
     samples,
     channels,
     positions: size / samples / channels,
@@ -78,7 +95,9 @@ export function problemOf(
     bias: fill(normal, channels, 2),
     runningMean: new Float32Array(channels),
     runningVar: new Float32Array(channels).fill(1),
-    eps: epsilons[op] ?? 1e-5
+    eps: epsilons[op] ?? 1e-5,
+    threads,
+    constants
   }
   if (op === 'batchNorm') takeStatistics(given)
   return given

@@ -5,10 +5,10 @@ import { mkdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import os from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { measure } from '../bench/measure.ts'
-import { plainLayerNorm, plainRmsNorm } from '../bench/plain.ts'
 import { tables } from '../dist/esm/backend.js'
 import { firstDifference } from '../dist/esm/cases/data.js'
+import { here, measure } from '../dist/esm/cli/bench/measure.js'
+import { plainLayerNorm, plainRmsNorm } from '../dist/esm/cli/bench/plain.js'
 import { npyHeader, writeElements, writeFully } from '../dist/esm/cli/npy.js'
 import { backend, backendInfo, LayerNorm, RMSNorm } from '../dist/esm/index.js'
 import { features, file, positions, readHiddenStates, sequences } from './data.ts'
@@ -107,11 +107,7 @@ for (const job of jobs) {
   }
 
   const [native, script, plain] = await measure(
-    [
-      { name: backend, run: () => void job.layer.forward(x, { out: y }) },
-      { name: 'TypeScript', run: () => job.typescript(y) },
-      { name: 'plain loop', run: job.plain }
-    ],
+    [here(() => void job.layer.forward(x, { out: y })), here(() => job.typescript(y)), here(job.plain)],
     250
   )
   const perRow = (time: number) => `${(time / rows).toFixed(0)} ns`

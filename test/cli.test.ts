@@ -82,7 +82,8 @@ describe('behaviour: the command line', () => {
       ['info', '--help'],
       ['verify', '-h'],
       ['apply', '--help'],
-      ['build', '-h']
+      ['build', '-h'],
+      ['bench', '--help']
     ]) {
       const { code, stdout } = evenkeel(args)
       expect(stdout).toMatch(/^Usage: evenkeel/)
@@ -94,9 +95,9 @@ describe('behaviour: the command line', () => {
   })
 
   it('ends with 2 for wrong usage', () => {
-    expectFailure([], 2, 'command expected info, verify, apply, build, got nothing')
-    expectFailure(['aply'], 2, 'command expected info, verify, apply, build, got "aply"')
-    expectFailure(['toString'], 2, 'command expected info, verify, apply, build, got "toString"')
+    expectFailure([], 2, 'command expected info, verify, apply, build, bench, got nothing')
+    expectFailure(['aply'], 2, 'command expected info, verify, apply, build, bench, got "aply"')
+    expectFailure(['toString'], 2, 'command expected info, verify, apply, build, bench, got "toString"')
     expectFailure(['info', '--fast'], 2, "Unknown option '--fast'")
     expectFailure(['verify', 'this'], 2, 'Unexpected argument')
     expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, `op expected ${operations}, got "soft-max"`)

@@ -7,7 +7,8 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,
   verify: async () => (await import('./verify.js')).verify,
   apply: async () => (await import('./apply.js')).apply,
-  build: async () => (await import('./build.js')).build
+  build: async () => (await import('./build.js')).build,
+  bench: async () => (await import('./bench.js')).bench
 }
 
 const help = `Usage: evenkeel <command> [options]
@@ -17,6 +18,7 @@ Commands:
   verify   compare every backend with the TypeScript one, bit for bit, and with the golden hashes
   apply    normalise a .npy file
   build    compile the native kernels on this machine
+  bench    check and time this library beside what else is installed
 
 Options:
   -h, --help      this text; "evenkeel <command> --help" for a command
