@@ -13,11 +13,17 @@
 #define EVENKEEL_ARM64 1
 #endif
 
-// Code of its own for what is rare or long, not inlined: it would fill half the package.
-#if defined(__GNUC__)
+// Code of its own, once, for what is rare or long: inlined or cloned it would fill half the package. And code without
+// which a loop is none.
+#if defined(__clang__)
 #define EVENKEEL_APART __attribute__((noinline))
+#define EVENKEEL_INLINE inline __attribute__((always_inline))
+#elif defined(__GNUC__)
+#define EVENKEEL_APART __attribute__((noinline, noclone))
+#define EVENKEEL_INLINE inline __attribute__((always_inline))
 #else
 #define EVENKEEL_APART __declspec(noinline)
+#define EVENKEEL_INLINE __forceinline
 #endif
 
 namespace evenkeel {
