@@ -187,7 +187,7 @@ EVENKEEL_APART double sum_of_magnitudes(size_t n, const T* x) {
 
 // Largest |x|; NaN where there is one.
 template <class T>
-EVENKEEL_APART double largest_magnitude(size_t n, const T* x) {
+EVENKEEL_RARE double largest_magnitude(size_t n, const T* x) {
   double largest = 0;
   for (size_t i = 0; i < n; ++i) {
     const double a = std::fabs(static_cast<double>(x[i]));
@@ -213,18 +213,17 @@ EVENKEEL_APART void add_residual(T* sum, const T* x, const T* residual, size_t n
   each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
 }
 
-// The sums of rows `stride` apart, 1 to `side_by_side` of them.
+// The sums of a row.
 template <class T>
-EVENKEEL_APART void row_sums(Sums* total, size_t rows, size_t n, const T* x, size_t stride) {
-  const auto read = [=](size_t row, auto at) { return at.read_wide(x + row * stride); };
-  constexpr Squares alone = side_by_side > 1 ? Squares::apart : Squares::fused;
-  if (rows == side_by_side && side_by_side > 1) {
-    sums_side_by_side<Squares::fused, side_by_side>(n, 0, total, read);
-    return;
-  }
-  for (size_t row = 0; row < rows; ++row) {
-    total[row] = sums<alone>(n, 0, [=](auto at) { return read(row, at); });
-  }
+EVENKEEL_APART Sums row_sums(size_t n, const T* x) {
+  constexpr Squares squares = side_by_side > 1 ? Squares::apart : Squares::fused;
+  return sums<squares>(n, 0, [=](auto at) { return at.read_wide(x); });
+}
+
+// The second pass of rule 5: the sum of (x - mean)^2.
+template <class T>
+EVENKEEL_APART double centred_squares(size_t n, const T* x, double mean) {
+  return sums<Squares::centred>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
 }
 
 // Rule 13: the sums of one channel over the batch, a run in each sample: channels first.
@@ -333,12 +332,6 @@ struct Moments {
   double mean;
   double var;
 };
-
-// The second pass of rule 5: the sum of (x - mean)^2.
-template <class T>
-EVENKEEL_APART double centred_squares(size_t n, const T* x, double mean) {
-  return sums<Squares::centred>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
-}
 
 // Rules 4 and 5: mean and biased variance of x, whose sums are given.
 template <class T>
@@ -450,8 +443,8 @@ EVENKEEL_APART void clear(T* y, size_t n) {
 
 // Rule 8 over n elements, with weights and biases `step` apart, null where there are none; `offset` as in rule 7.
 template <class T>
-EVENKEEL_APART void normalise_wide(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
-                                   size_t step, float offset = 0) {
+EVENKEEL_RARE void normalise_wide(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  size_t step, float offset = 0) {
   for (size_t i = 0; i < n; ++i) {
     double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
     if (weight) {
@@ -494,9 +487,13 @@ EVENKEEL_APART void normalise_row(T* y, const T* x, size_t n, const Scale& scale
   const F m = broadcast(scale.m);
   const F r = broadcast(scale.r);
   const F c = broadcast(scale.c);
+  if (weight && bias && !streamed) {
+    each_unrolled(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
+    return;
+  }
   const Elements<T> w(weight, no_weight), b(bias, no_bias);
   const auto step = [&](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at)); };
-  streamed ? each_streamed(y, n, step) : each_unrolled(n, step);
+  streams&& streamed ? each_streamed(y, n, step) : each(n, step);
 }
 
 // The same for an operation that subtracts no mean and adds no bias; `all` is the weight where there is none for each
@@ -510,7 +507,7 @@ EVENKEEL_APART void scale_row(T* y, const T* x, size_t n, const Scale& scale, co
   const F o = broadcast(offset == 0 ? no_bias : offset);
   const Elements<T> w(weight, static_cast<float>(all));
   const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
-  streamed ? each_streamed(y, n, step) : each_unrolled(n, step);
+  streams&& streamed ? each_streamed(y, n, step) : each_unrolled(n, step);
 }
 
 // What an op over rows or columns normalises, a group or a matrix at a time: x as it is, or x + residual * scale, which
@@ -527,11 +524,24 @@ struct Input {
 
   const T* begin() const { return residual ? sum.data : x.data; }
   const T* at(size_t i) const { return residual ? sum.at(i) : x.at(i); }
-  size_t stride() const { return residual ? sum.stride : x.stride; }
   void add(size_t i, size_t n) const {
     if (residual) add_residual(sum.at(i), x.at(i), residual.at(i), n, scale);
   }
 };
+
+// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n.
+template <class T>
+EVENKEEL_APART void sums_of_rows(Sums* total, const Input<T>& x, size_t row, size_t count, size_t n, size_t counted) {
+  for (size_t k = 0; k < count; ++k) x.add(row + k, n);
+  if (count < side_by_side || side_by_side == 1) {
+    for (size_t k = 0; k < count; ++k) total[k] = row_sums(counted, x.at(row + k));
+    return;
+  }
+  const T* rows[side_by_side];
+  for (size_t k = 0; k < side_by_side; ++k) rows[k] = x.at(row + k);
+  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, total,
+                                                  [=](size_t k, auto at) { return at.read_wide(rows[k]); });
+}
 
 // Elements of a tensor up to which it is cached. Beyond, results go past the caches, and each row is read and written
 // before the next: memory likes that best (measured).
@@ -546,23 +556,23 @@ template <class T, class Statistics, class Normalise>
 void each_row(Out<T> y, const Input<T>& x, size_t rows, size_t n, size_t counted, Statistics statistics,
               Normalise normalise) {
   const bool ahead = rows * n <= cached && n <= short_row;
-  const bool streamed = rows * n > cached && x.at(0) != y.data;
+  const bool streamed = streams && rows * n > cached && x.at(0) != y.data;
   const size_t flight = ahead ? side_by_side : 1;
   Sums raw[side_by_side];
   Scale scale[side_by_side];
-  const auto count = [=](size_t row) { return row >= rows ? 0 : rows - row < flight ? rows - row : flight; };
-  const auto sum = [&](size_t row) {
-    for (size_t k = 0; k < count(row); ++k) x.add(row + k, n);
-    row_sums(raw, count(row), counted, x.at(row), x.stride());
-  };
-  sum(0);
-  for (size_t row = 0; row < rows; row += flight) {
-    for (size_t k = 0; k < count(row); ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
-    if (ahead) sum(row + flight);
+  size_t count = rows < flight ? rows : flight;
+  sums_of_rows(raw, x, 0, count, n, counted);
+  for (size_t row = 0; row < rows;) {
+    for (size_t k = 0; k < count; ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
+    const size_t next = row + count;
+    const size_t more = rows - next < flight ? rows - next : flight;
+    if (ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && row + 2 < rows) prefetch(y.at(row + 2));
-    for (size_t k = 0; k < count(row); ++k) normalise(row + k, x.at(row + k), scale[k], streamed);
-    if (!ahead) sum(row + flight);
+    for (size_t k = 0; k < count; ++k) normalise(row + k, x.at(row + k), scale[k], streamed);
+    if (!ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
+    row = next;
+    count = more;
   }
   if (streamed) end_of_stream();
 }

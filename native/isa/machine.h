@@ -18,12 +18,15 @@
 #if defined(__clang__)
 #define EVENKEEL_APART __attribute__((noinline))
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
+#define EVENKEEL_RARE EVENKEEL_APART
 #elif defined(__GNUC__)
 #define EVENKEEL_APART __attribute__((noinline, noclone))
+#define EVENKEEL_RARE __attribute__((noinline, noclone, cold))
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
 #else
 #define EVENKEEL_APART __declspec(noinline)
 #define EVENKEEL_INLINE __forceinline
+#define EVENKEEL_RARE EVENKEEL_APART
 #endif
 
 namespace evenkeel {
