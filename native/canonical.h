@@ -543,12 +543,6 @@ EVENKEEL_APART void sums_of_rows(Sums* total, const Input<T>& x, size_t row, siz
                                                   [=](size_t k, auto at) { return at.read_wide(rows[k]); });
 }
 
-// Elements of a tensor up to which it is cached. Beyond, results go past the caches, and each row is read and written
-// before the next: memory likes that best (measured).
-constexpr size_t cached = 5 << 19;
-// Elements of a row up to which it is still in the first cache when the next ones have been read (measured).
-constexpr size_t short_row = 4096;
-
 // Normalises rows of n elements: statistics(row, x, sums) gives the scale of each, from the sums of its first `counted`
 // elements, and normalise(row, x, scale, streamed) writes its result. Where the tensor is cached, the sums of the next
 // rows are taken before these are written, so that nothing waits for divisions and roots.
