@@ -18,6 +18,7 @@
         "-std=c++17",
         "-O3",
         "-fno-unswitch-loops",
+        "-fno-math-errno",
         "-ffp-contract=off",
         "-fno-exceptions",
         "-fno-rtti",

@@ -13,6 +13,8 @@ constexpr size_t part = 64;  // runs or columns whose totals are added before th
 // No bits depend on these three.
 constexpr size_t strip = 256;   // columns that are worked on together: their sums fit the first-level cache
 constexpr size_t together = 8;  // rows that are added to a column's sums in registers (measured)
+// Rows whose sums are added side by side: as many as have enough registers and more than one addition at a time needs.
+constexpr size_t side_by_side = vectors == 1 ? 2 : 1;
 constexpr size_t abreast =
     2;  // rows normalised side by side (measured: from memory, more take up to 1.6 times as long)
 static_assert(lanes % width == 0 && block % lanes == 0, "a block is whole rounds of the lanes");
@@ -42,6 +44,14 @@ struct Whole {
   D only(D v) const { return v; }
 };
 
+// A whole one whose result goes past the caches.
+struct Streamed : Whole {
+  template <class T>
+  void write(T* p, F v) const {
+    stream(p + i, v);
+  }
+};
+
 struct Part {
   size_t i;
   size_t n;
@@ -63,9 +73,34 @@ struct Part {
 
 // Calls step(at) for the elements 0..n-1, in vectors; no step depends on another.
 template <class Step>
-void each(size_t n, Step step) {
+EVENKEEL_INLINE void each(size_t n, Step step) {
   size_t i = 0;
   for (; i + width <= n; i += width) step(Whole{i});
+  if (i < n) step(Part{i, n - i});
+}
+
+// The same, four vectors at a time: for the loops that most of the work is in.
+template <class Step>
+EVENKEEL_INLINE void each_unrolled(size_t n, Step step) {
+  size_t i = 0;
+  for (; i + 4 * width <= n; i += 4 * width) {
+    step(Whole{i});
+    step(Whole{i + width});
+    step(Whole{i + 2 * width});
+    step(Whole{i + 3 * width});
+  }
+  for (; i + width <= n; i += width) step(Whole{i});
+  if (i < n) step(Part{i, n - i});
+}
+
+// The same for a result at y that does not stay in the caches: its whole vectors are those that are aligned.
+template <class T, class Step>
+EVENKEEL_INLINE void each_streamed(const T* y, size_t n, Step step) {
+  const size_t past = reinterpret_cast<uintptr_t>(y) / sizeof(T) % width;
+  size_t i = past == 0 ? 0 : width - past;
+  if (i > n) i = n;
+  if (i > 0) step(Part{0, i});
+  for (; i + width <= n; i += width) step(Streamed{{i}});
   if (i < n) step(Part{i, n - i});
 }
 
@@ -83,25 +118,32 @@ struct Sums {
   double q;  // sum of its squares
 };
 
-// Rules 1 to 3. read(at) gives the elements, widened; it is called once for each, in order.
-// Centred: of x - centre, whose squares round, so that FMA is allowed only where it changes nothing: not here.
-template <bool centred, class Read>
-Sums sums(size_t n, double centre, Read read) {
-  Sums total{0, 0};
+// How the squares of a row are summed: all give the same bits. A sum of plain squares may take FMA; without, a row
+// alone waits half as long for its additions, several rows that are summed side by side take longer (measured).
+enum class Squares { fused, apart, centred };
+
+// Rules 1 to 3, for several rows side by side, whose additions do not wait for each other. read(row, at) gives the
+// elements, widened; it is called once for each, in order. Centred: of x - centre.
+template <Squares squares, size_t rows, class Read>
+EVENKEEL_INLINE void sums_side_by_side(size_t n, double centre, Sums* total, Read read) {
+  for (size_t row = 0; row < rows; ++row) total[row] = {0, 0};
   for (size_t begin = 0; begin < n; begin += block) {
     const size_t end = n - begin < block ? n : begin + block;
-    D s[vectors], q[vectors];
-    for (size_t k = 0; k < vectors; ++k) s[k] = q[k] = broadcast(0.0);
-
-    const auto add = [&](size_t k, auto at) {
-      D v = read(at);
-      if constexpr (centred) {
-        v = at.only(v - broadcast(centre));
-        q[k] = q[k] + v * v;
-      } else {
-        q[k] = add_exact_square(q[k], v);
+    D s[rows * vectors], q[rows * vectors];
+    for (D& sum : s) sum = broadcast(0.0);
+    for (D& sum : q) sum = broadcast(0.0);
+    const auto add = [&](size_t vector, auto at) {
+      for (size_t row = 0; row < rows; ++row) {
+        const size_t k = row * vectors + vector;
+        D v = read(row, at);
+        if constexpr (squares == Squares::centred) v = at.only(v - broadcast(centre));
+        if constexpr (squares == Squares::fused) {
+          q[k] = add_exact_square(q[k], v);
+        } else {
+          q[k] = q[k] + v * v;
+        }
+        s[k] = s[k] + v;
       }
-      s[k] = s[k] + v;
     };
     size_t i = begin;
     for (; i + lanes <= end; i += lanes) {
@@ -115,28 +157,37 @@ Sums sums(size_t n, double centre, Read read) {
         add(k, Part{i, end - i});
       }
     }
-
-    for (size_t half = vectors / 2; half > 0; half /= 2) {
-      for (size_t k = 0; k < half; ++k) {
-        s[k] = s[k] + s[k + half];
-        q[k] = q[k] + q[k + half];
+    for (size_t row = 0; row < rows; ++row) {
+      const size_t first = row * vectors;
+      for (size_t half = vectors / 2; half > 0; half /= 2) {
+        for (size_t k = first; k < first + half; ++k) {
+          s[k] = s[k] + s[k + half];
+          q[k] = q[k] + q[k + half];
+        }
       }
+      total[row].s += fold(s[first]);
+      total[row].q += fold(q[first]);
     }
-    total.s += fold(s[0]);
-    total.q += fold(q[0]);
   }
+}
+
+// The same for one row.
+template <Squares squares, class Read>
+EVENKEEL_INLINE Sums sums(size_t n, double centre, Read read) {
+  Sums total;
+  sums_side_by_side<squares, 1>(n, centre, &total, [=](size_t, auto at) { return read(at); });
   return total;
 }
 
 // Sum of |x|.
 template <class T>
 EVENKEEL_APART double sum_of_magnitudes(size_t n, const T* x) {
-  return sums<false>(n, 0, [=](auto at) { return magnitude(at.read_wide(x)); }).s;
+  return sums<Squares::fused>(n, 0, [=](auto at) { return magnitude(at.read_wide(x)); }).s;
 }
 
 // Largest |x|; NaN where there is one.
 template <class T>
-EVENKEEL_APART double largest_magnitude(size_t n, const T* x) {
+EVENKEEL_RARE double largest_magnitude(size_t n, const T* x) {
   double largest = 0;
   for (size_t i = 0; i < n; ++i) {
     const double a = std::fabs(static_cast<double>(x[i]));
@@ -152,7 +203,7 @@ EVENKEEL_APART double sum_of_powers(size_t n, const T* x, double largest, double
   const auto term = [=](auto at) {
     return each_lane(at.read_wide(x), [=](double v) { return power(std::fabs(v) / largest, p); });
   };
-  return sums<false>(n, 0, term).s;
+  return sums<Squares::fused>(n, 0, term).s;
 }
 
 // Rule 7: x + residual * scale, each step rounded to T.
@@ -162,32 +213,23 @@ EVENKEEL_APART void add_residual(T* sum, const T* x, const T* residual, size_t n
   each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
 }
 
-// The same over a matrix.
+// The sums of a row.
 template <class T>
-void add_residual_matrix(T* sum, const T* x, const T* residual, Groups shape, float scale) {
-  if (shape.pitch == shape.inner) return add_residual(sum, x, residual, shape.size * shape.inner, scale);
-  for (size_t row = 0; row < shape.size; ++row) {
-    const size_t at = row * shape.pitch;
-    add_residual(sum + at, x + at, residual + at, shape.inner, scale);
-  }
+EVENKEEL_APART Sums row_sums(size_t n, const T* x) {
+  constexpr Squares squares = side_by_side > 1 ? Squares::apart : Squares::fused;
+  return sums<squares>(n, 0, [=](auto at) { return at.read_wide(x); });
 }
 
-// The sums of the row that an op normalises: of x as it is, or of x + residual * scale, which is written to `sum`.
+// The second pass of rule 5: the sum of (x - mean)^2.
 template <class T>
-Sums row_sums(size_t n, const T* x, const T* residual, float scale, T* sum) {
-  if (!residual) {
-    return sums<false>(n, 0, [=](auto at) { return at.read_wide(x); });
-  }
-  const F s = broadcast(scale);
-  return sums<false>(n, 0, [=](auto at) {
-    at.write(sum, at.read(x) + at.read(residual) * s);
-    return at.read_wide(sum);
-  });
+EVENKEEL_APART double centred_squares(size_t n, const T* x, double mean) {
+  return sums<Squares::centred>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
 }
 
 // Rule 13: the sums of one channel over the batch, a run in each sample: channels first.
 template <bool centred, class T>
 EVENKEEL_APART Sums run_sums(const T* x, double centre, size_t channel, Spans spans, Volume shape) {
+  constexpr Squares squares = centred ? Squares::centred : Squares::fused;
   Sums total{0, 0};
   for (size_t first = 0; first < shape.samples; first += part) {
     Sums some{0, 0};
@@ -195,7 +237,7 @@ EVENKEEL_APART Sums run_sums(const T* x, double centre, size_t channel, Spans sp
     for (size_t n = first; n < end; ++n) {
       const T* run = x + (n * shape.pitch + channel) * shape.positions + spans.begin(n);
       const size_t length = spans.end(n, shape.positions) - spans.begin(n);
-      const Sums of = sums<centred>(length, centre, [=](auto at) { return at.read_wide(run); });
+      const Sums of = sums<squares>(length, centre, [=](auto at) { return at.read_wide(run); });
       some.s += of.s;
       some.q += of.q;
     }
@@ -290,12 +332,6 @@ struct Moments {
   double mean;
   double var;
 };
-
-// The second pass of rule 5: the sum of (x - mean)^2.
-template <class T>
-EVENKEEL_APART double centred_squares(size_t n, const T* x, double mean) {
-  return sums<true>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
-}
 
 // Rules 4 and 5: mean and biased variance of x, whose sums are given.
 template <class T>
@@ -407,8 +443,8 @@ EVENKEEL_APART void clear(T* y, size_t n) {
 
 // Rule 8 over n elements, with weights and biases `step` apart, null where there are none; `offset` as in rule 7.
 template <class T>
-EVENKEEL_APART void normalise_wide(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
-                                   size_t step, float offset = 0) {
+EVENKEEL_RARE void normalise_wide(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  size_t step, float offset = 0) {
   for (size_t i = 0; i < n; ++i) {
     double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
     if (weight) {
@@ -420,23 +456,124 @@ EVENKEEL_APART void normalise_wide(T* y, const T* x, size_t n, const Scale& scal
   }
 }
 
+// A weight or a bias for every element of a row; where data is null one for all.
+template <class T>
+class Elements {
+ public:
+  Elements(const T* data, float all) : data_(data ? data : all_), step_(data ? SIZE_MAX : 0) {
+    store(all_, broadcast(all));
+  }
+  Elements(const Elements&) = delete;
+  Elements& operator=(const Elements&) = delete;
+
+  // Without a branch, which would cost up to a third (measured).
+  template <class At>
+  F read(At at) const {
+    at.i &= step_;
+    return at.read(data_);
+  }
+
+ private:
+  const T* data_;
+  size_t step_;
+  T all_[width];
+};
+
 // Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
 template <class T>
-void normalise_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
+EVENKEEL_APART void normalise_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  bool streamed = false) {
   if (scale.wide) return normalise_wide(y, x, n, scale, weight, bias, 1);
   const F m = broadcast(scale.m);
   const F r = broadcast(scale.r);
   const F c = broadcast(scale.c);
-  // Each combination has a loop of its own: a branch inside costs up to a third (measured).
-  if (weight && bias) {
-    each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
-  } else if (weight) {
-    each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight)); });
-  } else if (bias) {
-    each(n, [=](auto at) { at.write(y, (at.read(x) - m) * r + c + at.read(bias)); });
-  } else {
-    each(n, [=](auto at) { at.write(y, (at.read(x) - m) * r + c); });
+  if (weight && bias && !streamed) {
+    each_unrolled(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
+    return;
   }
+  const Elements<T> w(weight, no_weight), b(bias, no_bias);
+  const auto step = [&](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at)); };
+  streams&& streamed ? each_streamed(y, n, step) : each(n, step);
+}
+
+// The same for an operation that subtracts no mean and adds no bias; `all` is the weight where there is none for each
+// element, `offset` as in rule 7.
+template <class T>
+EVENKEEL_APART void scale_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, T all, float offset,
+                              bool streamed) {
+  if (!weight) offset = 0;
+  if (scale.wide) return normalise_wide<T>(y, x, n, scale, weight ? weight : &all, nullptr, weight ? 1 : 0, offset);
+  const F r = broadcast(scale.r);
+  const F o = broadcast(offset == 0 ? no_bias : offset);
+  const Elements<T> w(weight, static_cast<float>(all));
+  const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
+  streams&& streamed ? each_streamed(y, n, step) : each_unrolled(n, step);
+}
+
+// What an op over rows or columns normalises, a group or a matrix at a time: x as it is, or x + residual * scale, which
+// is written to `sum`, or to y where that is absent.
+template <class T>
+struct Input {
+  In<T> x;
+  MaybeIn<T> residual;
+  float scale;
+  Out<T> sum;
+
+  Input(In<T> of, MaybeIn<T> with, double by, MaybeOut<T> to, Out<T> y)
+      : x(of), residual(with), scale(static_cast<float>(by)), sum(to ? to : y) {}
+
+  const T* begin() const { return residual ? sum.data : x.data; }
+  const T* at(size_t i) const { return residual ? sum.at(i) : x.at(i); }
+  void add(size_t i, size_t n, size_t from = 0) const {
+    if (residual) add_residual(sum.at(i) + from, x.at(i) + from, residual.at(i) + from, n, scale);
+  }
+  // The same for all columns of a matrix, or for some.
+  void add(size_t i, Groups shape) const {
+    if (shape.pitch == shape.inner) return add(i, shape.size * shape.inner);
+    for (size_t row = 0; row < shape.size; ++row) add(i, shape.inner, row * shape.pitch);
+  }
+};
+
+// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n.
+template <class T>
+EVENKEEL_APART void sums_of_rows(Sums* total, const Input<T>& x, size_t row, size_t count, size_t n, size_t counted) {
+  for (size_t k = 0; k < count; ++k) x.add(row + k, n);
+  if (count < side_by_side || side_by_side == 1) {
+    for (size_t k = 0; k < count; ++k) total[k] = row_sums(counted, x.at(row + k));
+    return;
+  }
+  const T* rows[side_by_side];
+  for (size_t k = 0; k < side_by_side; ++k) rows[k] = x.at(row + k);
+  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, total,
+                                                  [=](size_t k, auto at) { return at.read_wide(rows[k]); });
+}
+
+// Normalises the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
+// its first `counted` elements, and normalise(row, x, scale, streamed) writes its result. Where the tensor is cached,
+// the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots.
+template <class T, class Statistics, class Normalise>
+void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics, Normalise normalise) {
+  const size_t rows = shape.outer, n = shape.size;
+  const bool ahead = shape.whole * n <= cached && n <= short_row;
+  const bool streamed = streams && shape.whole * n > cached && x.at(0) != y.data;
+  const size_t flight = ahead ? side_by_side : 1;
+  Sums raw[side_by_side];
+  Scale scale[side_by_side];
+  size_t count = rows < flight ? rows : flight;
+  sums_of_rows(raw, x, 0, count, n, counted);
+  for (size_t row = 0; row < rows;) {
+    for (size_t k = 0; k < count; ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
+    const size_t next = row + count;
+    const size_t more = rows - next < flight ? rows - next : flight;
+    if (ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
+    // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
+    if (streamed && row + 2 < rows) prefetch(y.at(row + 2));
+    for (size_t k = 0; k < count; ++k) normalise(row + k, x.at(row + k), scale[k], streamed);
+    if (!ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
+    row = next;
+    count = more;
+  }
+  if (streamed) end_of_stream();
 }
 
 // Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.

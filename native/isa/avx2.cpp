@@ -31,6 +31,11 @@ inline F load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline F load(const float* p, size_t n) { return {_mm256_maskload_ps(p, mask32(n))}; }
 inline void store(float* p, F a) { _mm256_storeu_ps(p, a.v); }
 inline void store(float* p, F a, size_t n) { _mm256_maskstore_ps(p, mask32(n), a.v); }
+constexpr bool streams = true;
+// Past the caches; p is aligned to a vector.
+inline void stream(float* p, F a) { _mm256_stream_ps(p, a.v); }
+inline void end_of_stream() { _mm_sfence(); }
+inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 inline F broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }

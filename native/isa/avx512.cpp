@@ -26,6 +26,11 @@ inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline F load(const float* p, size_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
 inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
 inline void store(float* p, F a, size_t n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
+constexpr bool streams = true;
+// Past the caches; p is aligned to a vector.
+inline void stream(float* p, F a) { _mm512_stream_ps(p, a.v); }
+inline void end_of_stream() { _mm_sfence(); }
+inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 inline F broadcast(float x) { return {_mm512_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }

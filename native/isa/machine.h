@@ -1,6 +1,7 @@
 // What differs between machines besides their vectors: CPU detection and the floating-point environment of a thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -13,14 +14,29 @@
 #define EVENKEEL_ARM64 1
 #endif
 
-// Code of its own for what is rare or long, not inlined: it would fill half the package.
-#if defined(__GNUC__)
+// Code of its own, once, for what is rare or long: inlined or cloned it would fill half the package. And code without
+// which a loop is none.
+#if defined(__clang__)
 #define EVENKEEL_APART __attribute__((noinline))
+#define EVENKEEL_INLINE inline __attribute__((always_inline))
+#define EVENKEEL_RARE EVENKEEL_APART
+#elif defined(__GNUC__)
+#define EVENKEEL_APART __attribute__((noinline, noclone))
+#define EVENKEEL_RARE __attribute__((noinline, noclone, cold))
+#define EVENKEEL_INLINE inline __attribute__((always_inline))
 #else
 #define EVENKEEL_APART __declspec(noinline)
+#define EVENKEEL_INLINE __forceinline
+#define EVENKEEL_RARE EVENKEEL_APART
 #endif
 
 namespace evenkeel {
+
+// Elements of a tensor up to which it is cached. Beyond, results go past the caches, and each row is read and written
+// before the next: memory likes that best (measured).
+constexpr size_t cached = 5 << 19;
+// Elements of a row up to which it is still in the first cache when the next ones have been read (measured).
+constexpr size_t short_row = 4096;
 
 // The vector extensions that both the CPU and the operating system support.
 struct CpuFeatures {

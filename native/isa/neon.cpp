@@ -30,6 +30,10 @@ inline void store(float* p, F a, size_t n) {
   store(part, a);
   for (size_t i = 0; i < n; ++i) p[i] = part[i];
 }
+constexpr bool streams = false;  // no store goes past the caches
+inline void stream(float* p, F a) { store(p, a); }
+inline void end_of_stream() {}
+inline void prefetch(const float*) {}
 
 inline F broadcast(float x) { return {vdupq_n_f32(x)}; }
 inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }

@@ -37,6 +37,10 @@ inline void store(float* p, F a) {
 inline void store(float* p, F a, size_t n) {
   for (size_t i = 0; i < n; ++i) p[i] = a.v[i];
 }
+constexpr bool streams = false;  // no store goes past the caches
+inline void stream(float* p, F a) { store(p, a); }
+inline void end_of_stream() {}
+inline void prefetch(const float*) {}
 
 inline F broadcast(float x) {
   return build<F>([=](size_t) { return x; });

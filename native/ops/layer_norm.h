@@ -22,25 +22,23 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
 template <class T>
 void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x, MaybeIn<T> residual,
                 PerElement<T> weight, PerElement<T> bias, Groups shape, double residual_scale, double eps) {
-  const float residual_factor = static_cast<float>(residual_scale);
-  for (size_t row = 0; row < shape.outer; ++row) {
-    T* out = y.at(row);
-    const T* in = x.at(row);
-    T* added = sum ? sum.at(row) : out;
-    if (shape.pitch > 1) {
-      if (residual) {
-        add_residual_matrix(added, in, residual.at(row), shape, residual_factor);
-        in = added;
-      }
-      layer_norm_columns(out, mean, rstd, row * shape.inner, in, weight, bias, shape, eps);
-      continue;
+  const Input<T> input(x, residual, residual_scale, sum, y);
+  if (shape.pitch > 1) {
+    for (size_t i = 0; i < shape.outer; ++i) {
+      input.add(i, shape);
+      layer_norm_columns(y.at(i), mean, rstd, i * shape.inner, input.at(i), weight, bias, shape, eps);
     }
-    const Sums raw = row_sums(shape.size, in, residual.at(row), residual_factor, added);
-    if (residual) in = added;
+    return;
+  }
+  const auto statistics = [=](size_t row, const T* in, Sums raw) {
     const Moments of = moments(shape.size, in, raw);
     const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
     mean.set(row, of.mean);
     rstd.set(row, scale.rstd);
-    normalise_row(out, in, shape.size, scale, weight.data, bias.data);
-  }
+    return scale;
+  };
+  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+    normalise_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
+  };
+  each_row(y, input, shape, shape.size, statistics, normalise);
 }

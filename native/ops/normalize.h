@@ -42,23 +42,20 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
 template <class T>
 void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t rule, double eps, double factor) {
   const T f = static_cast<T>(factor);
-  for (size_t row = 0; row < shape.outer; ++row) {
-    const T* in = x.at(row);
-    T* out = y.at(row);
-    if (shape.pitch > 1) {
-      normalize_columns(out, norm, row * shape.inner, in, shape, rule, eps, f);
-      continue;
+  if (shape.pitch > 1) {
+    for (size_t i = 0; i < shape.outer; ++i) {
+      normalize_columns(y.at(i), norm, i * shape.inner, x.at(i), shape, rule, eps, f);
     }
-    const double square = p == 2 ? row_sums<T>(shape.size, in, nullptr, 1, nullptr).q : 0;
-    const double length = p == 2 ? std::sqrt(square) : norm_of(shape.size, in, p);
-    const Scale scale = scale_of(0, length * length, reciprocal(length, square, shape.size, rule, eps));
-    norm.set(row, length);
-    if (scale.wide) {
-      normalise_wide<T>(out, in, shape.size, scale, &f, nullptr, 0);
-      continue;
-    }
-    const F r = broadcast(scale.r);
-    const F g = broadcast(static_cast<float>(f));
-    each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * g); });
+    return;
   }
+  const auto statistics = [=](size_t row, const T* in, Sums raw) {
+    const double length = p == 2 ? std::sqrt(raw.q) : norm_of(shape.size, in, p);
+    norm.set(row, length);
+    return scale_of(0, length * length, reciprocal(length, raw.q, shape.size, rule, eps));
+  };
+  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+    scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);
+  };
+  const Input<T> input(x, {{nullptr, 0}}, 1, {{nullptr, 0}}, y);
+  each_row(y, input, shape, p == 2 ? shape.size : 0, statistics, normalise);
 }

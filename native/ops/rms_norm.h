@@ -21,42 +21,23 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
 template <class T>
 void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> residual, PerElement<T> weight,
               Groups shape, Counted counted, double residual_scale, double eps, double weight_offset) {
-  const T* w = weight.data;
+  const Input<T> input(x, residual, residual_scale, sum, y);
   const float offset = static_cast<float>(weight_offset);
-  const float residual_factor = static_cast<float>(residual_scale);
-  for (size_t row = 0; row < shape.outer; ++row) {
-    T* out = y.at(row);
-    const T* in = x.at(row);
-    T* added = sum ? sum.at(row) : out;
-    if (shape.pitch > 1 || counted.n < shape.size) {
-      if (residual) {
-        add_residual_matrix(added, in, residual.at(row), shape, residual_factor);
-        in = added;
-      }
+  if (shape.pitch > 1) {
+    for (size_t i = 0; i < shape.outer; ++i) {
+      input.add(i, shape);
+      rms_norm_columns(y.at(i), rstd, i * shape.inner, input.at(i), weight, shape, counted, eps, offset);
     }
-    if (shape.pitch > 1) {
-      rms_norm_columns(out, rstd, row * shape.inner, in, weight, shape, counted, eps, offset);
-      continue;
-    }
-    const bool fused = counted.n == shape.size;
-    const Sums raw = row_sums(counted.n, in, fused ? residual.at(row) : nullptr, residual_factor, added);
-    if (residual) in = added;
+    return;
+  }
+  const auto statistics = [=](size_t row, const T*, Sums raw) {
     const double square = raw.q / static_cast<double>(counted.n);
     const Scale scale = scale_of(0, square, 1 / std::sqrt(square + eps));  // rule 6
     rstd.set(row, scale.rstd);
-
-    if (scale.wide) {
-      normalise_wide(out, in, shape.size, scale, w, static_cast<const T*>(nullptr), 1, offset);
-      continue;
-    }
-    const F r = broadcast(scale.r);
-    if (!w) {
-      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r); });
-    } else if (offset == 0) {
-      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * at.read(w)); });
-    } else {
-      const F o = broadcast(offset);
-      each(shape.size, [=](auto at) { at.write(out, at.read(in) * r * (at.read(w) + o)); });
-    }
-  }
+    return scale;
+  };
+  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+    scale_row(y.at(row), in, shape.size, scale, weight.data, T{1}, offset, streamed);
+  };
+  each_row(y, input, shape, counted.n, statistics, normalise);
 }

@@ -243,6 +243,73 @@ int check_backend(const evenkeel::Backend& backend) {
   return failures;
 }
 
+// The bits of a row do not depend on how many rows there are, whether they are cached (the switches in machine.h), how
+// y is aligned, or whether it is x: each row is compared with a call of its own.
+int check_switches(const evenkeel::Backend& backend) {
+  const auto& kernels = backend.kernels->float32;
+  int failures = 0, calls = 0;
+  const size_t many = evenkeel::cached / 61, wide = evenkeel::cached / 768;
+  const evenkeel::Groups shapes[] = {
+      {1, 67, 1},     {2, 67, 1},         {5, 67, 1},    {3, evenkeel::short_row, 1}, {3, evenkeel::short_row + 1, 1},
+      {wide, 768, 1}, {wide + 1, 768, 1}, {many, 61, 1}, {many + 1, 61, 1},           {2, evenkeel::cached / 2 + 9, 1}};
+  for (const evenkeel::Groups& shape : shapes) {
+    const size_t n = shape.size, all = shape.outer * n;
+    const RowOperands of(shape, 7, "normal");
+    // Rows of each kind: one takes the second pass of rule 5, one is wide.
+    if (shape.outer > 4) {
+      for (size_t i = 0; i < n; ++i) {
+        of.x.get()[n + i] += 1e5f;
+        of.x.get()[3 * n + i] *= 1e38f;
+      }
+    }
+    for (const char* op : row_ops) {
+      const bool adds = std::strcmp(op, "normalize") != 0;
+      const auto run = [&](float* y, float* sum, double* first, const float* x, const float* residual,
+                           evenkeel::Groups rows) {
+        const evenkeel::PerGroup statistic{nullptr, first}, absent{nullptr, nullptr};
+        if (!std::strcmp(op, "layer_norm")) {
+          kernels.layer_norm({y, n}, {{sum, n}}, absent, statistic, {x, n}, {{residual, n}}, {of.weight.get()},
+                             {of.bias.get()}, rows, 0.7, 1e-5);
+        } else if (adds) {
+          kernels.rms_norm({y, n}, {{sum, n}}, statistic, {x, n}, {{residual, n}}, {of.weight.get()}, rows, {n}, 0.7,
+                           1e-5, 0);
+        } else {
+          kernels.normalize({y, n}, statistic, {x, n}, rows, 2, 0, 1e-12, 1);
+        }
+      };
+      for (const bool residual : {false, true}) {
+        if (residual && !adds) continue;
+        const float* r = residual ? of.residual.get() : nullptr;
+        Block<float> expected(all), row_sum(n);
+        Block<double> expected_statistic(shape.outer);
+        for (size_t row = 0; row < shape.outer; ++row) {
+          run(expected.get() + row * n, residual ? row_sum.get() : nullptr, expected_statistic.get() + row,
+              of.x.get() + row * n, r ? r + row * n : r, {1, n, 1});
+        }
+        for (const size_t offset : {0, 1, 4, 15}) {
+          for (const bool in_place : {false, true}) {
+            Block<float> memory(offset + all), sum(all);
+            Block<double> statistic(shape.outer);
+            float* y = memory.get() + offset;
+            if (in_place) std::memcpy(y, of.x.get(), all * sizeof(float));
+            const bool with_sum = residual && offset != 1;
+            run(y, with_sum ? sum.get() : nullptr, statistic.get(), in_place ? y : of.x.get(), r, shape);
+            ++calls;
+            if (std::memcmp(y, expected.get(), all * sizeof(float)) != 0 || !same(statistic, expected_statistic)) {
+              if (failures++ < 5) {
+                std::printf("FAIL %s: %zu x %zu, y %zu elements on%s%s\n", op, shape.outer, n, offset,
+                            in_place ? ", in place" : "", residual ? ", with a residual" : "");
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  std::printf("%s: %d calls across the switches, %d differ from row after row\n", backend.name, calls, failures);
+  return failures;
+}
+
 // Rule 9: inside the guard this thread rounds to nearest and keeps subnormals, whatever it did before.
 int check_float_control() {
 #if EVENKEEL_X86_64
@@ -273,7 +340,7 @@ int check_float_control() {
 int main(int argc, char** argv) {
   int failures = check_float_control();
   for (const evenkeel::Backend& backend : evenkeel::detect_backends()) {
-    if (backend.supported) failures += check_backend(backend);
+    if (backend.supported) failures += check_backend(backend) + check_switches(backend);
     for (int i = 1; i < argc; ++i) {
       if (backend.supported && !std::strcmp(argv[i], backend.name)) argv[i][0] = 0;
     }
