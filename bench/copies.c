@@ -30,14 +30,14 @@ static napi_value copy_loop(napi_env env, napi_callback_info info) {
 
 #if defined(__x86_64__)
 // Up to where `to` is aligned, then whole vectors, then the rest.
-#define STREAM(name, isa, vector, load, store)                                      \
-  __attribute__((target(isa))) static void name(float* to, const float* from, size_t n) { \
-    size_t i = 0;                                                                   \
-    for (; i < n && ((uintptr_t)(to + i) & 63) != 0; i++) to[i] = from[i];          \
-    for (; i + 16 <= n; i += 16)                                                    \
+#define STREAM(name, isa, vector, load, store)                                                   \
+  __attribute__((target(isa))) static void name(float* to, const float* from, size_t n) {        \
+    size_t i = 0;                                                                                \
+    for (; i < n && ((uintptr_t)(to + i) & 63) != 0; i++) to[i] = from[i];                       \
+    for (; i + 16 <= n; i += 16)                                                                 \
       for (size_t k = 0; k < 16; k += sizeof(vector) / 4) store(to + i + k, load(from + i + k)); \
-    for (; i < n; i++) to[i] = from[i];                                             \
-    _mm_sfence();                                                                   \
+    for (; i < n; i++) to[i] = from[i];                                                          \
+    _mm_sfence();                                                                                \
   }
 STREAM(stream_sse2, "sse2", __m128, _mm_loadu_ps, _mm_stream_ps)
 STREAM(stream_avx2, "avx2", __m256, _mm256_loadu_ps, _mm256_stream_ps)
@@ -47,9 +47,12 @@ static napi_value copy_stream(napi_env env, napi_callback_info info) {
   float *to, *from;
   size_t n;
   if (!operands(env, info, &to, &from, &n)) return NULL;
-  if (__builtin_cpu_supports("avx512f")) stream_avx512(to, from, n);
-  else if (__builtin_cpu_supports("avx2")) stream_avx2(to, from, n);
-  else stream_sse2(to, from, n);
+  if (__builtin_cpu_supports("avx512f"))
+    stream_avx512(to, from, n);
+  else if (__builtin_cpu_supports("avx2"))
+    stream_avx2(to, from, n);
+  else
+    stream_sse2(to, from, n);
   return NULL;
 }
 #endif

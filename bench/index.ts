@@ -26,6 +26,7 @@ import {
 } from './report.ts'
 import type { Accuracy, Comparison, EventLoop, Live, Machine, Results } from './results.ts'
 import { COLS, shapes, threadRows, variantShapes, widths } from './shapes.ts'
+import { threaded } from './targets.ts'
 import { write } from './write.ts'
 
 const { values: options } = parseArgs({
@@ -39,7 +40,7 @@ const start = performance.now()
 const wanted = (one: { quick?: boolean }) => one.quick || !quick
 const isAsked = (op: Op) => only === undefined || only === op
 /** Milliseconds for each candidate, in so many samples; less for what is one line of many. */
-const budget = quick ? 20 : 240
+const budget = quick ? 16 : 240
 const rounds = quick ? 9 : 41
 const timing = (share = 1) => [budget * share, { rounds }] as const
 
@@ -155,11 +156,11 @@ async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
       given: problemOf({ op, dims: [rows, COLS] }, undefined, rows, n),
       suffix
     })
-    const parts = threadCounts().map(n => part(n, `, ${n} ${n === 1 ? 'thread' : 'threads'}`))
-    parts.push(part(0, ', its own choice'))
-    const last = String(parts.length - 1)
+    const parts = threadCounts().map(n => part(n, threaded('', n)))
+    const ownChoice = String(parts.length)
+    if (!quick) parts.push(part(0, ', its own choice'))
     const some = ({ name, key }: Entrant) =>
-      name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== last)
+      name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== ownChoice)
     // Threads of onnxruntime spin for some 10 ms when they are done (measured).
     const careful = { rounds: quick ? 3 : 7, rest: 25 }
     comparisons.push(await field.compare('threads', 'several threads', parts, some, budget * 0.75, careful))

@@ -147,7 +147,7 @@ class Bench {
     const times = budget
       ? await measure(
           entrants.map(({ contender, key, name }) => ({
-            settle: key === ALL ? Math.min(100, budget / 2) : 0,
+            settle: key === ALL ? Math.min(100, budget / 4) : 0,
             warm: milliseconds => contender.warm(key, name, milliseconds),
             time: calls => contender.time(key, name, calls)
           })),
@@ -213,7 +213,7 @@ medians. Exit code 1 where a result of evenkeel is wrong.
 
 Options:
       --only <op>    ${Object.keys(ops).join(' or ')}
-      --seconds <n>  about how long to measure; default 30
+      --seconds <n>  about how long to measure, without starting and checking; default 20
       --json         print JSON
   -h, --help         this text
 `,
@@ -225,7 +225,7 @@ Options:
       })
     )
     const { only, json } = values
-    const seconds = Number(values.seconds ?? 30)
+    const seconds = Number(values.seconds ?? 20)
     if (only !== undefined && !Object.hasOwn(ops, only)) {
       throw new UsageError(`--only expected ${Object.keys(ops).join(' or ')}, got ${JSON.stringify(only)}`)
     }
@@ -245,7 +245,7 @@ Options:
       for (const { name, why } of all.absent) say(`without ${name}: ${why}`)
       say('')
       // Two candidates for each backend, and some five others.
-      const budget = (seconds * 1000) / (wanted.length * ROWS.length * (2 * backends.length + 5)) / 1.4
+      const budget = (seconds * 1000) / (wanted.length * ROWS.length * (2 * backends.length + 5)) / 1.7
       for (const op of wanted) {
         const errors = []
         for (const kind of ['N(0,1)', 'N(1e4,1)', 'N(0,1e20)'] as const) errors.push(await all.compare(op, 4, kind, 0))
