@@ -80,9 +80,14 @@ EVENKEEL_INLINE void each(size_t n, Step step) {
 }
 
 // The same, four vectors at a time: for the loops that most of the work is in.
-template <class Step>
-EVENKEEL_INLINE void each_unrolled(size_t n, Step step) {
+template <class T, class Step>
+EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
   size_t i = 0;
+  // Vectors as long as a line of memory are written in whole lines: across two each takes twice as long (measured).
+  if (width * sizeof(T) == 64 && n >= 8 * width) {
+    i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
+    if (i > 0) step(Part{0, i});
+  }
   for (; i + 4 * width <= n; i += 4 * width) {
     step(Whole{i});
     step(Whole{i + width});
@@ -488,7 +493,7 @@ EVENKEEL_APART void normalise_row(T* y, const T* x, size_t n, const Scale& scale
   const F r = broadcast(scale.r);
   const F c = broadcast(scale.c);
   if (weight && bias && !streamed) {
-    each_unrolled(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
+    each_unrolled(y, n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
     return;
   }
   const Elements<T> w(weight, no_weight), b(bias, no_bias);
@@ -507,7 +512,7 @@ EVENKEEL_APART void scale_row(T* y, const T* x, size_t n, const Scale& scale, co
   const F o = broadcast(offset == 0 ? no_bias : offset);
   const Elements<T> w(weight, static_cast<float>(all));
   const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
-  streams&& streamed ? each_streamed(y, n, step) : each_unrolled(n, step);
+  streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
 }
 
 // What an op over rows or columns normalises, a group or a matrix at a time: x as it is, or x + residual * scale, which

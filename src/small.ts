@@ -1,7 +1,7 @@
 // Small calls: operands are copied through memory that the addon owns, because asking Node-API for the address of each
 // costs more than copying it. The kernel is called without arguments: they were prepared at the first call of its kind.
 import { arena, type Prepare, preparerFor } from './backend.js'
-import { isFloat32, lengthOf, sharing } from './check.js'
+import { isFloat32, lengthOf, shareAPart, sharing } from './check.js'
 
 /** Elements of x up to which copying pays (measured: bench/results/choices.md). */
 const SMALL = 4096
@@ -112,7 +112,7 @@ export class SmallCalls {
     const b = vectorOf(bias, size)
     if (w === null || b === null) return undefined
     if (out !== undefined) {
-      if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && sharing(out, x) === 'part')) return undefined
+      if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x))) return undefined
       if (!own && ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none'))) return undefined
     }
     if (!this.#isLast(n, size, eps, other, another, w !== undefined, b !== undefined)) {
