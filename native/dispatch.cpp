@@ -15,7 +15,9 @@ BackendList detect_backends() {
 #elif EVENKEEL_ARM64
       {"neon", cpu.neon, &neon_kernels},
 #endif
+#if !defined(EVENKEEL_WITHOUT_PORTABLE)
       {"portable", true, &portable_kernels},
+#endif
   }};
 }
 

@@ -79,6 +79,15 @@ const recipes = {
   ...cross[host]
 }
 
+/** Every 64-bit ARM has NEON: the portable kernels would be half of the binary and never run. */
+function leaveOutPortable(file) {
+  const gyp = JSON.parse(readFileSync(file, 'utf8'))
+  const [target] = gyp.targets
+  target.sources = target.sources.filter(source => source !== 'isa/portable.cpp')
+  target.defines.push('EVENKEEL_WITHOUT_PORTABLE')
+  writeFileSync(file, JSON.stringify(gyp))
+}
+
 function prebuild(target) {
   const recipe = recipes[target]
   if (!recipe) throw new Unavailable(`cannot be built on ${host}`)
@@ -86,6 +95,7 @@ function prebuild(target) {
   const folder = join(root, 'build', 'prebuild', target)
   rmSync(folder, { recursive: true, force: true })
   cpSync(join(root, 'native'), folder, { recursive: true, filter: path => path !== join(root, 'native', 'build') })
+  if (target.endsWith('-arm64')) leaveOutPortable(join(folder, 'binding.gyp'))
   const made = recipe.make(folder)
   if (recipe.strip) run(recipe.strip[0], [...recipe.strip.slice(1), made])
   if (target.startsWith('linux-')) run(process.execPath, [join(root, 'scripts', 'check-abi.mjs'), made])
