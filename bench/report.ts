@@ -285,10 +285,10 @@ const about = [
   '`output given` writes to ones that are there. onnxruntime knows channels first only; layerNorm over axis 1 is two',
   'transpositions and a LayerNormalization there. PyTorch 1.13 has no rms_norm; rmsNorm is',
   '`x * rsqrt(mean(x^2) + eps) * weight` there. tfjs knows channels last only; its input and output stay in wasm',
-  'memory. The plain loop and our TypeScript have seen 256, 1 and 32 rows before they are timed, since V8 makes other',
-  'code for a loop that has seen one number of rows only. An error is measured against the exact result, in units in the last place of',
-  'the largest normalised element of the group times the weight (NUMERICS.md), localResponseNorm: of the element',
-  'itself.'
+  'memory. The plain loop and our TypeScript have seen 256, 1 and 32 rows before they are timed: V8 makes other code',
+  'for a loop that has seen one number of rows only. An error is measured against the exact result, in units in the',
+  'last place of the largest normalised element of the group times the weight (NUMERICS.md), localResponseNorm: of',
+  'the element itself.'
 ]
 
 /** The report of a machine, bench/results/<cpu>/README.md. */
