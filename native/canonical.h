@@ -218,11 +218,18 @@ EVENKEEL_APART void add_residual(T* sum, const T* x, const T* residual, size_t n
   each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
 }
 
+constexpr Squares alone = side_by_side > 1 ? Squares::apart : Squares::fused;
+
 // The sums of a row.
 template <class T>
 EVENKEEL_APART Sums row_sums(size_t n, const T* x) {
-  constexpr Squares squares = side_by_side > 1 ? Squares::apart : Squares::fused;
-  return sums<squares>(n, 0, [=](auto at) { return at.read_wide(x); });
+  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); });
+}
+
+// The sum of its squares: what is not used of the sums is not computed.
+template <class T>
+EVENKEEL_APART double row_squares(size_t n, const T* x) {
+  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); }).q;
 }
 
 // The second pass of rule 5: the sum of (x - mean)^2.
@@ -539,24 +546,30 @@ struct Input {
   }
 };
 
-// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n.
-template <class T>
+// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n;
+// those of the elements themselves are 0 where they are not `wanted`.
+template <bool wanted, class T>
 EVENKEEL_APART void sums_of_rows(Sums* total, const Input<T>& x, size_t row, size_t count, size_t n, size_t counted) {
   for (size_t k = 0; k < count; ++k) x.add(row + k, n);
   if (count < side_by_side || side_by_side == 1) {
-    for (size_t k = 0; k < count; ++k) total[k] = row_sums(counted, x.at(row + k));
+    for (size_t k = 0; k < count; ++k) {
+      const T* in = x.at(row + k);
+      total[k] = wanted ? row_sums(counted, in) : Sums{0, row_squares(counted, in)};
+    }
     return;
   }
   const T* rows[side_by_side];
   for (size_t k = 0; k < side_by_side; ++k) rows[k] = x.at(row + k);
-  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, total,
+  Sums both[side_by_side];
+  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, both,
                                                   [=](size_t k, auto at) { return at.read_wide(rows[k]); });
+  for (size_t k = 0; k < side_by_side; ++k) total[k] = {wanted ? both[k].s : 0, both[k].q};
 }
 
 // Normalises the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
 // its first `counted` elements, and normalise(row, x, scale, streamed) writes its result. Where the tensor is cached,
 // the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots.
-template <class T, class Statistics, class Normalise>
+template <bool wanted, class T, class Statistics, class Normalise>
 void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics, Normalise normalise) {
   const size_t rows = shape.outer, n = shape.size;
   const bool ahead = shape.whole * n <= cached && n <= short_row;
@@ -565,16 +578,16 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
   Sums raw[side_by_side];
   Scale scale[side_by_side];
   size_t count = rows < flight ? rows : flight;
-  sums_of_rows(raw, x, 0, count, n, counted);
+  sums_of_rows<wanted>(raw, x, 0, count, n, counted);
   for (size_t row = 0; row < rows;) {
     for (size_t k = 0; k < count; ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
     const size_t next = row + count;
     const size_t more = rows - next < flight ? rows - next : flight;
-    if (ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
+    if (ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && row + 2 < rows) prefetch(y.at(row + 2));
     for (size_t k = 0; k < count; ++k) normalise(row + k, x.at(row + k), scale[k], streamed);
-    if (!ahead && more > 0) sums_of_rows(raw, x, next, more, n, counted);
+    if (!ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
     row = next;
     count = more;
   }

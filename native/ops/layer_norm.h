@@ -40,5 +40,5 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
   const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     normalise_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
   };
-  each_row(y, input, shape, shape.size, statistics, normalise);
+  each_row<true>(y, input, shape, shape.size, statistics, normalise);
 }

@@ -57,5 +57,5 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
     scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);
   };
   const Input<T> input(x, {{nullptr, 0}}, 1, {{nullptr, 0}}, y);
-  each_row(y, input, shape, p == 2 ? shape.size : 0, statistics, normalise);
+  each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalise);
 }

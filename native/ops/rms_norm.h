@@ -39,5 +39,5 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
   const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row(y.at(row), in, shape.size, scale, weight.data, T{1}, offset, streamed);
   };
-  each_row(y, input, shape, counted.n, statistics, normalise);
+  each_row<false>(y, input, shape, counted.n, statistics, normalise);
 }
