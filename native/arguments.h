@@ -302,7 +302,7 @@ struct Reader<Volume> {
   Volume shape;
 
   explicit Reader(Arguments& from) {
-    shape.samples = from.size();
+    shape.whole = shape.samples = from.size();
     shape.groups = from.size();
     shape.channels = from.size();
     shape.positions = from.size();

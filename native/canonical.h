@@ -594,9 +594,16 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
   if (streamed) end_of_stream();
 }
 
+// Whether the results of a call go past the caches: those of large tensors, unless they are written where x is.
+template <class T>
+bool goes_past_caches(Tensor<T> y, Tensor<const T> x, Volume shape) {
+  return streams && shape.in_memory() > cached && y.data != x.data;
+}
+
 // Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.
 template <class T>
-EVENKEEL_APART void normalise_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias) {
+EVENKEEL_APART void normalise_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  bool streamed) {
   if (scale.wide) return normalise_wide(y, x, n, scale, weight, bias, 0);
   const F m = broadcast(scale.m);
   const F r = broadcast(scale.r);
@@ -604,7 +611,10 @@ EVENKEEL_APART void normalise_run(T* y, const T* x, size_t n, const Scale& scale
   // What is absent changes no bit.
   const F w = broadcast(weight ? static_cast<float>(*weight) : no_weight);
   const F b = broadcast(bias ? static_cast<float>(*bias) : no_bias);
-  each(n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w + b); });
+  const auto step = [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w + b); };
+  if (!(streams && streamed)) return each(n, step);
+  prefetch(y + n);  // two runs may share a line of memory, which a stream cannot write
+  each_streamed(y, n, step);
 }
 
 // The scales of a strip's columns.

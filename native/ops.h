@@ -30,7 +30,9 @@ struct Volume {
   size_t positions;
   bool channels_last;
   size_t pitch = groups * channels;  // channels of the tensor in memory, of which these are neighbours
+  size_t whole = samples;            // samples of the whole call
 
+  size_t in_memory() const { return whole * pitch * positions; }
   size_t count() const { return samples * groups; }
   size_t all_channels() const { return groups * channels; }
 };

@@ -23,7 +23,7 @@ inline Groups part_of(Groups shape, Groups, Part part) {
 }
 
 inline Volume part_of(Volume shape, Volume, Part part) {
-  return {part.count, part.columns, shape.channels, shape.positions, shape.channels_last, shape.pitch};
+  return {part.count, part.columns, shape.channels, shape.positions, shape.channels_last, shape.pitch, shape.whole};
 }
 
 template <class T>
@@ -121,6 +121,7 @@ struct Splitter {
       if (std::get<Spans>(operands).data) return;
     }
     shape.samples *= shape.positions;
+    shape.whole *= shape.positions;
     shape.positions = 1;
   }
 

@@ -20,6 +20,7 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     });
     return;
   }
+  const bool streamed = goes_past_caches(y, x, shape);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const size_t begin = spans.begin(sample);
     const size_t end = spans.end(sample, shape.positions);
@@ -28,8 +29,9 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
       const Scale scale = scale_of_channel(channel);
       clear(y.data + at, begin);
       normalise_run(y.data + at + begin, x.data + at + begin, end - begin, scale, w ? w + channel : w,
-                    b ? b + channel : b);
+                    b ? b + channel : b, streamed);
       clear(y.data + at + end, shape.positions - end);
     }
   }
+  if (streamed) end_of_stream();
 }

@@ -43,6 +43,7 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
     group_norm_columns(y.data, mean, rstd, x.data, w, b, spans, shape, eps);
     return;
   }
+  const bool streamed = goes_past_caches(y, x, shape);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const size_t begin = spans.begin(sample);
     const size_t end = spans.end(sample, shape.positions);
@@ -64,9 +65,10 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
         const size_t channel = group * shape.channels + k;
         clear(y.data + run, begin);
         normalise_run(y.data + run + begin, x.data + run + begin, end - begin, scale, w ? w + channel : w,
-                      b ? b + channel : b);
+                      b ? b + channel : b, streamed);
         clear(y.data + run + end, shape.positions - end);
       }
     }
   }
+  if (streamed) end_of_stream();
 }
