@@ -137,8 +137,8 @@ Team* teams = nullptr;
 Job* first_job = nullptr;
 Job* last_job = nullptr;
 
-// A thread looks for work for some 20 to 100 us before it sleeps: to wake it takes up to 60 us, as long as two threads
-// need for 1,024 rows of 768 (measured).
+// How often a thread looks for work before it sleeps: for some 20 to 100 us, so that calls that follow each other find
+// it awake.
 constexpr int spins = 2000;
 
 template <class Ready>
