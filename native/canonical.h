@@ -534,7 +534,6 @@ struct Input {
   Input(In<T> of, MaybeIn<T> with, double by, MaybeOut<T> to, Out<T> y)
       : x(of), residual(with), scale(static_cast<float>(by)), sum(to ? to : y) {}
 
-  const T* begin() const { return residual ? sum.data : x.data; }
   const T* at(size_t i) const { return residual ? sum.at(i) : x.at(i); }
   void add(size_t i, size_t n, size_t from = 0) const {
     if (residual) add_residual(sum.at(i) + from, x.at(i) + from, residual.at(i) + from, n, scale);

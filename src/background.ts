@@ -143,7 +143,7 @@ export class CallMemory {
     this.#op = op
   }
 
-  /** A copy of x, memory of the call's own. Shared memory stays what it is. */
+  /** A copy of x or of another operand, memory of the call's own. Shared memory stays what it is. */
   own(array: Float32Array): Float32Array {
     return isShared(array) ? array : new Float32Array(array)
   }
@@ -155,13 +155,6 @@ export class CallMemory {
     // Node.js copies what it cannot detach.
     if (lengthOf(array) > 0) throw notTransferable(this.#op, what, 'one over memory that cannot be detached')
     return taken
-  }
-
-  /** An operand that is only read. */
-  read(array: Float32Array): Float32Array
-  read(array: Float32Array | undefined): Float32Array | undefined
-  read(array: Float32Array | undefined): Float32Array | undefined {
-    return array && this.own(array)
   }
 
   /** A layer's weight, the layer's own copy. */

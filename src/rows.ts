@@ -194,7 +194,7 @@ export async function runRowCallLater(
     checkApart(op, 'sum', call.sum, 'x', call.x)
   }
   const memory = new CallMemory(op)
-  const residual = memory.read(call.residual)
+  const residual = call.residual && memory.own(call.residual)
   const x = transfer ? memory.take('x', call.x) : memory.own(call.x)
   // In place where x is the call's own: then there is nothing else to allocate.
   const fresh = isShared(call.x) ? undefined : x
