@@ -35,7 +35,7 @@ function expectedFiles() {
     const [, stem, none, kind] = /^(.*?)(\.none)?\.(ts|cts)$/.exec(path)
     if (none) continue
     const [js, types] = kind === 'cts' ? ['.cjs', '.d.cts'] : ['.js', '.d.ts']
-    const forNode = ['native', 'load', 'version'].includes(stem)
+    const forNode = ['backend/native', 'backend/load', 'version'].includes(stem)
     const command = /^(cli|cases)\//.test(stem)
     const trees = command ? ['esm'] : forNode ? ['esm', 'cjs'] : ['esm', 'cjs', 'js/esm', 'js/cjs']
     for (const tree of trees) {
@@ -44,7 +44,7 @@ function expectedFiles() {
       if (!tree.startsWith('js/') && !command) files.push(`dist/${tree}/${stem}${types}`)
     }
   }
-  for (const tree of ['js/esm', 'js/cjs']) files.push(`dist/${tree}/native.js`)
+  for (const tree of ['js/esm', 'js/cjs']) files.push(`dist/${tree}/backend/native.js`)
   for (const tree of ['cjs', 'js/cjs']) files.push(`dist/${tree}/package.json`)
   for (const path of below('native')) {
     if (/^(build|test)\/|^CMakeLists\.txt$|^package\.json$/.test(path)) continue

@@ -1,21 +1,21 @@
 // The public interface: exports, nothing else.
-export type { Axis } from './axes.js'
-export {
-  type BackendInfo,
-  type BackendName,
-  backend,
-  backendInfo,
-  backends,
-  getNumThreads,
-  setNumThreads
-} from './backend.js'
-export type { AsyncOptions, Signal } from './background.js'
-export type { Statistic } from './canonical.js'
-export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './channels.js'
+
+export { backend, backends } from './backend/choice.js'
+export { type BackendInfo, backendInfo } from './backend/info.js'
+export { getNumThreads, setNumThreads } from './backend/threads.js'
+export type { BackendName } from './backend/types.js'
+export type { AsyncOptions, Signal } from './call/async_options.js'
+export type { Axis } from './call/axes.js'
+export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './call/channels.js'
+export type { PaddingOptions } from './call/padding.js'
+export type { NormalizedShape, RowOptions } from './call/rows.js'
+export type { Operand, TensorLike } from './call/tensor.js'
+export type { Statistic } from './kernels/index.js'
 export {
   BatchNorm,
   type BatchNormConstants,
   type BatchNormForwardOptions,
+  type BatchNormLayerOptions,
   type BatchNormOptions,
   batchNorm,
   type RunningStatistics
@@ -49,6 +49,3 @@ export {
   type RMSNormWeights,
   rmsNorm
 } from './ops/rms_norm.js'
-export type { PaddingOptions } from './padding.js'
-export type { NormalizedShape, RowOptions } from './rows.js'
-export type { Operand, TensorLike } from './tensor.js'

@@ -1,7 +1,12 @@
-// How a case becomes a call of batch_norm.
-import type { Kernels } from '../backend.js'
+// The calls of batch_norm: volumes, and statistics for each channel.
 import { allRows, fill } from './data.js'
-import type { VolumeCase } from './volumes.js'
+import { type VolumeCase, volumeCases } from './volumes.js'
+
+/** Operands of one call. */
+export interface BatchNormCase extends VolumeCase {
+  readonly mean: Float64Array
+  readonly variance: Float64Array
+}
 
 /** Statistics that a channel may have: ordinary ones, and such as make float32 steps overflow or vanish. */
 export function givenStatistics({ samples, groups, positions }: VolumeCase) {
@@ -13,13 +18,6 @@ export function givenStatistics({ samples, groups, positions }: VolumeCase) {
   }
 }
 
-export function runBatchNorm(kernels: Kernels, given: VolumeCase) {
-  const { samples, groups, channels, positions, channelsLast, spans, x, weight, bias, eps } = given
-  const { mean, variance } = givenStatistics(given)
-  const y = new Float32Array(x.length)
-  // biome-ignore format: as the kernel's parameters stand
-  kernels.batch_norm(
-    y, x, mean, variance, weight, bias, spans, samples, groups, channels, positions, channelsLast, eps
-  )
-  return { y }
+export function* batchNormCases(): Generator<BatchNormCase> {
+  for (const given of volumeCases(false)) yield { ...given, ...givenStatistics(given) }
 }

@@ -1,5 +1,4 @@
 // The calls of local_response_norm: windows of every kind over the volumes without padding.
-import type { Kernels } from '../backend.js'
 import { type VolumeCase, volumeCases } from './volumes.js'
 
 /** Operands of one call. */
@@ -31,14 +30,4 @@ export function* localResponseCases(): Generator<LocalResponseCase> {
     yield { ...given, name: `${given.name}, ${before} + ${behind}, beta ${beta}`, before, behind, ...constants }
     index++
   }
-}
-
-export function runLocalResponseNorm(kernels: Kernels, given: LocalResponseCase) {
-  const { samples, groups, channels, positions, channelsLast, x, before, behind, alpha, beta, k } = given
-  const y = new Float32Array(x.length)
-  // biome-ignore format: as the kernel's parameters stand
-  kernels.local_response_norm(
-    y, x, samples, groups, channels, positions, channelsLast, before, behind, alpha, beta, k
-  )
-  return { y }
 }

@@ -1,5 +1,5 @@
 // The calls of row operations that goldens, `verify` and the equality tests make: every length, kind of row and option.
-import type { Statistic } from '../canonical.js'
+import type { Groups } from '../kernels/operands.js'
 import { allRows, fill, finiteRows, lengths, normal, ordinaryWeights, wildWeights } from './data.js'
 
 /** Operands of one call of a row op; what an op has not, it leaves out. */
@@ -9,6 +9,7 @@ export interface RowCase {
   readonly cols: number
   /** 1: each row is a group; more: each column of a matrix of cols rows is one. */
   readonly inner: number
+  readonly shape: Groups
   readonly x: Float32Array
   readonly residual: Float32Array | undefined
   readonly keepsSum: boolean
@@ -19,14 +20,6 @@ export interface RowCase {
   readonly residualScale: number
   /** How many elements of a group pRMSNorm takes its statistics from. */
   readonly counted: number
-}
-
-/** What a call gave, in the order in which it is hashed. */
-export interface RowResult {
-  readonly y: Float32Array
-  readonly sum: Float32Array | undefined
-  readonly mean: Statistic | undefined
-  readonly rstd: Statistic
 }
 
 const kinds = Object.keys(allRows)
@@ -48,6 +41,7 @@ function caseOf(cols: number, kind: string, index: number): RowCase {
     rows,
     cols,
     inner: 1,
+    shape: { outer: rows, size: cols, inner: 1 },
     x,
     residual: hasResidual ? fill(normal, rows * cols, seed * 8 + 3) : undefined,
     keepsSum: index % 5 === 4,
@@ -72,7 +66,15 @@ function columnCaseOf(cols: number, inner: number, index: number): RowCase {
     for (let i = 0; i < cols; i++) x[first + i * inner] = column[i]
   }
   const residual = base.residual && fill(normal, x.length, index)
-  return { ...base, name: `${rows} x ${cols} x ${inner}, ${index}`, rows, inner, x, residual }
+  return {
+    ...base,
+    name: `${rows} x ${cols} x ${inner}, ${index}`,
+    rows,
+    inner,
+    shape: { outer: rows, size: cols, inner },
+    x,
+    residual
+  }
 }
 
 const columnShapes = [
@@ -117,16 +119,4 @@ export function* rowCases(): Generator<RowCase> {
       }
     }
   }
-}
-
-/** Runs a case through `call`, which gets fresh outputs. */
-export function runRowCase(given: RowCase, hasMean: boolean, call: (result: RowResult) => void): RowResult {
-  const result = {
-    y: new Float32Array(given.x.length),
-    sum: given.keepsSum ? new Float32Array(given.x.length) : undefined,
-    mean: hasMean ? new Float64Array(given.rows * given.inner) : undefined,
-    rstd: new Float64Array(given.rows * given.inner)
-  }
-  call(result)
-  return result
 }

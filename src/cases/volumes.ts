@@ -1,5 +1,6 @@
 // The calls of operations over channels that goldens, `verify` and the equality tests make: shapes with everything that
 // begins anew somewhere, in both layouts, with and without padding, ordinary channels beside hostile ones.
+import type { Spans, Volume } from '../kernels/operands.js'
 import { allRows, fill, finiteRows, normal, ordinaryWeights, random, wildWeights } from './data.js'
 
 /** Operands of one call; what an op has not, it leaves out. */
@@ -10,7 +11,9 @@ export interface VolumeCase {
   readonly channels: number
   readonly positions: number
   readonly channelsLast: boolean
+  /** Of each sample [begin, end) of its real positions, in turn. */
   readonly spans: Int32Array | undefined
+  readonly shape: Volume
   readonly x: Float32Array
   readonly weight: Float32Array | undefined
   readonly bias: Float32Array | undefined
@@ -70,6 +73,14 @@ function spansOf(samples: number, positions: number, seed: number): Int32Array {
   return spans
 }
 
+/** The same as kernels take them. */
+export function spansOfSamples(ranges: Int32Array | undefined): Spans {
+  if (!ranges) return undefined
+  const samples = ranges.length / 2
+  const start = samples + 1
+  return Int32Array.from([...Array.from({ length: start }, (_, n) => start + 2 * n), ...ranges])
+}
+
 /** `withGroups`: also groups of several channels. */
 export function* volumeCases(withGroups: boolean): Generator<VolumeCase> {
   let index = 0
@@ -93,11 +104,21 @@ export function* volumeCases(withGroups: boolean): Generator<VolumeCase> {
           }
         }
         const wild = index % 3 === 2
+        const spans = channels === 1 && k % 2 === 1 ? spansOf(samples, positions, index) : undefined
+        const shape = {
+          samples,
+          groups,
+          channelsPerGroup: channels,
+          positions,
+          channelsLast,
+          spans: spansOfSamples(spans)
+        }
         const vector = (salt: number) => fill(wild ? wildWeights : ordinaryWeights, count, index * 8 + salt)
         yield {
           name: `[${samples}, ${groups} x ${channels}, ${positions}]${channelsLast ? ' channels last' : ''}, ${index}`,
           ...{ samples, groups, channels, positions, channelsLast, x },
-          spans: channels === 1 && k % 2 === 1 ? spansOf(samples, positions, index) : undefined,
+          spans,
+          shape,
           weight: index % 5 >= 2 ? vector(1) : undefined,
           bias: index % 5 === 1 || index % 5 === 4 ? fill(normal, count, index * 8 + 2) : undefined,
           eps: epsilons[index % 7 < 5 ? index % 7 : 0]

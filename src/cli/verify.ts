@@ -1,9 +1,11 @@
 // evenkeel verify: every backend against the TypeScript one, bit for bit, and all against the golden hashes.
 import { existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { BACKEND_NAMES, type BackendName, backendInfo, backends, type Kernels, tables } from '../backend.js'
-import { cases, differences, type Golden, goldenOf } from '../cases/index.js'
-import '../index.js' // registers the TypeScript kernels
+import { backends, tables } from '../backend/choice.js'
+import { backendInfo } from '../backend/info.js'
+import { BACKEND_NAMES, type BackendName } from '../backend/types.js'
+import { differences, type Golden, goldenOf } from '../cases/index.js'
+import { ops } from '../kernels/index.js'
 import { type Command, parsed, UsageError } from './usage.js'
 
 const golden: { readonly [op: string]: Golden } = JSON.parse(
@@ -48,7 +50,7 @@ Options:
     const expected = values.expect?.split(',').map(readName) ?? expectedBackends()
     const typescript = tables[tables.length - 1]
     let wrong = 0
-    for (const op of Object.keys(cases) as (keyof Kernels)[]) {
+    for (const op of ops) {
       for (const table of tables) {
         const found = table === typescript ? [] : [...differences(op, table.float32, typescript.float32)]
         const hashes = goldenOf(op, table.float32)

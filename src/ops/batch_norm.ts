@@ -1,33 +1,13 @@
-// BatchNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/batch_norm.h.
-import { kernelFor } from '../backend.js'
-import { type AsyncOptions, asyncOptions, CallMemory, checkAsyncOptions } from '../background.js'
-import {
-  clear,
-  makeColumnScales,
-  normaliseColumns,
-  normaliseRun,
-  type RowSet,
-  type Spans,
-  STRIP,
-  type Statistic,
-  scaleOf,
-  setColumnScale
-} from '../canonical.js'
-import {
-  type ChannelOptions,
-  type ChannelWeights,
-  channelOptions,
-  checkCount,
-  OwnWeights,
-  readPerChannel,
-  readStatistic,
-  readVolume,
-  readVolumeOutput,
-  volumeMemory
-} from '../channels.js'
-import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
-import type { Operand, TensorLike } from '../tensor.js'
-import { type BatchStatistics, countValues, readStatistics, statisticsLater, statisticsOf } from './batch_statistics.js'
+// BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
+import { describe, wrongType, wrongValue } from '../call/errors.js'
+import { LayerWeights } from '../call/layer_weights.js'
+import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
+import type { Statistic } from '../kernels/index.js'
+import { type BatchCall, checkVariance, normalizeBatch, normalizeBatchAsync } from './batch_norm_call.js'
+import type { BatchStatistics } from './batch_statistics.js'
 
 /** Options of one BatchNorm call that are not parameters of the layer. */
 export interface BatchNormForwardOptions extends ChannelOptions {
@@ -69,9 +49,49 @@ export interface BatchNormOptions
   training?: boolean
 }
 
-const forwardOptions = [...channelOptions, 'mean', 'rstd', 'statistics', 'out']
-const constants = ['eps', 'momentum', 'unbiased']
-const functionOptions = ['runningMean', 'runningVar', 'weight', 'bias', 'training', ...constants, ...forwardOptions]
+const forwardOptions: Known<BatchNormForwardOptions> = {
+  ...channelOptions,
+  mean: true,
+  rstd: true,
+  statistics: true,
+  out: true
+}
+const functionOptions: Known<BatchNormOptions> = {
+  runningMean: true,
+  runningVar: true,
+  weight: true,
+  bias: true,
+  training: true,
+  eps: true,
+  momentum: true,
+  unbiased: true,
+  ...forwardOptions
+}
+
+/** Options of the constructor of {@link BatchNorm}. */
+export interface BatchNormLayerOptions extends ChannelWeights, RunningStatistics, Omit<BatchNormConstants, 'momentum'> {
+  /** null: the running statistics are the plain average over all batches. Default: 0.1. */
+  momentum?: number | null
+  /** Whether there are running statistics. Without, every call uses x's own. Default: true. */
+  trackRunningStats?: boolean
+  /**
+   * Whether the layer starts in training. Default: true, or false where running statistics are given: those are a trained
+   * model's. (PyTorch's layers start in training in any case.)
+   */
+  training?: boolean
+}
+
+const layerOptions: Known<BatchNormLayerOptions> = {
+  weight: true,
+  bias: true,
+  runningMean: true,
+  runningVar: true,
+  eps: true,
+  momentum: true,
+  unbiased: true,
+  trackRunningStats: true,
+  training: true
+}
 
 /**
  * Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167; ONNX BatchNormalization):
@@ -88,72 +108,101 @@ const functionOptions = ['runningMean', 'runningVar', 'weight', 'bias', 'trainin
  */
 export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions = {}): X {
   const op = 'batchNorm'
-  checkOptions(op, options, functionOptions)
-  const { training = false, momentum = 0.1 } = options
-  if (typeof training !== 'boolean') throw wrongType(op, 'training', 'a boolean', describe(training))
-  const constants = { ...readConstants(op, options), momentum: checkMomentum(op, momentum) }
-  return forward(op, x, { ...options, ...constants, training }).y as X
+  const given = readOptions(op, options, functionOptions)
+  const { training = false, momentum = 0.1 } = given
+  checkBoolean(op, 'training', training)
+  const { eps, unbiased } = readConstants(op, given)
+  checkMomentum(op, momentum)
+  const call: BatchCall = { ...given, eps, unbiased, momentum, training, ownStatistics: false }
+  return normalizeBatch(op, x, call).y as X
 }
 
 /**
- * Batch normalisation with parameters and running statistics, as torch.nn.BatchNorm1d, 2d and 3d. It begins in training;
- * {@link eval} changes to the running statistics. See {@link batchNorm}.
+ * Batch normalization with parameters and running statistics, as torch.nn.BatchNorm1d, 2d and 3d. It starts in training,
+ * or, where it is constructed with running statistics, in evaluation; {@link train} and {@link eval} change that. See
+ * {@link batchNorm}.
  */
 export class BatchNorm {
-  readonly numFeatures: number
-  readonly eps: number
-  /** Weight of the new value; null: the running statistics are the plain average over all batches. */
-  readonly momentum: number | null
-  readonly unbiased: boolean
-  /** Running mean, zeros at first, updated in place; undefined with `trackRunningStats: false`. */
-  readonly runningMean: Float32Array | undefined
-  /** Running variance, ones at first. */
-  readonly runningVar: Float32Array | undefined
-  /** Number of training calls that updated the running statistics. */
-  numBatchesTracked = 0
-  #training = true
+  readonly #numFeatures: number
+  readonly #eps: number
+  readonly #momentum: number | null
+  readonly #unbiased: boolean
+  readonly #runningMean: Float32Array | undefined
+  readonly #runningVar: Float32Array | undefined
+  readonly #weights: LayerWeights
+  #numBatchesTracked = 0
+  #training: boolean
   /** Settled when all calls of forwardAsync so far have updated the running statistics. */
-  #updates: Promise<unknown> = Promise.resolve()
-  readonly #weights: OwnWeights
+  #updates: Promise<void> = Promise.resolve()
 
   /**
    * Copies all arrays. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
-   * With `trackRunningStats: false` there are no running statistics, and every call uses x's own. Errors as
-   * {@link batchNorm}.
+   * Errors as {@link batchNorm}.
    */
-  constructor(
-    numFeatures: number,
-    options: ChannelWeights &
-      RunningStatistics &
-      Omit<BatchNormConstants, 'momentum'> & { momentum?: number | null; trackRunningStats?: boolean } = {}
-  ) {
+  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
     const op = 'BatchNorm'
-    checkOptions(op, options, ['weight', 'bias', 'runningMean', 'runningVar', ...constants, 'trackRunningStats'])
+    const given = readOptions(op, options, layerOptions)
     checkCount(op, 'numFeatures', numFeatures)
-    const { momentum = 0.1, trackRunningStats = true, runningMean, runningVar } = options
-    if (typeof trackRunningStats !== 'boolean') {
-      throw wrongType(op, 'trackRunningStats', 'a boolean', describe(trackRunningStats))
-    }
-    this.numFeatures = numFeatures
-    this.momentum = momentum === null ? null : checkMomentum(op, momentum)
-    const { eps, unbiased } = readConstants(op, options)
-    this.eps = eps
-    this.unbiased = unbiased
-    const read = (what: string, value: Operand | Statistic | undefined, initial: number) => {
-      const given = readStatistic(op, what, value, numFeatures, 'numFeatures')
-      if (given && !trackRunningStats) {
+    const { momentum = 0.1, trackRunningStats = true, runningMean, runningVar, weight, bias } = given
+    checkBoolean(op, 'trackRunningStats', trackRunningStats)
+    const hasRunning = runningMean !== undefined || runningVar !== undefined
+    const { training = !hasRunning } = given
+    checkBoolean(op, 'training', training)
+    this.#numFeatures = numFeatures
+    if (momentum !== null) checkMomentum(op, momentum)
+    this.#momentum = momentum
+    const { eps, unbiased } = readConstants(op, given)
+    this.#eps = eps
+    this.#unbiased = unbiased
+    this.#training = training
+    const read = (what: string, value: Operand | Statistic | undefined, first: number) => {
+      const array = readStatistic(op, what, value, numFeatures, 'numFeatures')
+      if (array && !trackRunningStats) {
         throw wrongType(op, what, 'undefined, because trackRunningStats is false', describe(value))
       }
-      return trackRunningStats ? new Float32Array(given ?? new Float64Array(numFeatures).fill(initial)) : undefined
+      if (!trackRunningStats) return undefined
+      return array ? new Float32Array(array) : new Float32Array(numFeatures).fill(first)
     }
-    this.runningMean = read('runningMean', runningMean, 0)
-    this.runningVar = read('runningVar', runningVar, 1)
-    this.#weights = new OwnWeights(op, numFeatures, options)
+    this.#runningMean = read('runningMean', runningMean, 0)
+    this.#runningVar = read('runningVar', runningVar, 1)
+    checkVariance(op, this.#runningVar)
+    this.#weights = new LayerWeights(op, [numFeatures], 'channels')
+    this.#weights.set({ weight, bias })
   }
 
-  /** Replaces weight and bias by copies of these; what is absent is none. */
-  setWeights(weights: ChannelWeights): void {
-    this.#weights.set(weights)
+  /** Number of channels. */
+  get numFeatures(): number {
+    return this.#numFeatures
+  }
+
+  /** Added to the variance. */
+  get eps(): number {
+    return this.#eps
+  }
+
+  /** Weight of the new value; null: the running statistics are the plain average over all batches. */
+  get momentum(): number | null {
+    return this.#momentum
+  }
+
+  /** Whether the running variance is divided by n - 1. */
+  get unbiased(): boolean {
+    return this.#unbiased
+  }
+
+  /** Running mean, zeros at first, updated in place; undefined with `trackRunningStats: false`. */
+  get runningMean(): Float32Array | undefined {
+    return this.#runningMean
+  }
+
+  /** Running variance, ones at first, updated in place. */
+  get runningVar(): Float32Array | undefined {
+    return this.#runningVar
+  }
+
+  /** Number of training calls that updated the running statistics. */
+  get numBatchesTracked(): number {
+    return this.#numBatchesTracked
   }
 
   /** Whether calls use and count the statistics of their batch. */
@@ -161,9 +210,14 @@ export class BatchNorm {
     return this.#training
   }
 
+  /** Replaces weight and bias with copies. An omitted one is removed. */
+  setWeights(weights: ChannelWeights): void {
+    this.#weights.set(weights)
+  }
+
   /** From now on each call uses its batch's statistics and updates the running ones. */
   train(training = true): this {
-    if (typeof training !== 'boolean') throw wrongType('BatchNorm', 'training', 'a boolean', describe(training))
+    checkBoolean('BatchNorm', 'training', training)
     this.#training = training
     return this
   }
@@ -176,9 +230,9 @@ export class BatchNorm {
   /** The same result as {@link batchNorm} with this layer's parameters and statistics. */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
     const op = 'BatchNorm'
-    checkOptions(op, options, forwardOptions)
-    const { y, updated } = forward(op, x, { ...options, ...this.#parameters() })
-    if (updated) this.numBatchesTracked++
+    const call = this.#call(readOptions(op, options, forwardOptions))
+    const { y, updated } = normalizeBatch(op, x, call)
+    if (updated) this.#numBatchesTracked++
     return y as X
   }
 
@@ -188,238 +242,51 @@ export class BatchNorm {
    */
   async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
     const op = 'BatchNorm'
-    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
-    const call = { ...options, ...this.#parameters() }
+    const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
+    checkAsyncOptions(op, given)
+    const call = this.#call(given)
     const before = this.#updates
-    const y = forwardLater(op, x, call, async update => {
+    const y = normalizeBatchAsync(op, x, call, given, async update => {
       await before
-      if (update(this.#momentum())) this.numBatchesTracked++
+      if (update(this.#nextMomentum())) this.#numBatchesTracked++
     })
-    if (call.training) this.#updates = Promise.allSettled([before, y])
+    if (call.training) {
+      // Promises of nothing: one of the result would keep that for good.
+      const settled = y.then(nothing, nothing)
+      this.#updates = before.then(() => settled)
+    }
     return (await y) as X
   }
 
-  #parameters() {
-    const { runningMean, runningVar, eps, unbiased, numFeatures } = this
-    const { weight, bias } = this.#weights
-    const training = this.#training || !runningMean
-    return { weight, bias, runningMean, runningVar, eps, unbiased, momentum: this.#momentum(), training, numFeatures }
+  #call(options: BatchNormForwardOptions): BatchCall {
+    return {
+      ...options,
+      weight: this.#weights.weight,
+      bias: this.#weights.bias,
+      runningMean: this.#runningMean,
+      runningVar: this.#runningVar,
+      eps: this.#eps,
+      unbiased: this.#unbiased,
+      momentum: this.#nextMomentum(),
+      training: this.#training || !this.#runningMean,
+      numFeatures: this.#numFeatures,
+      ownStatistics: true
+    }
   }
 
-  #momentum(): number {
-    return this.momentum ?? 1 / (this.numBatchesTracked + 1)
+  #nextMomentum(): number {
+    return this.#momentum ?? 1 / (this.#numBatchesTracked + 1)
   }
 }
 
-function checkMomentum(op: string, momentum: unknown): number {
+function nothing(): void {}
+
+function checkMomentum(op: string, momentum: unknown): void {
   checkFinite(op, 'momentum', momentum)
   if (momentum < 0 || momentum > 1) throw wrongValue(op, 'momentum', 'a number from 0 to 1', describe(momentum))
-  return momentum
 }
 
-function readConstants(op: string, options: BatchNormConstants | { eps?: number; unbiased?: boolean }) {
-  const { eps = 1e-5, unbiased = true } = options
-  if (typeof unbiased !== 'boolean') throw wrongType(op, 'unbiased', 'a boolean', describe(unbiased))
+function readConstants(op: string, { eps = 1e-5, unbiased = true }: { eps?: number; unbiased?: boolean }) {
+  checkBoolean(op, 'unbiased', unbiased)
   return { eps: checkEps(op, eps), unbiased }
-}
-
-interface Call extends BatchNormForwardOptions, ChannelWeights, RunningStatistics, Required<BatchNormConstants> {
-  training: boolean
-  /** How many channels x must have; absent: any number. */
-  numFeatures?: number
-}
-
-/** One call: the result, and whether the running statistics were updated. */
-function forward(op: string, x: TensorLike, call: Call): { y: TensorLike; updated: boolean } {
-  const read = readCall(op, x, call, false)
-  const { input, output, weight, bias } = read
-  const statistics = call.training ? (read.given ?? statisticsOf(input)) : undefined
-  const { mean, variance } = usedStatistics(read, statistics)
-  writeStatistics(read, mean, variance, call.eps)
-  if (!output.empty) kernel(...operandsOf(read, { y: output.y, x: input.data, weight, bias }, mean, variance, call.eps))
-  const updated = updateRunning(read, statistics, call)
-  return { y: output.finish(), updated }
-}
-
-/**
- * The same off the event loop. When the result is there, `update` is called, which updates the running statistics when the
- * calls before this one have.
- */
-async function forwardLater(
-  op: string,
-  x: TensorLike,
-  call: Call & AsyncOptions,
-  update: (update: (momentum: number) => boolean) => Promise<void>
-): Promise<TensorLike> {
-  checkAsyncOptions(op, call)
-  const read = readCall(op, x, call, true)
-  const { input, output } = read
-  const memory = new CallMemory(op)
-  const own = volumeMemory(op, memory, input, output, call)
-  const arrays = { ...own, weight: memory.weight(read.weight), bias: memory.weight(read.bias) }
-  const places = { mean: memory.written('mean', read.mean), rstd: memory.written('rstd', read.rstd) }
-  // Running statistics as they are now; in training those of the batch.
-  const known = call.training ? undefined : usedStatistics(read, undefined)
-  const statistics = call.training
-    ? (read.given ?? (await statisticsLater(memory, own.x, input, call.signal)))
-    : undefined
-  const { mean, variance } = known ?? usedStatistics(read, statistics)
-  if (!output.empty) {
-    const given = [new Float64Array(mean), new Float64Array(variance)] as const // a thread takes them over
-    const begun = call.training && !read.given
-    await memory.run('batch_norm', operandsOf(read, arrays, ...given, call.eps), begun ? undefined : call.signal)
-  }
-  writeStatistics(places, mean, variance, call.eps)
-  const y = own.finish()
-  if (call.training) await update(momentum => updateRunning(read, statistics, { ...call, momentum }))
-  return y
-}
-
-type Read = ReturnType<typeof readCall>
-
-/** Checks everything about a call; writes nothing. */
-function readCall(op: string, x: TensorLike, call: Call, later: boolean) {
-  const { training } = call
-  const input = readVolume(op, x, call)
-  const { groups } = input.shape
-  if (call.numFeatures !== undefined && groups !== call.numFeatures) {
-    throw wrongValue(op, 'x.dims', `${call.numFeatures} channels (numFeatures)`, describe(input.dims))
-  }
-  const weight = readPerChannel(op, 'weight', call.weight, groups)
-  const bias = readPerChannel(op, 'bias', call.bias, groups)
-  const perChannel = (what: 'runningMean' | 'runningVar' | 'mean' | 'rstd') =>
-    readStatistic(op, what, call[what], groups, 'channels')
-  const runningMean = perChannel('runningMean')
-  const runningVar = perChannel('runningVar')
-  const mean = perChannel('mean')
-  const rstd = perChannel('rstd')
-  for (const [what, missing, other] of [
-    ['runningMean', !runningMean, runningVar],
-    ['runningVar', !runningVar, runningMean]
-  ] as const) {
-    if (!missing) continue
-    if (!training) throw wrongType(op, what, 'an array, because training is false', 'undefined')
-    if (other) throw wrongType(op, what, 'an array, because the other running statistic is given', 'undefined')
-  }
-  const given = call.statistics === undefined ? undefined : readStatistics(op, 'statistics', call.statistics)
-  if (given && !training) throw wrongType(op, 'statistics', 'undefined, because training is false', 'BatchStatistics')
-  if (given && given.channels !== groups) {
-    throw wrongValue(op, 'statistics.channels', `${groups} (channels)`, String(given.channels))
-  }
-  const of = (array: Statistic | undefined) => ({ array, length: groups })
-  const running = { runningMean: of(runningMean), runningVar: of(runningVar) }
-  const weights = { weight: of(weight), bias: of(bias) }
-  const outputs = { mean: of(mean), rstd: of(rstd) }
-  const output = training
-    ? readVolumeOutput(op, x, input, call.out, weights, { ...running, ...outputs }, later)
-    : readVolumeOutput(op, x, input, call.out, { ...weights, ...running }, outputs, later)
-
-  const count = given?.count ?? countValues(input)
-  if (training && (count === 1 || (given && count === 0))) {
-    const what = given ? 'statistics.count' : 'x'
-    throw wrongValue(op, what, 'more than one value per channel in training', String(count))
-  }
-  return { input, output, given, weight, bias, runningMean, runningVar, mean, rstd }
-}
-
-interface VolumeArrays {
-  y: Float32Array
-  x: Float32Array
-  weight: Float32Array | undefined
-  bias: Float32Array | undefined
-}
-
-/** The kernel's arguments. */
-function operandsOf(
-  { input: { shape, spans } }: Read,
-  { y, x, weight, bias }: VolumeArrays,
-  mean: Float64Array,
-  variance: Float64Array,
-  eps: number
-) {
-  const { samples, groups, positions, channelsLast } = shape
-  return [y, x, mean, variance, weight, bias, spans, samples, groups, 1, positions, channelsLast, eps] as const
-}
-
-/** Mean and variance that x is normalised with: of the batch, or the running ones. Copies. */
-function usedStatistics({ runningMean, runningVar }: Read, statistics: BatchStatistics | undefined) {
-  if (statistics) return { mean: statistics.mean, variance: statistics.variance() }
-  return { mean: new Float64Array(runningMean as Statistic), variance: new Float64Array(runningVar as Statistic) }
-}
-
-/** The two outputs. */
-function writeStatistics(
-  { mean, rstd }: Pick<Read, 'mean' | 'rstd'>,
-  usedMean: Float64Array,
-  variance: Float64Array,
-  eps: number
-): void {
-  for (let c = 0; c < usedMean.length; c++) {
-    if (mean) mean[c] = usedMean[c]
-    if (rstd) rstd[c] = 1 / Math.sqrt(variance[c] + eps)
-  }
-}
-
-/** Whether it did. */
-function updateRunning(
-  { runningMean, runningVar }: Read,
-  statistics: BatchStatistics | undefined,
-  call: Call
-): boolean {
-  if (!statistics || !runningMean || !runningVar || statistics.count === 0) return false
-  update(runningMean, statistics.mean, call.momentum)
-  update(runningVar, statistics.variance({ unbiased: call.unbiased }), call.momentum)
-  return true
-}
-
-/** running = (1 - momentum) * running + momentum * value, in float64, rounded to the array's type. */
-function update(running: Statistic, value: Float64Array, momentum: number): void {
-  for (let c = 0; c < value.length; c++) running[c] = (1 - momentum) * running[c] + momentum * value[c]
-}
-
-const kernel = kernelFor('batch_norm', batch_norm)
-const scales = makeColumnScales()
-
-/** The kernel: each channel with its mean and variance. It checks nothing. */
-export function batch_norm(
-  y: Float32Array,
-  x: Float32Array,
-  mean: Float64Array,
-  variance: Float64Array,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  spans: Spans,
-  samples: number,
-  groups: number,
-  _channels: number,
-  positions: number,
-  channelsLast: boolean,
-  eps: number
-): void {
-  if (channelsLast) {
-    const rows: RowSet = { first: 0, samples, positions, spans }
-    for (let first = 0; first < groups; first += STRIP) {
-      const n = Math.min(STRIP, groups - first)
-      for (let k = 0; k < n; k++) {
-        const v = variance[first + k]
-        setColumnScale(scales, k, mean[first + k], v, 1 / Math.sqrt(v + eps)) // rule 6
-      }
-      const w = weight && { data: weight, start: first, perRow: 0, perColumn: 1 }
-      const b = bias && { data: bias, start: first, perRow: 0, perColumn: 1 }
-      normaliseColumns(y, first, x, first, groups, n, rows, scales, w, b)
-    }
-    return
-  }
-  for (let sample = 0; sample < samples; sample++) {
-    const begin = spans ? spans[2 * sample] : 0
-    const end = spans ? spans[2 * sample + 1] : positions
-    for (let channel = 0; channel < groups; channel++) {
-      const at = (sample * groups + channel) * positions
-      const v = variance[channel]
-      const scale = scaleOf(mean[channel], v, 1 / Math.sqrt(v + eps)) // rule 6
-      clear(y, at, begin)
-      normaliseRun(y, at + begin, x, at + begin, end - begin, scale, weight, bias, channel)
-      clear(y, at + end, positions - end)
-    }
-  }
 }

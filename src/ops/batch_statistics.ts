@@ -1,20 +1,13 @@
-// BatchStatistics: mean and variance of each channel over a batch, as a value that can be merged and sent; and below it the
-// kernel in TypeScript, the twin of native/ops/batch_statistics.h.
-import { kernelFor } from '../backend.js'
-import type { CallMemory, Signal } from '../background.js'
-import {
-  bundle,
-  CANCELLED,
-  columnMoments,
-  countRows,
-  type RowSet,
-  runSums,
-  type Spans,
-  type Volume
-} from '../canonical.js'
-import { type ChannelOptions, channelOptions, readVolume, type VolumeInput } from '../channels.js'
-import { checkOptions, describe, typedArrayKind, wrongType, wrongValue } from '../check.js'
-import type { TensorLike } from '../tensor.js'
+// BatchStatistics: mean and variance of each channel over a batch, as a value that can be merged and sent. The kernel is
+// batch_statistics.
+import { kernelOf } from '../backend/choice.js'
+import { type ChannelOptions, channelOptions, readVolume, type VolumeInput } from '../call/channels.js'
+import { describe, wrongType, wrongValue } from '../call/errors.js'
+import { checkBoolean, readOptions } from '../call/options.js'
+import { Operands } from '../call/overlap.js'
+import type { TensorLike } from '../call/tensor.js'
+import { typedArrayKind } from '../kernels/arrays.js'
+import { countRows } from '../kernels/columns.js'
 
 const magic = 0x31534245 // "EBS1" in little-endian order
 const headerBytes = 16
@@ -72,11 +65,9 @@ export class BatchStatistics {
 
   /** Variance of each channel: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
   variance(options: { unbiased?: boolean } = {}): Float64Array {
-    checkOptions('BatchStatistics.variance', options, ['unbiased'])
-    const { unbiased = false } = options
-    if (typeof unbiased !== 'boolean') {
-      throw wrongType('BatchStatistics.variance', 'unbiased', 'a boolean', describe(unbiased))
-    }
+    const op = 'BatchStatistics.variance'
+    const { unbiased = false } = readOptions(op, options, { unbiased: true })
+    checkBoolean(op, 'unbiased', unbiased)
     const divisor = unbiased ? this.count - 1 : this.count
     const variance = this.squaredDeviations
     for (let c = 0; c < variance.length; c++) variance[c] = divisor > 0 ? variance[c] / divisor : Number.NaN
@@ -209,45 +200,15 @@ function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {
  */
 export function batchStatistics(x: TensorLike, options: ChannelOptions = {}): BatchStatistics {
   const op = 'batchStatistics'
-  checkOptions(op, options, channelOptions)
-  return statisticsOf(readVolume(op, x, options))
-}
-
-/** The statistics of what was read. */
-export function statisticsOf(input: VolumeInput): BatchStatistics {
+  const input = readVolume(op, x, readOptions(op, options, channelOptions))
+  const operands = new Operands(op)
+  operands.add('x', input.data, 'input')
+  operands.check()
   const count = countValues(input)
-  const mean = new Float64Array(input.shape.groups)
-  const variance = new Float64Array(input.shape.groups)
-  if (count > 0) kernel(...operandsOf(mean, variance, input.data, input))
-  return statisticsFrom(count, mean, variance)
-}
-
-/** The same off the event loop, of elements that the call has for itself. */
-export async function statisticsLater(
-  memory: CallMemory,
-  x: Float32Array,
-  input: VolumeInput,
-  signal: Signal | undefined
-): Promise<BatchStatistics> {
-  const count = countValues(input)
-  const mean = new Float64Array(input.shape.groups)
-  const variance = new Float64Array(input.shape.groups)
-  if (count > 0) await memory.run('batch_statistics', operandsOf(mean, variance, x, input), signal)
-  return statisticsFrom(count, memory.now(mean), memory.now(variance))
-}
-
-/** How many values a channel has. */
-export function countValues({ spans, shape: { samples, positions } }: VolumeInput): number {
-  return countRows({ first: 0, samples, positions, spans })
-}
-
-/** The kernel's arguments. */
-function operandsOf(mean: Float64Array, variance: Float64Array, x: Float32Array, { spans, shape }: VolumeInput) {
-  const { samples, groups, positions, channelsLast } = shape
-  return [mean, variance, x, spans, samples, groups, 1, positions, channelsLast] as const
-}
-
-function statisticsFrom(count: number, mean: Float64Array, variance: Float64Array): BatchStatistics {
+  const { groups } = input.shape
+  const mean = new Float64Array(groups)
+  const variance = new Float64Array(groups)
+  if (count > 0) kernelOf('batch_statistics')({ mean, variance, x: input.data, shape: input.shape })
   return new BatchStatistics(
     count,
     mean,
@@ -255,37 +216,7 @@ function statisticsFrom(count: number, mean: Float64Array, variance: Float64Arra
   )
 }
 
-const kernel = kernelFor('batch_statistics', batch_statistics)
-
-/** The kernel: mean and biased variance of each channel over the batch. It checks nothing. */
-export function batch_statistics(
-  mean: Float64Array,
-  variance: Float64Array,
-  x: Float32Array,
-  spans: Spans,
-  samples: number,
-  groups: number,
-  channels: number,
-  positions: number,
-  channelsLast: boolean
-): void {
-  const shape: Volume = { samples, groups, channels, positions, channelsLast }
-  const rows: RowSet = { first: 0, samples, positions, spans }
-  if (channelsLast) {
-    const width = bundle(groups, 1)
-    for (let first = 0; first < groups; first += width) {
-      const n = Math.min(width, groups - first)
-      columnMoments(mean.subarray(first), variance.subarray(first), n, 1, x, first, groups, rows)
-    }
-    return
-  }
-  const n = countRows(rows)
-  for (let channel = 0; channel < groups; channel++) {
-    const { s, q } = runSums(x, undefined, channel, spans, shape)
-    const m = s / n
-    const v = q / n - m * m
-    const enough = q === 0 || v > m * m * CANCELLED
-    mean[channel] = m
-    variance[channel] = enough ? v : runSums(x, m, channel, spans, shape).q / n
-  }
+/** How many values a channel has. */
+export function countValues({ shape: { samples, positions, spans } }: VolumeInput): number {
+  return countRows({ first: 0, samples, positions, spans })
 }

@@ -1,10 +1,11 @@
-// InstanceNorm: the public operation and layer. Its kernel is group_norm's, with each channel a group.
-import { type AsyncOptions, asyncOptions } from '../background.js'
-import type { Statistic } from '../canonical.js'
-import { type ChannelOptions, type ChannelWeights, channelOptions, checkCount, OwnWeights } from '../channels.js'
-import { checkEps, checkOptions } from '../check.js'
-import type { Operand, TensorLike } from '../tensor.js'
-import { normaliseGroups, normaliseGroupsLater } from './group_norm.js'
+// InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
+import { LayerWeights } from '../call/layer_weights.js'
+import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Statistic } from '../kernels/index.js'
+import { type GroupCall, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
 
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
@@ -22,8 +23,9 @@ export interface InstanceNormOptions extends InstanceNormForwardOptions, Channel
   eps?: number
 }
 
-const forwardOptions = [...channelOptions, 'mean', 'rstd', 'out']
-const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
+const forwardOptions: Known<InstanceNormForwardOptions> = { ...channelOptions, mean: true, rstd: true, out: true }
+const parameters: Known<ChannelWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
+const functionOptions: Known<InstanceNormOptions> = { ...parameters, ...forwardOptions }
 
 /**
  * Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016, arXiv 1607.08022; ONNX InstanceNormalization):
@@ -36,30 +38,38 @@ const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
  */
 export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOptions = {}): X {
   const op = 'instanceNorm'
-  checkOptions(op, options, functionOptions)
-  return normaliseGroups(op, x, undefined, {
-    ...options,
-    eps: checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
-  }) as X
+  const given = readOptions(op, options, functionOptions)
+  return normalizeGroups(op, x, { ...given, eps: checkEps(op, given.eps ?? 1e-5) }) as X
 }
 
-/** Instance normalisation with its weights resolved once, as torch.nn.InstanceNorm1d, 2d and 3d. See {@link instanceNorm}. */
+/** Instance normalization with its weights resolved once, as torch.nn.InstanceNorm1d, 2d and 3d. See {@link instanceNorm}. */
 export class InstanceNorm {
-  readonly numFeatures: number
-  readonly eps: number
-  readonly #weights: OwnWeights
+  readonly #numFeatures: number
+  readonly #eps: number
+  readonly #weights: LayerWeights
 
   /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link instanceNorm}. */
   constructor(numFeatures: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'InstanceNorm'
-    checkOptions(op, options, ['weight', 'bias', 'eps'])
+    const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
     checkCount(op, 'numFeatures', numFeatures)
-    this.numFeatures = numFeatures
-    this.eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
-    this.#weights = new OwnWeights(op, numFeatures, options)
+    this.#numFeatures = numFeatures
+    this.#eps = checkEps(op, eps)
+    this.#weights = new LayerWeights(op, [numFeatures], 'channels')
+    this.#weights.set({ weight, bias })
   }
 
-  /** Replaces weight and bias by copies of these; what is absent is none. */
+  /** Number of channels. */
+  get numFeatures(): number {
+    return this.#numFeatures
+  }
+
+  /** Added to the variance. */
+  get eps(): number {
+    return this.#eps
+  }
+
+  /** Replaces weight and bias with copies. An omitted one is removed. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -67,19 +77,19 @@ export class InstanceNorm {
   /** The same result as {@link instanceNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
     const op = 'InstanceNorm'
-    checkOptions(op, options, forwardOptions)
-    return normaliseGroups(op, x, undefined, { ...options, ...this.#parameters() }) as X
+    return normalizeGroups(op, x, this.#call(readOptions(op, options, forwardOptions))) as X
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
     const op = 'InstanceNorm'
-    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
-    return (await normaliseGroupsLater(op, x, undefined, { ...options, ...this.#parameters() })) as X
+    const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
+    checkAsyncOptions(op, given)
+    return (await normalizeGroupsAsync(op, x, this.#call(given), given)) as X
   }
 
-  #parameters() {
+  #call(options: InstanceNormForwardOptions): GroupCall {
     const { weight, bias } = this.#weights
-    return { weight, bias, eps: this.eps, numChannels: this.numFeatures }
+    return { ...options, weight, bias, numChannels: this.#numFeatures, eps: this.#eps }
   }
 }

@@ -1,38 +1,23 @@
-// LayerNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/layer_norm.h.
-import { kernelFor } from '../backend.js'
-import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../background.js'
+// LayerNorm: the public operation and layer. Its kernel is layer_norm.
+import { chosen, kernelOf } from '../backend/choice.js'
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import type { Axis } from '../call/axes.js'
+import { LayerWeights } from '../call/layer_weights.js'
+import { checkEps, type Known, readOptions } from '../call/options.js'
+import { denseRows, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
-  addResidual,
-  columnMoments,
-  makeColumnScales,
-  moments,
-  normaliseColumns,
-  normaliseRow,
-  type RowSet,
-  STRIP,
-  type Statistic,
-  scaleOf,
-  setColumnScale,
-  sums
-} from '../canonical.js'
-import { checkEps, checkOptions } from '../check.js'
-import {
-  type Axis,
-  checkResidualScale,
-  type GroupsOf,
   type NormalizedShape,
+  type RowCall,
   type RowOptions,
-  type RowPart,
   readGroups,
   readRowCall,
   readShape,
   rowOptions,
-  runRowCall,
-  runRowCallLater,
   type Shape
-} from '../rows.js'
-import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
-import { type Operand, readVector, type TensorLike } from '../tensor.js'
+} from '../call/rows.js'
+import { runCall, runCallAsync } from '../call/run.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Call, Statistic } from '../kernels/index.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
@@ -54,8 +39,10 @@ export interface LayerNormOptions extends LayerNormForwardOptions, LayerNormWeig
   eps?: number
 }
 
-const forwardOptions = [...rowOptions, 'mean']
-const functionOptions = ['weight', 'bias', 'eps', ...forwardOptions]
+const forwardOptions: Known<LayerNormForwardOptions> = { ...rowOptions, mean: true }
+const functionOptions: Known<LayerNormOptions> = { weight: true, bias: true, eps: true, ...forwardOptions }
+const parameters: Known<LayerNormWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
+const kernel = kernelOf('layer_norm')
 
 /**
  * Layer normalisation over the trailing dimensions (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
@@ -81,197 +68,116 @@ export function layerNorm(
   options: LayerNormOptions = {}
 ): Operand {
   const op = 'layerNorm'
-  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+  if (typeof normalizedShape === 'number' && isPlain(options)) {
     const { weight, bias, eps = 1e-5, out } = options
-    const small = smallCalls.call(x, out, weight, bias, false, normalizedShape, eps, 0, 0)
-    if (small) return small
+    const y = quickOutput(x, normalizedShape, weight, bias, eps, out)
+    if (y) {
+      kernel(plainCall(y, x as Float32Array, normalizedShape, weight as Float32Array, bias as Float32Array, eps))
+      return y
+    }
   }
-  checkOptions(op, options, functionOptions)
+  const given = readOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  const eps = checkEps(op, options.eps === undefined ? 1e-5 : options.eps)
-  return forward(op, x, groups, options.weight, options.bias, eps, options)
+  const eps = checkEps(op, given.eps ?? 1e-5)
+  const call = readRowCall(op, x, groups, given, given.weight, given.bias)
+  return runCall('layer_norm', callOf(call, eps), call)
 }
 
-/** Layer normalisation with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
+/** Layer normalization with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
 export class LayerNorm {
-  readonly normalizedShape: readonly number[]
-  readonly eps: number
   readonly #shape: Shape
-  #weight: Float32Array | undefined
-  #bias: Float32Array | undefined
-  readonly #small = new SmallCalls(preparations)
+  readonly #eps: number
+  readonly #weights: LayerWeights
+  readonly #quick: QuickLayer
 
   /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}. */
   constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
-    checkOptions('LayerNorm', options, ['weight', 'bias', 'eps'])
-    this.#shape = readShape('LayerNorm', normalizedShape)
-    this.normalizedShape = Object.freeze(this.#shape.dims)
-    this.eps = checkEps('LayerNorm', options.eps === undefined ? 1e-5 : options.eps)
-    this.setWeights({ weight: options.weight, bias: options.bias })
+    const op = 'LayerNorm'
+    const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
+    this.#shape = readShape(op, normalizedShape)
+    this.#eps = checkEps(op, eps)
+    this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape')
+    this.#weights.set({ weight, bias })
+    this.#quick = new QuickLayer(this.#shape.size, () => {
+      const { weight, bias } = this.#weights
+      return chosen.prepare?.layer_norm?.(plainCall(undefined, undefined, this.#shape.size, weight, bias, this.#eps))
+    })
+    Object.freeze(this.#shape.dims)
   }
 
-  /** Replaces weight and bias by copies of these; what is absent is none. */
+  /** The trailing dimensions of a group. */
+  get normalizedShape(): readonly number[] {
+    return this.#shape.dims
+  }
+
+  /** Added to the variance. */
+  get eps(): number {
+    return this.#eps
+  }
+
+  /** Replaces weight and bias with copies. An omitted one is removed. */
   setWeights(weights: LayerNormWeights): void {
-    checkOptions('LayerNorm', weights, ['weight', 'bias'])
-    const weight = readVector('LayerNorm', 'weight', weights.weight, this.#shape.size, 'normalizedShape')
-    const bias = readVector('LayerNorm', 'bias', weights.bias, this.#shape.size, 'normalizedShape')
-    this.#weight = weight && new Float32Array(weight)
-    this.#bias = bias && new Float32Array(bias)
-    this.#small.reset()
+    this.#weights.set(weights)
+    this.#quick.reset()
   }
 
   /** The same result as {@link layerNorm} with this layer's parameters. */
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
-    if (hasOnly(options, onlyOut)) {
-      const small = this.#small.call(x, options.out, this.#weight, this.#bias, true, this.#shape.size, this.eps, 0, 0)
-      if (small) return small
-    }
-    checkOptions('LayerNorm', options, forwardOptions)
-    return forward('LayerNorm', x, this.#shape, this.#weight, this.#bias, this.eps, options)
+    const y = this.#quick.forward(x, options)
+    if (y) return y
+    const call = this.#read(x, readOptions('LayerNorm', options, forwardOptions), false)
+    return runCall('layer_norm', callOf(call, this.#eps), call)
   }
 
   /**
    * The same result as a Promise, computed off the event loop. x is copied, at the cost of about as much time as computing
    * takes, unless `transfer` hands its memory over or it is over a SharedArrayBuffer; so are other operands that are not
-   * shared. Nobody may write to shared ones before the Promise is settled. Errors reject the Promise.
+   * shared. Shared ones must not be written to before the Promise is settled. Errors reject the Promise.
    */
   forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
     const op = 'LayerNorm'
-    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
-    checkAsyncOptions(op, options)
-    const residualScale = checkResidualScale(op, options)
-    const call = readRowCall(op, x, this.#shape, options, this.#weight, this.#bias, { later: true })
-    return runRowCallLater(op, 'layer_norm', call, part => operandsOf(part, residualScale, this.eps), options)
+    const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
+    checkAsyncOptions(op, given)
+    const call = this.#read(x, given, true)
+    return runCallAsync(op, 'layer_norm', callOf(call, this.#eps), call, given)
+  }
+
+  #read(x: Operand, options: LayerNormForwardOptions, async: boolean): RowCall {
+    const { weight, bias } = this.#weights
+    return readRowCall('LayerNorm', x, this.#shape, options, weight, bias, { async })
   }
 }
 
-const none = [undefined, 0] as const
-const preparations = new Preparations('layer_norm', (prepare, place, rows, [size, eps], weight, bias) => {
-  const weights = [weight ? place.weight : undefined, bias ? place.bias : undefined] as const
-  return prepare(
-    place.y,
-    size,
-    ...none,
-    undefined,
-    undefined,
-    place.x,
-    size,
-    ...none,
-    ...weights,
-    rows,
-    size,
-    1,
-    1,
+/** The kernel's operands. */
+function callOf(call: RowCall, eps: number): Call<'layer_norm'> {
+  const { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale } = call
+  return { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale, eps }
+}
+
+/** The same of a call of rows without residual and statistics. */
+function plainCall<Y extends Float32Array | undefined>(
+  y: Y,
+  x: Y,
+  size: number,
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined,
+  eps: number
+) {
+  return {
+    y,
+    sum: undefined,
+    mean: undefined,
+    rstd: undefined,
+    x,
+    residual: undefined,
+    weight,
+    bias,
+    shape: denseRows(x, size),
+    residualScale: 1,
     eps
-  )
-})
-const smallCalls = new SmallCalls(preparations)
-const smallOptions = ['weight', 'bias', 'eps', 'out']
-
-function forward(
-  op: string,
-  x: Operand,
-  groups: GroupsOf,
-  givenWeight: Operand | undefined,
-  givenBias: Operand | undefined,
-  eps: number,
-  options: LayerNormForwardOptions
-): Operand {
-  const residualScale = checkResidualScale(op, options)
-  const call = readRowCall(op, x, groups, options, givenWeight, givenBias)
-  return runRowCall(call, part => kernel(...operandsOf(part, residualScale, eps)))
-}
-
-/** The kernel's arguments. */
-function operandsOf(part: RowPart, residualScale: number, eps: number) {
-  const { y, sum, mean, rstd, x, residual, weight, bias, outer, size, inner } = part
-  const stride = size * inner
-  // biome-ignore format: as the kernel's parameters stand
-  return [
-    y, stride, sum, stride, mean, rstd, x, stride, residual, stride, weight, bias,
-    outer, size, inner, residualScale, eps
-  ] as const
-}
-
-const kernel = kernelFor('layer_norm', layer_norm)
-const columnMean = new Float64Array(STRIP)
-const columnVariance = new Float64Array(STRIP)
-const scales = makeColumnScales()
-
-/** The kernel: every matrix with its stride, outputs first. It checks nothing. */
-export function layer_norm(
-  y: Float32Array,
-  yStride: number,
-  sum: Float32Array | undefined,
-  sumStride: number,
-  mean: Statistic | undefined,
-  rstd: Statistic | undefined,
-  x: Float32Array,
-  xStride: number,
-  residual: Float32Array | undefined,
-  residualStride: number,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  outer: number,
-  size: number,
-  inner: number,
-  residualScale: number,
-  eps: number
-): void {
-  const scale = Math.fround(residualScale)
-  const added = sum ?? y
-  const addedStride = sum ? sumStride : yStride
-  const input = residual ? added : x
-  const inputStride = residual ? addedStride : xStride
-  for (let row = 0; row < outer; row++) {
-    const x0 = row * inputStride
-    const y0 = row * yStride
-    if (residual) {
-      addResidual(added, row * addedStride, x, row * xStride, residual, row * residualStride, size * inner, scale)
-    }
-    if (inner > 1) {
-      columns(y, y0, mean, rstd, row * inner, input, x0, weight, bias, size, inner, eps)
-      continue
-    }
-    const { mean: mean64, variance } = moments(size, input, x0, sums(size, input, x0))
-    const of = scaleOf(mean64, variance, 1 / Math.sqrt(variance + eps)) // rule 6
-    if (mean) mean[row] = of.mean
-    if (rstd) rstd[row] = of.rstd
-    normaliseRow(y, y0, input, x0, size, of, weight, bias, 0)
-  }
-}
-
-/** The groups of one matrix whose columns they are. */
-function columns(
-  y: Float32Array,
-  y0: number,
-  mean: Statistic | undefined,
-  rstd: Statistic | undefined,
-  group0: number,
-  x: Float32Array,
-  x0: number,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  size: number,
-  inner: number,
-  eps: number
-): void {
-  const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
-  const b = bias && { data: bias, start: 0, perRow: 1, perColumn: 0 }
-  for (let first = 0; first < inner; first += STRIP) {
-    const n = Math.min(STRIP, inner - first)
-    columnMoments(columnMean, columnVariance, n, 1, x, x0 + first, inner, rows)
-    for (let k = 0; k < n; k++) {
-      const v = columnVariance[k]
-      setColumnScale(scales, k, columnMean[k], v, 1 / Math.sqrt(v + eps)) // rule 6
-      if (mean) mean[group0 + first + k] = columnMean[k]
-      if (rstd) rstd[group0 + first + k] = scales.rstd[k]
-    }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, w, b)
   }
 }

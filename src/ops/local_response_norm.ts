@@ -1,9 +1,9 @@
-// LocalResponseNorm: the public operation, and below it the kernel in TypeScript, the twin of native/ops/local_response_norm.h.
-import { kernelFor } from '../backend.js'
-import { type LayoutOption, readVolume, readVolumeOutput } from '../channels.js'
-import { checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
-import { power } from '../power.js'
-import type { Operand, TensorLike } from '../tensor.js'
+// LocalResponseNorm: the public operation. Its kernel is local_response_norm.
+import { type LayoutOption, readVolume, readVolumeCall } from '../call/channels.js'
+import { checkChoice, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
+import { Operands, sharing } from '../call/overlap.js'
+import { runCall } from '../call/run.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
 
 /** Options of {@link localResponseNorm}. */
 export interface LocalResponseNormOptions extends LayoutOption {
@@ -22,7 +22,14 @@ export interface LocalResponseNormOptions extends LayoutOption {
   out?: Operand
 }
 
-const known = ['alpha', 'beta', 'k', 'window', 'layout', 'out']
+const known: Known<LocalResponseNormOptions> = {
+  alpha: true,
+  beta: true,
+  k: true,
+  window: true,
+  layout: true,
+  out: true
+}
 
 /**
  * Local response normalisation (Krizhevsky, Sutskever & Hinton 2012; ONNX LRN):
@@ -36,59 +43,18 @@ const known = ['alpha', 'beta', 'k', 'window', 'layout', 'out']
  */
 export function localResponseNorm<X extends TensorLike>(x: X, size: number, options: LocalResponseNormOptions = {}): X {
   const op = 'localResponseNorm'
-  checkOptions(op, options, known)
-  if (typeof size !== 'number') throw wrongType(op, 'size', 'a number', describe(size))
-  if (!Number.isSafeInteger(size) || size < 1) throw wrongValue(op, 'size', 'a positive integer', describe(size))
-  const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch' } = options
+  const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch', layout, out } = readOptions(op, options, known)
+  checkCount(op, 'size', size)
   for (const [what, value] of Object.entries({ alpha, beta, k })) checkFinite(op, what, value)
-  if (window !== 'pytorch' && window !== 'onnx') {
-    throw (typeof window === 'string' ? wrongValue : wrongType)(op, 'window', "'pytorch' or 'onnx'", describe(window))
-  }
-  const input = readVolume(op, x, { layout: options.layout })
-  const { samples, groups, positions, channelsLast } = input.shape
-  const output = readVolumeOutput(op, x, input, options.out, {})
+  checkChoice(op, 'window', window, ['pytorch', 'onnx'], "'pytorch' or 'onnx'")
+  const input = readVolume(op, x, { layout })
+  const { shape } = input
+  const call = readVolumeCall(op, input, out, new Operands(op))
   const before = Math.floor(window === 'pytorch' ? size / 2 : (size - 1) / 2)
-  // The window reads channels that in place would be written already. Channels beyond the tensor are none.
-  const source = output.y === input.data ? new Float32Array(input.data) : input.data
-  const [left, right] = [Math.min(before, groups), Math.min(size - 1 - before, groups)]
-  if (!output.empty)
-    kernel(output.y, source, samples, groups, 1, positions, channelsLast, left, right, alpha / size, beta, k)
-  return output.finish() as X
-}
-
-const kernel = kernelFor('local_response_norm', local_response_norm)
-
-/** The kernel: a window from `before` channels before to `behind` channels behind. y is not x. It checks nothing. */
-export function local_response_norm(
-  y: Float32Array,
-  x: Float32Array,
-  samples: number,
-  groups: number,
-  channels: number,
-  positions: number,
-  channelsLast: boolean,
-  before: number,
-  behind: number,
-  alpha: number,
-  beta: number,
-  k: number
-): void {
-  const count = groups * channels
-  const [perChannel, perPosition] = channelsLast ? [1, count] : [positions, 1]
-  for (let sample = 0; sample < samples; sample++) {
-    for (let channel = 0; channel < count; channel++) {
-      const first = Math.max(0, channel - before)
-      const last = Math.min(count - 1, channel + behind)
-      for (let position = 0; position < positions; position++) {
-        const base = sample * count * positions + position * perPosition
-        let squares = 0
-        for (let c = first; c <= last; c++) {
-          const v = x[base + c * perChannel]
-          squares += v * v
-        }
-        const at = base + channel * perChannel
-        y[at] = x[at] / power(k + alpha * squares, beta)
-      }
-    }
-  }
+  // Channels beyond the tensor are none.
+  const [left, right] = [Math.min(before, shape.groups), Math.min(size - 1 - before, shape.groups)]
+  // The window reads channels that in place would be written already.
+  const source = sharing(call.y, call.x) !== 'none' ? new Float32Array(call.x) : call.x
+  const operands = { y: call.y, x: source, shape, before: left, behind: right, alpha: alpha / size, beta, k }
+  return runCall('local_response_norm', operands, call) as X
 }

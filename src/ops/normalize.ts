@@ -1,26 +1,14 @@
-// normalize: the public operation, and below it the kernel in TypeScript, the twin of native/ops/normalize.h.
-import { kernelFor } from '../backend.js'
-import {
-  columnSquares,
-  largestMagnitude,
-  makeColumnScales,
-  multiplyRun,
-  normaliseColumns,
-  normaliseWide,
-  type RowSet,
-  STRIP,
-  type Statistic,
-  scaleOf,
-  setColumnScaleWithoutMean,
-  sumOfMagnitudes,
-  sumOfPowers,
-  sumOfSquares
-} from '../canonical.js'
-import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
-import { power } from '../power.js'
-import { type Axis, type NormalizedShape, readGroups, readRowCall, runRowCall } from '../rows.js'
-import { hasOnly, Preparations, SmallCalls } from '../small.js'
-import type { Operand, TensorLike } from '../tensor.js'
+// normalize: the public operation. Its kernel is normalize.
+import { kernelOf } from '../backend/choice.js'
+import type { Axis } from '../call/axes.js'
+import { describe, wrongType, wrongValue } from '../call/errors.js'
+import { checkChoice, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { denseRows, isPlain, quickOutput } from '../call/quick.js'
+import { type NormalizedShape, readGroups, readRowCall } from '../call/rows.js'
+import { runCall } from '../call/run.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Statistic } from '../kernels/index.js'
+import { normalizeRules as rules } from '../kernels/normalize.js'
 
 /**
  * How eps keeps the division from zero. n is the size of a group:
@@ -30,10 +18,7 @@ import type { Operand, TensorLike } from '../tensor.js'
  * - `'mean-square'`: x / sqrt(sum of squares / n + eps), Llama 4's and SGLang's; that of rmsNorm
  * - `'zero'`: x / norm, and 0 where the norm is 0; no eps, ONNX's
  */
-export type NormalizeRule = 'clamp' | 'clamp-square' | 'add-square' | 'mean-square' | 'zero'
-
-const rules: readonly NormalizeRule[] = ['clamp', 'clamp-square', 'add-square', 'mean-square', 'zero']
-const [CLAMP, CLAMP_SQUARE, ADD_SQUARE, MEAN_SQUARE] = rules.keys()
+export type NormalizeRule = (typeof rules)[number]
 
 /** Options of {@link normalize}. */
 export interface NormalizeOptions {
@@ -51,8 +36,8 @@ export interface NormalizeOptions {
   out?: Operand
 }
 
-const smallOptions = ['eps', 'out']
-const known = ['p', 'eps', 'rule', 'scale', 'norm', 'out']
+const known: Known<NormalizeOptions> = { p: true, eps: true, rule: true, scale: true, norm: true, out: true }
+const kernel = kernelOf('normalize')
 
 /**
  * Division by the p-norm (torch.nn.functional.normalize; ONNX LpNormalization): `y = x / max(norm, eps) * scale` for each
@@ -76,110 +61,27 @@ export function normalize(
   options: NormalizeOptions = {}
 ): Operand {
   const op = 'normalize'
-  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+  if (typeof normalizedShape === 'number' && isPlain(options) && !('weight' in options || 'bias' in options)) {
     const { eps = 1e-12, out } = options
-    const small = smallCalls.call(x, out, undefined, undefined, false, normalizedShape, eps, 0, 0)
-    if (small) return small
+    const y = quickOutput(x, normalizedShape, undefined, undefined, eps, out)
+    if (y) {
+      const shape = denseRows(x as Float32Array, normalizedShape)
+      kernel({ y, norm: undefined, x: x as Float32Array, shape, p: 2, rule: 0, eps, factor: 1 })
+      return y
+    }
   }
-  checkOptions(op, options, known)
+  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = readOptions(op, options, known)
   const groups = readGroups(op, normalizedShape)
-  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = options
   if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
   if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
   checkEps(op, eps)
-  if (!rules.includes(rule)) {
-    throw (typeof rule === 'string' ? wrongValue : wrongType)(op, 'rule', `one of ${rules.join(', ')}`, describe(rule))
-  }
+  checkChoice(op, 'rule', rule, rules, `one of ${rules.join(', ')}`)
   if (p !== 2 && rule.endsWith('square')) throw wrongValue(op, 'p', `2 (rule ${rule})`, String(p))
   checkFinite(op, 'scale', scale)
-  checkFinite(op, 'scale as float32', f32(scale))
+  checkFinite(op, 'scale as float32', Math.fround(scale))
   // Sums of other powers than squares are made over rows only.
-  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, { gather: p !== 2 })
-  return runRowCall(call, ({ y, norm, x, outer, size, inner }) =>
-    kernel(y, size * inner, norm, x, size * inner, outer, size, inner, p, rules.indexOf(rule), eps, scale)
-  )
-}
-
-const preparations = new Preparations('normalize', (prepare, place, rows, [size, eps]) =>
-  prepare(place.y, size, undefined, place.x, size, rows, size, 1, 2, 0, eps, 1)
-)
-const smallCalls = new SmallCalls(preparations)
-const kernel = kernelFor('normalize', normalize_kernel)
-const f32 = Math.fround
-const squares = new Float64Array(STRIP)
-const scales = makeColumnScales()
-
-/** 1 over what x is divided by, from its norm; where p is 2 also from the sum of squares. */
-function reciprocal(norm: number, square: number, n: number, rule: number, eps: number): number {
-  if (rule === CLAMP) return 1 / (norm < eps ? eps : norm)
-  if (rule === CLAMP_SQUARE) return 1 / Math.sqrt(square < eps ? eps : square)
-  if (rule === ADD_SQUARE) return 1 / Math.sqrt(square + eps)
-  if (rule === MEAN_SQUARE) return 1 / Math.sqrt(square / n + eps)
-  return norm === 0 ? 0 : 1 / norm
-}
-
-function normOf(n: number, x: Float32Array, start: number, p: number): number {
-  if (p === 1) return sumOfMagnitudes(n, x, start)
-  const largest = largestMagnitude(n, x, start)
-  if (p === Number.POSITIVE_INFINITY || !(largest > 0 && largest < Number.POSITIVE_INFINITY)) return largest
-  return largest * power(sumOfPowers(n, x, start, largest, p), 1 / p)
-}
-
-/** The kernel. More than one inner column needs p = 2. It checks nothing. */
-export function normalize_kernel(
-  y: Float32Array,
-  yStride: number,
-  norm: Statistic | undefined,
-  x: Float32Array,
-  xStride: number,
-  outer: number,
-  size: number,
-  inner: number,
-  p: number,
-  rule: number,
-  eps: number,
-  factor: number
-): void {
-  const f = f32(factor)
-  for (let row = 0; row < outer; row++) {
-    const x0 = row * xStride
-    const y0 = row * yStride
-    if (inner > 1) {
-      columns(y, y0, norm, row * inner, x, x0, size, inner, rule, eps, f)
-      continue
-    }
-    const square = p === 2 ? sumOfSquares(size, 0, x, x0) : 0
-    const length = p === 2 ? Math.sqrt(square) : normOf(size, x, x0, p)
-    const of = scaleOf(0, length * length, reciprocal(length, square, size, rule, eps))
-    if (norm) norm[row] = length
-    if (of.wide) normaliseWide(y, y0, x, x0, size, of, Float32Array.of(f), undefined, 0, 0)
-    else multiplyRun(y, y0, x, x0, size, of.r, f)
-  }
-}
-
-function columns(
-  y: Float32Array,
-  y0: number,
-  norm: Statistic | undefined,
-  norm0: number,
-  x: Float32Array,
-  x0: number,
-  size: number,
-  inner: number,
-  rule: number,
-  eps: number,
-  factor: number
-): void {
-  const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-  const weight = { data: Float32Array.of(factor), start: 0, perRow: 0, perColumn: 0 }
-  for (let first = 0; first < inner; first += STRIP) {
-    const n = Math.min(STRIP, inner - first)
-    columnSquares(squares, n, x, x0 + first, inner, rows)
-    for (let k = 0; k < n; k++) {
-      const length = Math.sqrt(squares[k])
-      setColumnScaleWithoutMean(scales, k, length * length, reciprocal(length, squares[k], size, rule, eps))
-      if (norm) norm[norm0 + first + k] = length
-    }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, weight, undefined)
-  }
+  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, { asRows: p !== 2 })
+  const { y, x: data, shape, norm: place } = call
+  const operands = { y, norm: place, x: data, shape, p, rule: rules.indexOf(rule), eps, factor: scale }
+  return runCall('normalize', operands, call)
 }

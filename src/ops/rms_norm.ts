@@ -1,39 +1,24 @@
-// RMSNorm: the public operation and layer, and below them the kernel in TypeScript, the twin of native/ops/rms_norm.h.
-import { kernelFor } from '../backend.js'
-import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../background.js'
+// RMSNorm: the public operation and layer. Its kernel is rms_norm.
+import { chosen, kernelOf } from '../backend/choice.js'
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import type { Axis } from '../call/axes.js'
+import { describe, wrongType, wrongValue } from '../call/errors.js'
+import { LayerWeights } from '../call/layer_weights.js'
+import { checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { denseRows, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
-  addResidual,
-  columnSquares,
-  makeColumnScales,
-  multiplyRow,
-  multiplyRun,
-  normaliseColumns,
-  normaliseWide,
-  type RowSet,
-  STRIP,
-  type Statistic,
-  scaleOf,
-  setColumnScaleWithoutMean,
-  sumOfSquares
-} from '../canonical.js'
-import { checkEps, checkFinite, checkOptions, describe, wrongType, wrongValue } from '../check.js'
-import {
-  type Axis,
-  checkResidualScale,
-  type GroupsOf,
   type NormalizedShape,
+  type RowCall,
   type RowOptions,
-  type RowPart,
   readGroups,
   readRowCall,
   readShape,
   rowOptions,
-  runRowCall,
-  runRowCallLater,
   type Shape
-} from '../rows.js'
-import { hasOnly, onlyOut, Preparations, SmallCalls } from '../small.js'
-import { type Operand, readVector, type TensorLike } from '../tensor.js'
+} from '../call/rows.js'
+import { runCall, runCallAsync } from '../call/run.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Call } from '../kernels/index.js'
 
 /** The parameters of RMSNorm. */
 export interface RMSNormWeights {
@@ -57,8 +42,15 @@ export interface RMSNormConstants {
 /** Options of {@link rmsNorm}. */
 export interface RMSNormOptions extends RowOptions, RMSNormWeights, RMSNormConstants {}
 
-const forwardOptions = rowOptions
-const functionOptions = ['weight', 'eps', 'weightOffset', 'partial', ...forwardOptions]
+const forwardOptions: Known<RowOptions> = rowOptions
+const parameters: Known<RMSNormWeights & RMSNormConstants> = {
+  weight: true,
+  eps: true,
+  weightOffset: true,
+  partial: true
+}
+const functionOptions: Known<RMSNormOptions> = { ...parameters, ...forwardOptions }
+const kernel = kernelOf('rms_norm')
 
 /**
  * Root mean square normalisation over the trailing dimensions (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX
@@ -80,59 +72,80 @@ export function rmsNorm<X extends TensorLike>(
 ): X
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
-  if (typeof normalizedShape === 'number' && hasOnly(options, smallOptions)) {
+  if (typeof normalizedShape === 'number' && isPlain(options)) {
     const { weight, eps = 1e-6, out } = options
-    const small = smallCalls.call(x, out, weight, undefined, false, normalizedShape, eps, 0, 1)
-    if (small) return small
+    const y = 'bias' in options ? undefined : quickOutput(x, normalizedShape, weight, undefined, eps, out)
+    if (y) {
+      kernel(plainCall(y, x as Float32Array, normalizedShape, weight as Float32Array, { ...defaults, eps }))
+      return y
+    }
   }
-  checkOptions(op, options, functionOptions)
+  const given = readOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  return forward(op, x, groups, options.weight, readConstants(op, options), options)
+  const constants = readConstants(op, given)
+  checkOffsetHasWeight(op, constants.weightOffset, given.weight)
+  const call = readRowCall(op, x, groups, given, given.weight, undefined)
+  return runCall('rms_norm', callOf(call, constants), call)
 }
 
-/** RMS normalisation with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
+/** RMS normalization with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
 export class RMSNorm {
-  readonly normalizedShape: readonly number[]
-  readonly eps: number
-  readonly weightOffset: number
-  readonly partial: number
   readonly #shape: Shape
-  #weight: Float32Array | undefined
-  readonly #small = new SmallCalls(preparations)
+  readonly #constants: Required<RMSNormConstants>
+  readonly #weights: LayerWeights
+  readonly #quick: QuickLayer
 
   /** Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}. */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
-    checkOptions('RMSNorm', options, ['weight', 'eps', 'weightOffset', 'partial'])
-    this.#shape = readShape('RMSNorm', normalizedShape)
-    this.normalizedShape = Object.freeze(this.#shape.dims)
-    const { eps, weightOffset, partial } = readConstants('RMSNorm', options)
-    this.eps = eps
-    this.weightOffset = weightOffset
-    this.partial = partial
-    this.setWeights({ weight: options.weight })
+    const op = 'RMSNorm'
+    const { weight, ...constants } = readOptions(op, options, parameters)
+    this.#shape = readShape(op, normalizedShape)
+    this.#constants = readConstants(op, constants)
+    this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape', { weight: true })
+    this.#quick = new QuickLayer(this.#shape.size, () => {
+      const { size } = this.#shape
+      return chosen.prepare?.rms_norm?.(plainCall(undefined, undefined, size, this.#weights.weight, this.#constants))
+    })
+    this.setWeights({ weight })
+    Object.freeze(this.#shape.dims)
   }
 
-  /** Replaces the weight by a copy of this one; what is absent is none. */
+  /** The trailing dimensions of a group. */
+  get normalizedShape(): readonly number[] {
+    return this.#shape.dims
+  }
+
+  /** Added to the mean of squares. */
+  get eps(): number {
+    return this.#constants.eps
+  }
+
+  /** Added to every weight. */
+  get weightOffset(): number {
+    return this.#constants.weightOffset
+  }
+
+  /** Fraction of the group whose mean of squares is taken. */
+  get partial(): number {
+    return this.#constants.partial
+  }
+
+  /** Replaces the weight with a copy. An omitted one is removed. */
   setWeights(weights: RMSNormWeights): void {
-    checkOptions('RMSNorm', weights, ['weight'])
-    const weight = readVector('RMSNorm', 'weight', weights.weight, this.#shape.size, 'normalizedShape')
+    const { weight } = readOptions<RMSNormWeights>('RMSNorm', weights, { weight: true })
     checkOffsetHasWeight('RMSNorm', this.weightOffset, weight)
-    this.#weight = weight && new Float32Array(weight)
-    this.#small.reset()
+    this.#weights.set({ weight })
+    this.#quick.reset()
   }
 
   /** The same result as {@link rmsNorm} with this layer's parameters. */
   forward(x: Float32Array, options?: RowOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
-    if (hasOnly(options, onlyOut)) {
-      const { eps, weightOffset, partial } = this
-      const { size } = this.#shape
-      const small = this.#small.call(x, options.out, this.#weight, undefined, true, size, eps, weightOffset, partial)
-      if (small) return small
-    }
-    checkOptions('RMSNorm', options, forwardOptions)
-    return forward('RMSNorm', x, this.#shape, this.#weight, this, options)
+    const y = this.#quick.forward(x, options)
+    if (y) return y
+    const call = this.#read(x, readOptions('RMSNorm', options, forwardOptions), false)
+    return runCall('rms_norm', callOf(call, this.#constants), call)
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
@@ -140,19 +153,24 @@ export class RMSNorm {
   forwardAsync<X extends TensorLike>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
     const op = 'RMSNorm'
-    checkOptions(op, options, [...forwardOptions, ...asyncOptions])
-    checkAsyncOptions(op, options)
-    const residualScale = checkResidualScale(op, options)
-    const call = readRowCall(op, x, this.#shape, options, this.#weight, undefined, { later: true })
-    return runRowCallLater(op, 'rms_norm', call, part => operandsOf(part, residualScale, this), options)
+    const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
+    checkAsyncOptions(op, given)
+    const call = this.#read(x, given, true)
+    return runCallAsync(op, 'rms_norm', callOf(call, this.#constants), call, given)
+  }
+
+  #read(x: Operand, options: RowOptions, async: boolean): RowCall {
+    return readRowCall('RMSNorm', x, this.#shape, options, this.#weights.weight, undefined, { async })
   }
 }
+
+const defaults: Required<RMSNormConstants> = { eps: 1e-6, weightOffset: 0, partial: 1 }
 
 function readConstants(op: string, options: RMSNormConstants): Required<RMSNormConstants> {
   const { eps = 1e-6, weightOffset = 0, partial = 1 } = options
   checkEps(op, eps)
   checkFinite(op, 'weightOffset', weightOffset)
-  checkFinite(op, 'weightOffset as float32', f32(weightOffset))
+  checkFinite(op, 'weightOffset as float32', Math.fround(weightOffset))
   checkFinite(op, 'partial', partial)
   if (partial <= 0 || partial > 1) throw wrongValue(op, 'partial', 'a number > 0 and <= 1', describe(partial))
   return { eps, weightOffset, partial }
@@ -165,136 +183,32 @@ function checkOffsetHasWeight(op: string, offset: number, weight: unknown): void
 /** How many elements a fraction is: one that floating point puts just above a whole number is that number. */
 const countedOf = (size: number, partial: number) => Math.max(1, Math.ceil(size * partial - 1e-9))
 
-const none = [undefined, 0] as const
-const preparations = new Preparations(
-  'rms_norm',
-  (prepare, place, rows, [size, eps, weightOffset, partial], weight) => {
-    const places = [
-      place.y,
-      size,
-      ...none,
-      undefined,
-      place.x,
-      size,
-      ...none,
-      weight ? place.weight : undefined
-    ] as const
-    return prepare(...places, rows, size, 1, countedOf(size, partial), 1, eps, weightOffset)
-  }
-)
-const smallCalls = new SmallCalls(preparations)
-const smallOptions = ['weight', 'eps', 'out']
-
-function forward(
-  op: string,
-  x: Operand,
-  groups: GroupsOf,
-  givenWeight: Operand | undefined,
-  constants: Required<RMSNormConstants>,
-  options: RowOptions
-): Operand {
-  const residualScale = checkResidualScale(op, options)
-  checkOffsetHasWeight(op, constants.weightOffset, givenWeight)
-  const call = readRowCall(op, x, groups, options, givenWeight, undefined)
-  return runRowCall(call, part => kernel(...operandsOf(part, residualScale, constants)))
+/** The kernel's operands. */
+function callOf(call: RowCall, { eps, weightOffset, partial }: Required<RMSNormConstants>): Call<'rms_norm'> {
+  const { y, sum, rstd, x, residual, weight, shape, residualScale } = call
+  const counted = countedOf(shape.size, partial)
+  return { y, sum, rstd, x, residual, weight, shape, counted, residualScale, eps, weightOffset }
 }
 
-/** The kernel's arguments. */
-function operandsOf(part: RowPart, residualScale: number, constants: Required<RMSNormConstants>) {
-  const { y, sum, rstd, x, residual, weight, outer, size, inner } = part
-  const { eps, weightOffset, partial } = constants
-  const stride = size * inner
-  // biome-ignore format: as the kernel's parameters stand
-  return [
-    y, stride, sum, stride, rstd, x, stride, residual, stride, weight,
-    outer, size, inner, countedOf(size, partial), residualScale, eps, weightOffset
-  ] as const
-}
-
-const kernel = kernelFor('rms_norm', rms_norm)
-const f32 = Math.fround
-const squares = new Float64Array(STRIP)
-const scales = makeColumnScales()
-
-/** w + offset in float32. */
-function shifted(weight: Float32Array, size: number, offset: number): Float32Array {
-  const out = new Float32Array(size)
-  for (let i = 0; i < size; i++) out[i] = weight[i] + offset
-  return out
-}
-
-/** The kernel: every matrix with its stride, outputs first. The first `counted` rows or elements count. It checks nothing. */
-export function rms_norm(
-  y: Float32Array,
-  yStride: number,
-  sum: Float32Array | undefined,
-  sumStride: number,
-  rstd: Statistic | undefined,
-  x: Float32Array,
-  xStride: number,
-  residual: Float32Array | undefined,
-  residualStride: number,
-  weight: Float32Array | undefined,
-  outer: number,
+/** The same of a call of rows without residual and statistics. */
+function plainCall<Y extends Float32Array | undefined>(
+  y: Y,
+  x: Y,
   size: number,
-  inner: number,
-  counted: number,
-  residualScale: number,
-  eps: number,
-  weightOffset: number
-): void {
-  // The weight with its offset, rounded to float32, made once: the C++ kernel adds it in registers.
-  const offset = f32(weightOffset)
-  const weights = weight && offset !== 0 ? shifted(weight, size, offset) : weight
-  const scale = f32(residualScale)
-  const added = sum ?? y
-  const addedStride = sum ? sumStride : yStride
-  const input = residual ? added : x
-  const inputStride = residual ? addedStride : xStride
-  for (let row = 0; row < outer; row++) {
-    const x0 = row * inputStride
-    const y0 = row * yStride
-    if (residual) {
-      addResidual(added, row * addedStride, x, row * xStride, residual, row * residualStride, size * inner, scale)
-    }
-    if (inner > 1) {
-      columns(y, y0, rstd, row * inner, input, x0, weights, size, inner, counted, eps)
-      continue
-    }
-    const square = sumOfSquares(counted, 0, input, x0) / counted
-    const of = scaleOf(0, square, 1 / Math.sqrt(square + eps)) // rule 6
-    if (rstd) rstd[row] = of.rstd
-
-    if (of.wide) normaliseWide(y, y0, input, x0, size, of, weights, undefined, 0, 1)
-    else if (weights) multiplyRow(y, y0, input, x0, size, of.r, weights)
-    else multiplyRun(y, y0, input, x0, size, of.r, 1)
-  }
-}
-
-/** The groups of one matrix whose columns they are. */
-function columns(
-  y: Float32Array,
-  y0: number,
-  rstd: Statistic | undefined,
-  group0: number,
-  x: Float32Array,
-  x0: number,
   weight: Float32Array | undefined,
-  size: number,
-  inner: number,
-  counted: number,
-  eps: number
-): void {
-  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
-  for (let first = 0; first < inner; first += STRIP) {
-    const n = Math.min(STRIP, inner - first)
-    columnSquares(squares, n, x, x0 + first, inner, { first: 0, samples: 1, positions: counted, spans: undefined })
-    for (let k = 0; k < n; k++) {
-      const square = squares[k] / counted
-      setColumnScaleWithoutMean(scales, k, square, 1 / Math.sqrt(square + eps)) // rule 6
-      if (rstd) rstd[group0 + first + k] = scales.rstd[k]
-    }
-    const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-    normaliseColumns(y, y0 + first, x, x0 + first, inner, n, rows, scales, w, undefined)
+  { eps, weightOffset, partial }: Required<RMSNormConstants>
+) {
+  return {
+    y,
+    sum: undefined,
+    rstd: undefined,
+    x,
+    residual: undefined,
+    weight,
+    shape: denseRows(x, size),
+    counted: countedOf(size, partial),
+    residualScale: 1,
+    eps,
+    weightOffset
   }
 }

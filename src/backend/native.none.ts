@@ -1,5 +1,5 @@
 // Stands in the place of native.ts in dist/js (`evenkeel/js`, browsers, edge runtimes): nothing is taken from Node.js.
-import type { Native } from './backend.js'
+import type { Native } from './types.js'
 
 export const native: Native = {
   failure: 'this is evenkeel/js, the TypeScript implementation alone',

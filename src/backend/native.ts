@@ -1,8 +1,9 @@
 // What the library takes from Node.js: the native binary, two environment variables, one warning. In dist/js
 // native.none.ts stands in its place.
-import type { Native } from './backend.js'
+
+import { VERSION } from '../version.js'
 import { loadAddon, usableCores } from './load.cjs'
-import { VERSION } from './version.js'
+import type { Native } from './types.js'
 
 /** The state that the ESM and the CommonJS copy share. */
 interface Shared {

@@ -1,6 +1,6 @@
 // Finds and loads the native binary. CommonJS on purpose: the ESM and the CommonJS build run the same few lines, with
 // __dirname in both, and Node.js gives both the same addon.
-import type { Addon, Loaded } from './backend.js' with { 'resolution-mode': 'import' }
+import type { Addon, Loaded } from './types.js' with { 'resolution-mode': 'import' }
 
 /** The platforms that the npm package has binaries for; on Linux one binary serves glibc and musl. */
 export const PLATFORMS = ['linux-x64', 'linux-arm64', 'win32-x64', 'win32-arm64', 'darwin-x64', 'darwin-arm64'] as const
@@ -33,8 +33,8 @@ export function loadAddon(version: string): Loaded {
     const file = typeof __filename === 'string' ? __filename : ''
     const found = /\bload\.cjs$/.test(file)
       ? [
-          `${__dirname}/../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
-          `${__dirname}/../../prebuilds/${platform}.node`
+          `${__dirname}/../../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
+          `${__dirname}/../../../prebuilds/${platform}.node`
         ]
       : file !== ''
         ? [`${__dirname}/evenkeel/${platform}.node`] // a bundle: prebuilds/ was copied beside it under this name

@@ -1,0 +1,108 @@
+// The memory of a call that runs off the event loop.
+//
+// While a thread works, JavaScript may detach, transfer, resize or drop any buffer that it knows. So a thread has memory
+// that nothing else knows, which is a copy or was taken over, or memory that cannot be taken away: a SharedArrayBuffer's.
+
+import { chosen } from '../backend/choice.js'
+import { arraysOf } from '../backend/flatten.js'
+import { hasThreads } from '../backend/threads.js'
+import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
+import { type Call, kernels, type Op } from '../kernels/index.js'
+import type { Statistic } from '../kernels/operands.js'
+import { checkAttached, checkLength, isShared } from './arrays.js'
+import { notTransferable, type Signal } from './async_options.js'
+import { endTurn, takeTurn } from './queue.js'
+
+/** As they were when this was loaded. */
+const { setTimeout, setImmediate, structuredClone } = globalThis as unknown as {
+  setTimeout(run: () => void): void
+  setImmediate: ((run: () => void) => void) | undefined
+  structuredClone(value: ArrayBuffer, options: { transfer: ArrayBuffer[] }): ArrayBuffer
+}
+
+/** An array of the same kind over other memory. */
+function over(array: Statistic, buffer: ArrayBufferLike): Statistic {
+  const View = isFloat64(array) ? Float64Array : Float32Array
+  return new View(buffer as ArrayBuffer)
+}
+
+/** A copy of a layer's parameter, in memory that threads may share. */
+export function copyParameter(array: Float32Array | undefined): Float32Array | undefined {
+  if (!array) return undefined
+  if (!hasThreads) return new Float32Array(array)
+  const copy = new Float32Array(new SharedArrayBuffer(4 * lengthOf(array)))
+  set.call(copy, array)
+  return copy
+}
+
+/** The memory that one call has for itself, and where its results go in the end. */
+export class CallMemory {
+  readonly #op: string
+  readonly #results: { what: string; from: Statistic; to: Statistic; length: number }[] = []
+
+  constructor(op: string) {
+    this.#op = op
+  }
+
+  /** A copy of an input, memory of the call's own. Shared memory stays what it is. */
+  own<A extends Statistic | undefined>(array: A): A {
+    if (!array || isShared(array)) return array
+    return (isFloat64(array) ? new Float64Array(array) : new Float32Array(array)) as unknown as A
+  }
+
+  /** x taken over: the same memory, now the call's own. */
+  take(x: Float32Array): Float32Array {
+    const buffer = bufferOf(x) as ArrayBuffer
+    const taken = new Float32Array(structuredClone(buffer, { transfer: [buffer] }))
+    // Node.js copies what it cannot detach.
+    if (lengthOf(x) > 0) throw notTransferable(this.#op, 'one over memory that cannot be detached')
+    return taken
+  }
+
+  /** A place for a result of the caller's: `deliver` copies it there. Shared memory is written to as it is. */
+  place<A extends Statistic | undefined>(what: string, to: A, at?: A): A {
+    if (!to || isShared(to)) return to
+    const length = lengthOf(to)
+    const from = at ?? (isFloat64(to) ? new Float64Array(length) : new Float32Array(length))
+    this.#results.push({ what, from, to, length })
+    return from as A
+  }
+
+  /** Runs a kernel off the event loop when the call's turn has come. Returns the same call, with its arrays as they are then. */
+  async run<Name extends Op>(op: Name, call: Call<Name>, signal?: Signal): Promise<Call<Name>> {
+    await takeTurn(signal)
+    try {
+      const start = chosen.start?.[op] as ((call: Call<Name>) => Promise<ArrayBufferLike[]>) | undefined
+      if (!start) {
+        // No threads here: a turn of the event loop for each call.
+        await new Promise<void>(resolve => (setImmediate ?? setTimeout)(resolve))
+        const kernel = kernels[op] as (call: Call<Name>) => void
+        kernel(call)
+        return call
+      }
+      const arrays = arraysOf(op, call)
+      const buffers = await start(call)
+      const done: { [operand: string]: unknown } = { ...call }
+      arrays.forEach(({ name, array }, i) => {
+        if (isShared(array)) return
+        const now = over(array, buffers[i])
+        done[name] = now
+        for (const result of this.#results) if (result.from === array) result.from = now
+      })
+      return done as Call<Name>
+    } finally {
+      endTurn()
+    }
+  }
+
+  /** Copies the results to where they belong. Throws before anything is written where a place is gone. */
+  deliver(): void {
+    for (const { what, to, length } of this.#results) {
+      checkAttached(this.#op, what, to)
+      checkLength(this.#op, what, to, length, 'its length when it was read')
+    }
+    for (const { from, to } of this.#results) set.call(to, from)
+  }
+}
+
+const set = Object.getPrototypeOf(Float32Array.prototype).set as (this: Statistic, from: Statistic) => void

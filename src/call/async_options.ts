@@ -1,0 +1,46 @@
+// The options of forwardAsync beside those of forward.
+import { coversBuffer, isShared } from './arrays.js'
+import { describe, wrongType } from './errors.js'
+import { checkBoolean } from './options.js'
+
+/** What is used of an AbortSignal. */
+export interface Signal {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: 'abort', listener: () => void): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+/** Options of forwardAsync beside those of forward. */
+export interface AsyncOptions {
+  /**
+   * Takes the memory of x over instead of copying it: x is detached at once, and the result is over the same memory. x must
+   * be an array over all of its ArrayBuffer; `out` must be absent. Default: false.
+   */
+  transfer?: boolean
+  /** Aborting it before the call has begun rejects the Promise with its reason; what has begun is finished. */
+  signal?: Signal
+}
+
+export const asyncOptions = { transfer: true, signal: true } as const
+
+/** Checks the two options; throws the signal's reason where it is aborted already. */
+export function checkAsyncOptions(op: string, { transfer = false, signal }: AsyncOptions): void {
+  checkBoolean(op, 'transfer', transfer)
+  if (signal === undefined) return
+  if (typeof signal !== 'object' || signal === null || typeof signal.addEventListener !== 'function') {
+    throw wrongType(op, 'signal', 'an AbortSignal', describe(signal))
+  }
+  if (signal.aborted) throw signal.reason
+}
+
+/** With `transfer`: x is an array whose buffer can be detached and holds nothing else, and the result goes nowhere else. */
+export function checkTransfer(op: string, x: Float32Array, out: unknown): void {
+  if (out !== undefined) throw wrongType(op, 'out', 'undefined, because transfer is given', describe(out))
+  if (isShared(x)) throw notTransferable(op, 'one over a SharedArrayBuffer')
+  if (!coversBuffer(x)) throw notTransferable(op, 'one over a part of it')
+}
+
+export function notTransferable(op: string, got: string): TypeError {
+  return wrongType(op, 'x', 'an array over all of an ArrayBuffer, because transfer is given', got)
+}

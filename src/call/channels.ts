@@ -1,0 +1,97 @@
+// Reads the calls of all operations over channels (batch, group and instance normalization, local response): a tensor
+// [N, C, ...] or [N, ..., C], parameters of one element per channel, padding, outputs.
+import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
+import type { Spans, Volume } from '../kernels/operands.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+import { checkChoice } from './options.js'
+import type { Operands } from './overlap.js'
+import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
+import type { ReadCall } from './run.js'
+import { type Elements, type Operand, readOperand, readOutput, readVector } from './tensor.js'
+
+/** Where the channels stand: [N, C, ...] or [N, ..., C]. */
+export type Layout = 'channels-first' | 'channels-last'
+
+export interface LayoutOption {
+  /** Where the channels stand. Default: 'channels-first', [N, C, ...]. */
+  layout?: Layout
+}
+
+/** Options by which a tensor is read. */
+export interface ChannelOptions extends LayoutOption, PaddingOptions {}
+
+export const channelOptions = { layout: true, ...paddingOptions } as const
+
+/** The parameters of the operations over channels. */
+export interface ChannelWeights {
+  /** Scale, C elements. Default: none (1). */
+  weight?: Operand
+  /** Shift, C elements. Default: none (0). */
+  bias?: Operand
+}
+
+/** A tensor read as N samples of C channels at P positions. */
+export interface VolumeInput {
+  readonly elements: Elements
+  readonly data: Float32Array
+  readonly dims: number[]
+  /** `groups` is the number of channels. */
+  readonly shape: Volume & { readonly spans: Spans }
+}
+
+/** Reads x, its layout and its padding. */
+export function readVolume(op: string, x: unknown, options: ChannelOptions): VolumeInput {
+  const { layout = 'channels-first', lengths, mask } = options
+  checkChoice(op, 'layout', layout, ['channels-first', 'channels-last'], "'channels-first' or 'channels-last'")
+  if (typedArrayKind(x) !== undefined) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(x))
+  const elements = readOperand(op, 'x', x)
+  const { data, dims } = elements
+  if (!dims || dims.length < 2) throw wrongValue(op, 'x.dims', 'at least [N, C]', describe(dims))
+  const last = layout === 'channels-last'
+  const samples = dims[0]
+  const groups = last ? dims[dims.length - 1] : dims[1]
+  let positions = 1
+  for (let i = last ? 1 : 2; i < dims.length - (last ? 1 : 0); i++) positions *= dims[i]
+  if (groups === 0) throw wrongValue(op, 'x.dims', 'at least one channel', describe(dims))
+  const padded = lengths !== undefined || mask !== undefined
+  if (padded && dims.length !== 3) {
+    throw wrongValue(op, 'x.dims', '[N, C, L] or [N, L, C] (lengths or mask)', describe(dims))
+  }
+  const spans = padded ? readPadding(op, { lengths, mask }, samples, positions, false) : undefined
+  // Without positions the two layouts are one: a matrix, whose channels are columns.
+  const channelsLast = last || positions === 1
+  return { elements, data, dims, shape: { samples, groups, channelsPerGroup: 1, positions, channelsLast, spans } }
+}
+
+/** A weight or bias: one element per channel, or absent. */
+export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number) {
+  return readVector(op, what, value, [channels], 'channels')
+}
+
+/** What every operation over channels reads of a call. */
+export interface VolumeCall extends ReadCall {
+  readonly y: Float32Array
+}
+
+/**
+ * Reads `out` and makes the result; then checks that everything is still as it was when it was read, and what memory is
+ * shared. `operands` has all but x and out. Writes nothing. With `async`, where no `out` is given there is no place for the
+ * result yet: y is x.
+ */
+export function readVolumeCall(
+  op: string,
+  { elements, data }: VolumeInput,
+  givenOut: Operand | undefined,
+  operands: Operands,
+  async = false
+): VolumeCall {
+  const length = lengthOf(data)
+  const { out, resultOver } = readOutput(op, elements, givenOut)
+  const y = out ?? (async ? data : new Float32Array(length))
+  const result = async ? undefined : resultOver(y)
+  // From here on no code of the caller's runs.
+  operands.add('x', data, 'input')
+  operands.add('out', out, 'result')
+  operands.check()
+  return { x: data, y, out, empty: length === 0, result, resultOver }
+}

@@ -1,0 +1,29 @@
+// The one shape of error messages: `op: what expected X, got Y`.
+import { typedArrayKind } from '../kernels/arrays.js'
+
+/** A wrong kind of value. */
+export function wrongType(op: string, what: string, expected: string, got: string): TypeError {
+  return new TypeError(`${op}: ${what} expected ${expected}, got ${got}`)
+}
+
+/** A value of the right kind that is not allowed. */
+export function wrongValue(op: string, what: string, expected: string, got: string): RangeError {
+  return new RangeError(`${op}: ${what} expected ${expected}, got ${got}`)
+}
+
+/** How a message names a value. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value !== 'object' || value === null) return String(value)
+  const kind = typedArrayKind(value)
+  if (kind !== undefined) return kind
+  if (Array.isArray(value)) {
+    return value.length <= 8 && value.every(item => typeof item !== 'object')
+      ? `[${value.map(describe).join(', ')}]`
+      : `an array of ${value.length}`
+  }
+  const name = (value as { constructor?: { name?: unknown } }).constructor?.name
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an object of class ${name}` : 'an object'
+}

@@ -1,0 +1,149 @@
+// Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
+import { isTypedArray, typedArrayKind } from '../kernels/arrays.js'
+import type { Spans } from '../kernels/operands.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+import { isTensor } from './tensor.js'
+
+/** Options of operations that leave out padded positions. At most one of the two may be given. */
+export interface PaddingOptions {
+  /** Real positions of each sample, from the first; N integers from 0 to L. Needs a tensor [N, L, C] or [N, C, L]. */
+  lengths?: ArrayLike<number | bigint>
+  /** N * L of 1 or true (real) and 0 or false (padded), or a tensor [N, L] of them. */
+  mask?: ArrayLike<number | bigint | boolean> | { readonly data: unknown; readonly dims: readonly number[] }
+}
+
+export const paddingOptions = { lengths: true, mask: true } as const
+
+const MOST_POSITIONS = 2 ** 31 - 1
+
+/**
+ * Reads `lengths` or `mask`, of N samples of L positions. With `joined` all samples are one, of N * L positions. Returns
+ * undefined where all positions are real.
+ */
+export function readPadding(
+  op: string,
+  { lengths, mask }: PaddingOptions,
+  samples: number,
+  positions: number,
+  joined: boolean
+): Spans {
+  if (lengths === undefined && mask === undefined) return undefined
+  if (lengths !== undefined && mask !== undefined) {
+    throw wrongType(op, 'mask', 'undefined, because lengths is given', describe(mask))
+  }
+  const what = lengths !== undefined ? 'lengths' : 'mask'
+  if (samples * positions > MOST_POSITIONS) {
+    throw wrongValue(op, what, 'at most 2^31 - 1 positions in all', `${samples * positions}`)
+  }
+  const spans = new SpanList(samples, positions, joined)
+  if (lengths !== undefined) readLengths(op, lengths, samples, positions, spans)
+  else readMask(op, mask, samples, positions, spans)
+  return spans.finish()
+}
+
+/** Collects the spans of one sample after the other. */
+class SpanList {
+  readonly #positions: number
+  readonly #joined: boolean
+  readonly #ends: number[] = []
+  readonly #list: number[] = []
+  #real = 0
+  readonly #all: number
+
+  constructor(samples: number, positions: number, joined: boolean) {
+    this.#positions = positions
+    this.#joined = joined
+    this.#all = samples * positions
+  }
+
+  /** Adds a span of a sample, behind those before. */
+  add(sample: number, begin: number, end: number): void {
+    if (begin === end) return
+    const first = this.#joined ? sample * this.#positions : 0
+    const list = this.#list
+    this.#real += end - begin
+    if (this.#joined && list.length > 0 && list[list.length - 1] === first + begin) list[list.length - 1] = first + end
+    else list.push(first + begin, first + end)
+  }
+
+  /** Ends a sample. */
+  end(): void {
+    this.#ends.push(this.#list.length)
+  }
+
+  finish(): Spans {
+    if (this.#real === this.#all) return undefined
+    const list = this.#list
+    const ends = this.#joined ? [list.length] : this.#ends
+    const spans = new Int32Array(ends.length + 1 + list.length)
+    const start = ends.length + 1
+    spans[0] = start
+    for (let i = 0; i < ends.length; i++) spans[i + 1] = start + ends[i]
+    spans.set(list, start)
+    return spans
+  }
+}
+
+/** Checks that it is an array of so many elements; a copy, since elements of an array may have getters. */
+function elements(op: string, what: string, values: unknown, length: number, why: string): ArrayLike<unknown> {
+  if (!Array.isArray(values) && !isTypedArray(values)) throw wrongType(op, what, 'an array', describe(values))
+  const copy = Array.isArray(values) ? Array.from(values as unknown[]) : (values as ArrayLike<unknown>)
+  if (copy.length !== length) throw wrongValue(op, `${what}.length`, `${length} (${why})`, String(copy.length))
+  return copy
+}
+
+function readLengths(op: string, lengths: unknown, samples: number, positions: number, spans: SpanList): void {
+  const given = elements(op, 'lengths', lengths, samples, 'samples')
+  for (let n = 0; n < samples; n++) {
+    const value = given[n]
+    if (typeof value !== 'number' && typeof value !== 'bigint') {
+      throw wrongType(op, `lengths[${n}]`, 'a number', describe(value))
+    }
+    const length = Number(value)
+    if (!Number.isSafeInteger(length) || length < 0 || length > positions) {
+      throw wrongValue(op, `lengths[${n}]`, `an integer from 0 to ${positions} (positions)`, describe(value))
+    }
+    spans.add(n, 0, length)
+    spans.end()
+  }
+}
+
+function readMask(op: string, mask: unknown, samples: number, positions: number, spans: SpanList): void {
+  let values = mask
+  if (isTensor(mask)) {
+    const dims = Array.from(mask.dims as ArrayLike<unknown>)
+    if (dims.length !== 2 || dims[0] !== samples || dims[1] !== positions) {
+      throw wrongValue(op, 'mask.dims', `[${samples}, ${positions}]`, describe(dims))
+    }
+    values = mask.data
+  }
+  const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
+  const kind = typedArrayKind(flags)
+  const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
+  // Typed arrays cannot have getters; they are read flag by flag, without a call for each.
+  const [no, yes]: readonly unknown[] = isBig ? [0n, 1n] : [0, 1]
+  for (let n = 0, i = 0; n < samples; n++) {
+    let begin = -1
+    for (let p = 0; p < positions; p++, i++) {
+      const value = flags[i]
+      if (value === yes || (value !== no && readFlag(op, i, value))) {
+        if (begin < 0) begin = p
+      } else if (begin >= 0) {
+        spans.add(n, begin, p)
+        begin = -1
+      }
+    }
+    if (begin >= 0) spans.add(n, begin, positions)
+    spans.end()
+  }
+}
+
+/** A flag that is not simply 0 or 1. */
+function readFlag(op: string, i: number, value: unknown): boolean {
+  if (typeof value !== 'boolean' && typeof value !== 'number' && typeof value !== 'bigint') {
+    throw wrongType(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
+  }
+  const flag = Number(value)
+  if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
+  return flag === 1
+}

@@ -1,0 +1,93 @@
+// Short cuts for the plainest calls: Float32Arrays of whole rows, and no option but weight, bias, eps and out. They check all
+// that the general way checks; what is anything but plain is left to that, which finds the words for what is wrong.
+import type { RunPrepared } from '../backend/types.js'
+import { isFloat32, isTypedArray, lengthOf } from '../kernels/arrays.js'
+import type { Groups } from '../kernels/operands.js'
+import { shareAPart, sharing } from './overlap.js'
+
+const onlyOut: { readonly [option: string]: true } = { out: true }
+const plain: { readonly [option: string]: true } = { weight: true, bias: true, eps: true, out: true }
+
+/** Whether `options` is an object that has none but these. */
+export function isPlain(options: object): boolean {
+  return hasOnly(options, plain)
+}
+
+function hasOnly(options: object, known: { readonly [option: string]: true }): boolean {
+  if (typeof options !== 'object' || options === null) return false
+  let any = false
+  for (const key in options) {
+    if (known[key] !== true) return false
+    any = true
+  }
+  return any || !(Array.isArray(options) || isTypedArray(options))
+}
+
+/** A parameter of so many elements, undefined where there is none, null for anything else. */
+function vectorOf(value: unknown, size: number): Float32Array | undefined | null {
+  if (value === undefined) return undefined
+  return isFloat32(value) && lengthOf(value) === size ? value : null
+}
+
+/**
+ * Where the result of a plain call of whole rows goes: `out`, or new memory. undefined where the call is not plain, or where
+ * anything is wrong.
+ */
+export function quickOutput(
+  x: unknown,
+  size: number,
+  weight: unknown,
+  bias: unknown,
+  eps: unknown,
+  out: unknown
+): Float32Array | undefined {
+  if (!isFloat32(x) || typeof eps !== 'number' || !(eps >= 0 && eps < Number.POSITIVE_INFINITY)) return undefined
+  const n = lengthOf(x)
+  if (n === 0 || !(Number.isSafeInteger(size) && size > 0) || n % size !== 0) return undefined
+  const w = vectorOf(weight, size)
+  const b = vectorOf(bias, size)
+  if (w === null || b === null) return undefined
+  if (out === undefined) return new Float32Array(n)
+  if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x))) return undefined
+  if ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none')) return undefined
+  return out
+}
+
+/** The shape of dense rows; without x, of any number of them. */
+export function denseRows(x: Float32Array | undefined, size: number): Groups {
+  return { outer: x ? lengthOf(x) / size : 0, size, inner: 1 }
+}
+
+/** The kernel of a layer over rows, with its parameters and numbers in native memory. */
+export class QuickLayer {
+  readonly #size: number
+  /** Prepared at the first call; null where calls cannot be prepared. */
+  #run: RunPrepared | null | undefined
+  #prepare: () => RunPrepared | undefined
+
+  constructor(size: number, prepare: () => RunPrepared | undefined) {
+    this.#size = size
+    this.#prepare = prepare
+  }
+
+  /** The parameters have changed. */
+  reset(): void {
+    this.#run = undefined
+  }
+
+  /** Makes the call where it is plain; returns what was written, or undefined: then nothing was. */
+  forward(x: unknown, options: { readonly out?: unknown }): Float32Array | undefined {
+    if (this.#run === null || !isFloat32(x) || !hasOnly(options, onlyOut)) return undefined
+    const { out } = options
+    const n = lengthOf(x)
+    if (n === 0 || n % this.#size !== 0) return undefined
+    if (out !== undefined && (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x)))) {
+      return undefined
+    }
+    if (this.#run === undefined) this.#run = this.#prepare() ?? null
+    if (this.#run === null) return undefined
+    const y = out === undefined ? new Float32Array(n) : (out as Float32Array)
+    this.#run(y, x)
+    return y
+  }
+}

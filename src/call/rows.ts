@@ -1,0 +1,214 @@
+// Reads the calls of all operations over rows: groups over the trailing dimensions or over axes, a fused residual, padding,
+// outputs and statistics.
+import { lengthOf } from '../kernels/arrays.js'
+import type { Axes, Groups, Statistic } from '../kernels/operands.js'
+import { checkLength, checkStatisticArray } from './arrays.js'
+import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+import { checkFinite, readOptions } from './options.js'
+import { Operands } from './overlap.js'
+import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
+import type { ReadCall } from './run.js'
+import { checkDims, type Elements, type Operand, readOperand, readOutput, readVector } from './tensor.js'
+
+/** The trailing dimensions that form a group: a number, or an array of numbers. */
+export type NormalizedShape = number | readonly number[]
+
+/** Options that every row operation has beside its parameters. */
+export interface RowOptions extends PaddingOptions {
+  /** Shape of x. Added first: x + residual * residualScale, rounded to float32, is what is normalized. */
+  residual?: Operand
+  /** Multiplies the residual, in float32: DeepNorm's alpha (Wang et al. 2022, arXiv 2203.00555). Default: 1. */
+  residualScale?: number
+  /** Shape of x; receives the sum. May be exactly x or residual. Needs `residual`. */
+  sum?: Operand
+  /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
+  rstd?: Statistic
+  /** As many elements as x; receives the result. May be exactly x or residual. Default: new memory. */
+  out?: Operand
+}
+
+/** The options of {@link RowOptions}. */
+export const rowOptions = {
+  residual: true,
+  residualScale: true,
+  sum: true,
+  rstd: true,
+  ...paddingOptions,
+  out: true
+} as const
+
+/** residualScale: finite, also as float32, and only with a residual. */
+function readResidualScale(op: string, { residual, residualScale = 1 }: RowOptions): number {
+  checkFinite(op, 'residualScale', residualScale)
+  checkFinite(op, 'residualScale as float32', Math.fround(residualScale))
+  if (residualScale !== 1 && residual === undefined) {
+    throw wrongType(op, 'residual', 'an array, because residualScale is given', 'undefined')
+  }
+  return residualScale
+}
+
+/** Positive integers, and their product. */
+export interface Shape {
+  readonly dims: readonly number[]
+  readonly size: number
+}
+
+/** Reads `normalizedShape`. */
+export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
+  const dims = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape
+  const expected = 'a positive integer or an array of them'
+  if (!Array.isArray(dims)) throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+  const copy: number[] = [...dims]
+  let size = 1
+  for (const dim of copy) {
+    if (typeof dim !== 'number') throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+    size *= Number.isSafeInteger(dim) && dim > 0 ? dim : Number.NaN
+  }
+  if (copy.length === 0 || !Number.isSafeInteger(size)) {
+    throw wrongValue(op, 'normalizedShape', expected, describe(normalizedShape))
+  }
+  return { dims: copy, size }
+}
+
+/** What a call normalizes over: the trailing dimensions, or axes of a tensor. */
+export type GroupsOf = Shape | { readonly axes: readonly number[] }
+
+/** Reads the second argument of a row operation: `normalizedShape`, or `{ axis }`. */
+export function readGroups(op: string, given: NormalizedShape | Axis): GroupsOf {
+  if (typeof given !== 'object' || given === null || Array.isArray(given) || !('axis' in given)) {
+    return readShape(op, given as NormalizedShape)
+  }
+  const { axis } = readOptions<Axis>(op, given, { axis: true })
+  return { axes: readAxes(op, axis) }
+}
+
+/** The operands that a row operation may have, by name, as kernels take them. */
+export interface RowCall extends ReadCall {
+  readonly y: Float32Array
+  readonly residual: Float32Array | undefined
+  readonly residualScale: number
+  readonly sum: Float32Array | undefined
+  readonly mean: Statistic | undefined
+  readonly rstd: Statistic | undefined
+  readonly norm: Statistic | undefined
+  readonly weight: Float32Array | undefined
+  readonly bias: Float32Array | undefined
+  readonly shape: Groups
+}
+
+/** The options that {@link readRowCall} reads; an operation leaves out what it has not. */
+interface RowCallOptions extends RowOptions {
+  mean?: Statistic
+  norm?: Statistic
+}
+
+/**
+ * Checks everything about one call; writes nothing. With `asRows`, groups that are columns are copied into rows, too. With
+ * `async`, where no `out` is given there is no place for the result yet: y is x.
+ */
+export function readRowCall(
+  op: string,
+  given: Operand,
+  over: GroupsOf,
+  options: RowCallOptions,
+  givenWeight: Operand | undefined,
+  givenBias: Operand | undefined,
+  { asRows = false, async = false } = {}
+): RowCall {
+  // First everything that may run code of the caller's: getters, and the constructor of x's class.
+  const x = readOperand(op, 'x', given)
+  const length = lengthOf(x.data)
+  const residualScale = readResidualScale(op, options)
+  const { groups, permutation, weightDims, weightPermutation } = groupsOf(op, over, x, length, asRows)
+  const why = 'axes' in over ? 'axis' : 'normalizedShape'
+  const likeX = (what: string, value: Operand | undefined) => {
+    if (value === undefined) return undefined
+    const read = readOperand(op, what, value)
+    checkLength(op, what, read.data, length, 'x.length')
+    checkDims(op, what, read, x.dims)
+    return read.data
+  }
+  const weight = readVector(op, 'weight', givenWeight, weightDims, why)
+  const bias = readVector(op, 'bias', givenBias, weightDims, why)
+  const residual = likeX('residual', options.residual)
+  const sum = likeX('sum', options.sum)
+  if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
+  const { out, resultOver } = readOutput(op, x, options.out)
+  const perGroup = (what: 'mean' | 'rstd' | 'norm') => {
+    const value = options[what]
+    if (value !== undefined) checkStatisticArray(op, what, value, length / groups.size, 'rows')
+    return value
+  }
+  const mean = perGroup('mean')
+  const rstd = perGroup('rstd')
+  const norm = perGroup('norm')
+  const spans = readRowPadding(op, x.dims, over, options)
+  const y = out ?? (async ? x.data : new Float32Array(length))
+  const result = async ? undefined : resultOver(y)
+
+  // Then the checks, after which nothing but the kernel runs.
+  const operands = new Operands(op)
+  operands.add('x', x.data, 'input')
+  operands.add('residual', residual, 'input')
+  operands.add('weight', weight, 'parameter')
+  operands.add('bias', bias, 'parameter')
+  operands.add('out', out, 'result')
+  operands.add('sum', sum, 'result')
+  operands.add('mean', mean, 'statistic')
+  operands.add('rstd', rstd, 'statistic')
+  operands.add('norm', norm, 'statistic')
+  operands.check()
+  return {
+    x: x.data,
+    y,
+    out,
+    residual,
+    residualScale,
+    sum,
+    mean,
+    rstd,
+    norm,
+    weight: orderedWeight(weight, weightPermutation),
+    bias: orderedWeight(bias, weightPermutation),
+    shape: spans ? { ...groups, spans } : groups,
+    permutation,
+    empty: groups.outer === 0 || groups.inner === 0,
+    result,
+    resultOver
+  }
+}
+
+function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRows: boolean): GroupShape {
+  const { dims } = x
+  if ('axes' in over) {
+    if (!dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because axis is given', 'Float32Array')
+    return groupsOver(op, over.axes, dims, asRows)
+  }
+  const { size } = over
+  if (dims) {
+    const last = dims.slice(-over.dims.length)
+    if (last.length < over.dims.length || last.some((dim, i) => dim !== over.dims[i])) {
+      throw wrongValue(op, 'normalizedShape', `the last dims of x, [${dims.join(', ')}]`, describe(over.dims))
+    }
+  }
+  if (length % size !== 0) throw wrongValue(op, 'x.length', `a multiple of ${size} (normalizedShape)`, String(length))
+  const groups = { outer: length / size, size, inner: 1 }
+  return { groups, permutation: undefined as Axes | undefined, weightDims: over.dims, weightPermutation: undefined }
+}
+
+/** Which groups are real. The group must be one axis of a tensor of three: the last or the second. */
+function readRowPadding(op: string, dims: number[] | undefined, over: GroupsOf, options: PaddingOptions) {
+  const { lengths, mask } = options
+  if (lengths === undefined && mask === undefined) return undefined
+  const what = lengths === undefined ? 'mask' : 'lengths'
+  if (!dims) throw wrongType(op, 'x', `a tensor { data, dims }, because ${what} is given`, 'Float32Array')
+  const axes = 'axes' in over ? over.axes.map(axis => (axis < 0 ? axis + 3 : axis)) : over.dims.length === 1 ? [2] : []
+  const last = axes[0] === 2
+  if (dims.length !== 3 || axes.length !== 1 || (!last && axes[0] !== 1)) {
+    throw wrongValue(op, 'x.dims', `[N, L, C] or [N, C, L] with C to normalize over (${what})`, describe(dims))
+  }
+  const positions = last ? dims[1] : dims[2]
+  // Rows of a call are the positions of one sample: so are the columns of matrices of one column.
+  return readPadding(op, options, dims[0], positions, last || positions === 1 || dims[1] === 1)
+}

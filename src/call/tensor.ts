@@ -1,0 +1,182 @@
+// Arrays and tensors: what goes in as one comes back as one.
+import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
+import type { Statistic } from '../kernels/operands.js'
+import { checkFloat32, checkLength, checkStatisticArray } from './arrays.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+
+/**
+ * Any object with `data` (a Float32Array) and `dims`: a tensor of onnxruntime or transformers.js, or a plain one.
+ * Row-major, the last dimension contiguous. Where there is a `type`, it must say 'float32'.
+ */
+export interface TensorLike {
+  readonly data: unknown
+  readonly dims: readonly number[]
+  readonly type?: string
+}
+
+/** What operations take for a matrix or a vector: a Float32Array, or a tensor of float32. */
+export type Operand = Float32Array | TensorLike
+
+/** An operand as it was when it was read: reading it again may run a getter and return something else. */
+export interface Elements {
+  readonly data: Float32Array
+  /** undefined for an array. */
+  readonly dims: number[] | undefined
+  /** The tensor that it came from, and its type. */
+  readonly tensor: TensorLike | undefined
+  readonly type: string | undefined
+}
+
+const MOST_WITHOUT_ELEMENTS = 2 ** 31
+
+/** Reads an operand that is a Float32Array or a tensor of float32. */
+export function readOperand(op: string, what: string, value: unknown): Elements {
+  if (!isTensor(value)) {
+    if (typedArrayKind(value) === undefined) {
+      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', describe(value))
+    }
+    checkFloat32(op, what, value)
+    return { data: value, dims: undefined, tensor: undefined, type: undefined }
+  }
+  const { type } = value
+  if (type !== undefined && type !== 'float32') {
+    throw wrongType(op, `${what}.type`, 'float32', typeof type === 'string' ? type : describe(type))
+  }
+  const { data } = value
+  checkFloat32(op, `${what}.data`, data)
+  const dims = readDims(op, what, value.dims)
+  const others = dims.reduce((product, dim) => (dim === 0 ? product : product * dim), 1)
+  const size = dims.includes(0) ? 0 : others
+  // Without elements dims could say anything, and so much would be allocated or counted.
+  if (size === 0 && others > MOST_WITHOUT_ELEMENTS) {
+    throw wrongValue(op, `${what}.dims`, 'a product of at most 2^31 beside the 0', describe(dims))
+  }
+  checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
+  checkDense(op, what, value, dims)
+  return { data, dims, tensor: value, type }
+}
+
+function readDims(op: string, what: string, given: unknown): number[] {
+  if (!Array.isArray(given) && typedArrayKind(given) === undefined) {
+    throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(given))
+  }
+  const dims = Array.from(given as ArrayLike<number>)
+  for (const dim of dims) {
+    if (!(Number.isSafeInteger(dim) && dim >= 0)) throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
+  }
+  return dims
+}
+
+/** A tensor that says where its elements stand must say that they are dense, from the first of its data on. */
+function checkDense(op: string, what: string, value: object, dims: readonly number[]): void {
+  const { strides, offset } = value as { readonly strides?: unknown; readonly offset?: unknown }
+  if (offset !== undefined && offset !== null && Number(offset) !== 0) {
+    throw wrongValue(op, `${what}.offset`, '0 (copy the elements to dense memory first)', describe(offset))
+  }
+  if (strides === undefined || strides === null || typeof strides === 'function') return
+  const given = Array.from(strides as ArrayLike<unknown>, Number)
+  let dense = 1
+  for (let axis = dims.length - 1; axis >= 0; axis--) {
+    if (given.length !== dims.length || (dims[axis] > 1 && given[axis] !== dense)) {
+      const expected = 'those of dense row-major memory (copy the elements first)'
+      throw wrongValue(op, `${what}.strides`, expected, describe(given))
+    }
+    dense *= dims[axis]
+  }
+}
+
+/** Throws unless a tensor has these dims. */
+export function checkDims(op: string, what: string, { dims }: Elements, expected: readonly number[] | undefined): void {
+  if (!dims || !expected) return
+  if (dims.length !== expected.length || dims.some((dim, i) => dim !== expected[i])) {
+    throw wrongValue(op, `${what}.dims`, `[${expected.join(', ')}] (x.dims)`, describe(dims))
+  }
+}
+
+/**
+ * A weight or bias: as many elements as `shape` has, or absent; `why` names what asks for them. A tensor may have that shape,
+ * one dimension of that length, or either with dimensions of 1 added.
+ */
+export function readVector(
+  op: string,
+  what: string,
+  value: Operand | undefined,
+  shape: readonly number[],
+  why: string
+): Float32Array | undefined {
+  if (value === undefined) return undefined
+  const { data, dims } = readOperand(op, what, value)
+  const size = shape.reduce((product, dim) => product * dim, 1)
+  checkLength(op, what, data, size, why)
+  const above1 = (dims: readonly number[]) => dims.filter(dim => dim !== 1).join(', ')
+  if (dims && ![above1(shape), above1([size])].includes(above1(dims))) {
+    throw wrongValue(op, `${what}.dims`, `[${shape.join(', ')}] (${why})`, describe(dims))
+  }
+  return data
+}
+
+/** Statistics: a Float32Array, a Float64Array or a tensor of float32, of so many elements, or absent. */
+export function readStatistic(
+  op: string,
+  what: string,
+  value: Operand | Statistic | undefined,
+  length: number,
+  why: string
+): Statistic | undefined {
+  if (value === undefined) return undefined
+  const data: unknown = isTensor(value) ? readOperand(op, what, value).data : value
+  checkStatisticArray(op, what, data, length, why)
+  return data
+}
+
+/** Whether a value is to be read as a tensor. Typed arrays are not, whatever properties they carry. */
+export function isTensor(value: unknown): value is TensorLike {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typedArrayKind(value) === undefined &&
+    'data' in value &&
+    'dims' in value
+  )
+}
+
+/** Where the result of a call goes: `out`, or new memory; and what the caller gets. */
+export interface Output {
+  /** The caller's `out`, if there is one. */
+  readonly out: Float32Array | undefined
+  /** What the caller gets when the result was written to this memory: `out`, or something like x. */
+  readonly resultOver: (y: Float32Array) => Operand
+}
+
+/** Reads `out`: as many elements as x, and as a tensor its dims. */
+export function readOutput(op: string, x: Elements, given: Operand | undefined): Output {
+  if (given === undefined) return { out: undefined, resultOver: y => like(x, y) }
+  const out = readOperand(op, 'out', given)
+  checkLength(op, 'out', out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
+  checkDims(op, 'out', out, x.dims)
+  return { out: out.data, resultOver: y => (x.dims && out.dims ? given : like(x, y)) }
+}
+
+/**
+ * Wraps `data` the way x was passed: itself where x is an array, a tensor of x's class and dims where x is a tensor. Where
+ * that class has no constructor (type, data, dims) that keeps the data, a plain tensor.
+ */
+export function like({ dims, tensor, type }: Elements, data: Float32Array): Operand {
+  if (!dims || !tensor) return data
+  const Class = (tensor as { constructor?: unknown }).constructor
+  if (typeof Class === 'function' && Class !== Object) {
+    try {
+      const wrapped = new (Class as new (type: string, data: Float32Array, dims: number[]) => TensorLike)(
+        type ?? 'float32',
+        data,
+        dims
+      )
+      const kept =
+        wrapped.data === data && wrapped.dims.length === dims.length && wrapped.dims.every((d, i) => d === dims[i])
+      if (kept) return wrapped
+    } catch {
+      // Not a constructor of that form: a plain tensor says the same.
+    }
+  }
+  return type === undefined ? { data, dims } : { type, data, dims }
+}

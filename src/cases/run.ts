@@ -1,0 +1,43 @@
+// Runs a case on a backend: what it takes follows from the operands' kinds.
+import { type Call, type Kernels, type Op, signatures } from '../kernels/index.js'
+import { type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
+
+/** One call of an op, but for what it writes. Operands that the op has not are left out. */
+export interface Case {
+  readonly name: string
+  readonly x: Float32Array
+  readonly shape: unknown
+  /** Whether the sum of x and residual is kept. */
+  readonly keepsSum?: boolean
+}
+
+/** What a call wrote, by name, in the order of its operands. */
+export interface Result {
+  readonly [operand: string]: Statistic | undefined
+}
+
+/** How many statistics a kind has. */
+function countOf(kind: Kind, shape: unknown): number {
+  const { outer, inner } = shape as Groups
+  const { samples, groups } = shape as Volume
+  if (kind !== 'perGroup') return groups
+  return outer === undefined ? samples * groups : outer * inner
+}
+
+/** Runs a case; returns everything that it wrote. */
+export function runCase(op: Op, kernels: Kernels, given: Case): Result {
+  const operands: { [operand: string]: unknown } = {}
+  const result: { [operand: string]: Statistic | undefined } = {}
+  for (const [name, kind] of Object.entries(signatures[op] as { readonly [operand: string]: Kind })) {
+    const { role } = kinds[kind]
+    if (role === 'result') {
+      result[name] = kind !== 'maybeOut' || given.keepsSum ? new Float32Array(given.x.length) : undefined
+    } else if (role === 'statistic') {
+      result[name] = new Float64Array(countOf(kind, given.shape))
+    }
+    operands[name] = name in result ? result[name] : given[name as keyof Case]
+  }
+  const kernel = kernels[op] as (call: unknown) => void
+  kernel(operands as unknown as Call<Op>)
+  return result
+}

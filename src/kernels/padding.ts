@@ -1,0 +1,102 @@
+// Padding of rows and columns (rule 15): a call with spans is a call of the same kernel on the real groups alone. The twin of
+// native/threads/divide.h, which divides a call among threads in the same way.
+import { subarrayOf } from './arrays.js'
+import { clear } from './maps.js'
+import { endOfSpans, firstSpan, type Groups, type Kind, kinds, type Statistic, spanBegin, spanEnd } from './operands.js'
+import { type Call, type Kernel, type Op, signatures } from './signatures.js'
+
+/** A part of a call: some of its matrices, and some of the columns of each. */
+interface Share {
+  readonly first: number
+  readonly count: number
+  readonly column: number
+  readonly columns: number
+}
+
+/** The same kernel where groups may be padded: those become 0 in all that is written. */
+export function overReal<Name extends Op>(op: Name, kernel: Kernel<Name>): Kernel<Name> {
+  const signature: { readonly [operand: string]: Kind } = signatures[op]
+  return call => {
+    const { shape } = call as unknown as { readonly shape: Groups }
+    const { spans, outer, inner } = shape
+    if (!spans) {
+      kernel(call)
+      return
+    }
+    const given = call as unknown as Operands
+    const samples = inner === 1 ? 1 : outer
+    const positions = inner === 1 ? outer : inner
+    for (let sample = 0; sample < samples; sample++) {
+      const share = (begin: number, end: number): Share =>
+        inner === 1
+          ? { first: begin, count: end - begin, column: 0, columns: 1 }
+          : { first: sample, count: 1, column: begin, columns: end - begin }
+      let done = 0
+      for (let at = firstSpan(spans, sample); at < endOfSpans(spans, sample); at += 2) {
+        const begin = spanBegin(spans, at)
+        const end = spanEnd(spans, positions, at)
+        if (done < begin) clearShare(signature, given, shape, share(done, begin))
+        if (begin < end) kernel(shareOf(signature, given, shape, share(begin, end)) as unknown as Call<Name>)
+        done = end
+      }
+      if (done < positions) clearShare(signature, given, shape, share(done, positions))
+    }
+  }
+}
+
+interface Operands {
+  readonly [operand: string]: unknown
+}
+
+const strideOf = (given: Operands, name: string, { size, inner }: Groups) =>
+  (given.strides as { readonly [operand: string]: number | undefined } | undefined)?.[name] ?? size * inner
+
+/** The operands of a share. */
+function shareOf(
+  signature: { readonly [operand: string]: Kind },
+  given: Operands,
+  shape: Groups,
+  { first, count, column, columns }: Share
+): Operands {
+  const pitch = shape.pitch ?? shape.inner
+  const strides: { [operand: string]: number } = {}
+  const operands: { [operand: string]: unknown } = { ...given, strides }
+  for (const name of Object.keys(signature)) {
+    const array = given[name] as Statistic | undefined
+    if (kinds[signature[name]].strided) {
+      strides[name] = strideOf(given, name, shape)
+      operands[name] = array && subarrayOf(array, first * strides[name] + column)
+    } else if (signature[name] === 'perGroup') {
+      operands[name] = array && subarrayOf(array, first * shape.inner + column)
+    }
+  }
+  operands.shape = { outer: count, size: shape.size, inner: columns, pitch }
+  return operands
+}
+
+/** 0 in everything that a call writes in a share. */
+function clearShare(
+  signature: { readonly [operand: string]: Kind },
+  given: Operands,
+  shape: Groups,
+  { first, count, column, columns }: Share
+): void {
+  const pitch = shape.pitch ?? shape.inner
+  for (const name of Object.keys(signature)) {
+    const array = given[name] as Statistic | undefined
+    if (!array) continue
+    const { strided, role } = kinds[signature[name]]
+    if (role === 'statistic') {
+      for (let i = first; i < first + count; i++) {
+        clear(array, i * shape.inner + column, columns)
+      }
+    } else if (role === 'result' && strided) {
+      const stride = strideOf(given, name, shape)
+      for (let i = first; i < first + count; i++) {
+        for (let row = 0; row < shape.size; row++) {
+          clear(array, i * stride + row * pitch + column, columns)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+// One call of group or instance normalization.
+import type { AsyncOptions } from '../call/async_options.js'
+import {
+  type ChannelOptions,
+  type ChannelWeights,
+  readPerChannel,
+  readVolume,
+  readVolumeCall
+} from '../call/channels.js'
+import { describe, wrongValue } from '../call/errors.js'
+import { Operands } from '../call/overlap.js'
+import { type ReadCall, runCall, runCallAsync } from '../call/run.js'
+import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
+import type { Call, Statistic } from '../kernels/index.js'
+
+/** Everything that decides one call; its options are documented where users find them. */
+export interface GroupCall extends ChannelOptions, ChannelWeights {
+  readonly mean?: Statistic
+  readonly rstd?: Statistic
+  readonly out?: Operand
+  readonly eps: number
+  /** undefined: each channel is a group. */
+  readonly numGroups?: number | undefined
+  /** How many channels x must have; absent: any number. */
+  readonly numChannels?: number
+}
+
+/** Throws unless groups have whole channels. */
+export function checkDivides(op: string, numGroups: number, channels: number): void {
+  if (channels % numGroups !== 0) {
+    throw wrongValue(op, 'numGroups', `a divisor of ${channels} (channels)`, String(numGroups))
+  }
+}
+
+/** Runs the call; returns what the caller gets. */
+export function normalizeGroups(op: string, x: TensorLike, call: GroupCall): TensorLike {
+  const { read, operands } = readCall(op, x, call, false)
+  return runCall('group_norm', operands, read) as TensorLike
+}
+
+/** The same off the event loop. */
+export async function normalizeGroupsAsync(
+  op: string,
+  x: TensorLike,
+  call: GroupCall,
+  options: AsyncOptions
+): Promise<TensorLike> {
+  const { read, operands } = readCall(op, x, call, true)
+  return (await runCallAsync(op, 'group_norm', operands, read, options)) as TensorLike
+}
+
+/** Checks everything about a call; writes nothing. */
+function readCall(
+  op: string,
+  x: TensorLike,
+  call: GroupCall,
+  async: boolean
+): { read: ReadCall; operands: Call<'group_norm'> } {
+  const input = readVolume(op, x, call)
+  const { samples, groups: channels, positions, spans } = input.shape
+  if (call.numChannels !== undefined && channels !== call.numChannels) {
+    throw wrongValue(op, 'x.dims', `${call.numChannels} channels`, describe(input.dims))
+  }
+  const groups = call.numGroups ?? channels
+  checkDivides(op, groups, channels)
+  const weight = readPerChannel(op, 'weight', call.weight, channels)
+  const bias = readPerChannel(op, 'bias', call.bias, channels)
+  const mean = readStatistic(op, 'mean', call.mean, samples * groups, 'samples * groups')
+  const rstd = readStatistic(op, 'rstd', call.rstd, samples * groups, 'samples * groups')
+  const operands = new Operands(op)
+  operands.add('weight', weight, 'parameter')
+  operands.add('bias', bias, 'parameter')
+  operands.add('mean', mean, 'statistic')
+  operands.add('rstd', rstd, 'statistic')
+  const read = readVolumeCall(op, input, call.out, operands, async)
+  // Without positions a group's channels are neighbors in both layouts: a row.
+  const channelsLast = input.shape.channelsLast && positions > 1
+  const shape = { samples, groups, channelsPerGroup: channels / groups, positions, channelsLast, spans }
+  return { read, operands: { y: read.y, mean, rstd, x: read.x, weight, bias, shape, eps: call.eps } }
+}
