@@ -1,7 +1,7 @@
 // From how many elements on dividing a call among threads pays: one thread and all of them, in turns. usage: npx tsx
-// bench/divide.ts (after npm run build). With smaller values of worth_dividing and piece_size in native/split.h it shows
+// bench/divide.ts (after npm run build). With smaller values of worth_dividing and piece_size in native/threads/divide.h it shows
 // sizes that are not divided otherwise.
-import { tables } from '../dist/esm/backend.js'
+import { tables } from '../dist/esm/backend/choice.js'
 import { fill, normal } from '../dist/esm/cases/data.js'
 import { getNumThreads, setNumThreads } from '../dist/esm/index.js'
 
@@ -15,11 +15,10 @@ console.log(`layer_norm on ${name}, d = ${cols}, ns per row: rows, 1 thread, ${a
 for (const rows of [16, 32, 64, 128, 256, 512, 1024, 8192]) {
   const x = fill(normal, rows * cols, rows)
   const y = new Float32Array(rows * cols)
-  const call = () =>
-    // biome-ignore format: as the kernel's parameters stand
-    float32.layer_norm(
-      y, cols, undefined, 0, undefined, undefined, x, cols, undefined, 0, weight, weight, rows, cols, 1, 1, 1e-5
-    )
+  const shape = { outer: rows, size: cols, inner: 1 }
+  const absent = { sum: undefined, mean: undefined, rstd: undefined, residual: undefined }
+  const operands = { ...absent, y, x, weight, bias: weight, shape, residualScale: 1, eps: 1e-5 }
+  const call = () => float32.layer_norm(operands)
   const repeats = Math.ceil(2e7 / (rows * cols))
   const times: [number[], number[]] = [[], []]
   for (let round = 0; round < 60; round++) {

@@ -1,5 +1,6 @@
 // evenkeel: the kernels of every backend, the public functions and the classes.
-import { type Backend, tables } from '../dist/esm/backend.js'
+import { tables } from '../dist/esm/backend/choice.js'
+import type { Backend } from '../dist/esm/backend/types.js'
 import type { Ready } from '../dist/esm/cli/bench/contender.js'
 import { named, ours, type Run, rowCalls } from '../dist/esm/cli/bench/rows.js'
 import {
@@ -29,43 +30,55 @@ export function evenkeel(given: Problem, y: Float32Array): Map<string, Ready> {
   return all
 }
 
-const none = undefined
-
-// biome-ignore format: the calls as the kernels' parameters stand
+/** The kernel itself, called with operands by name. */
 function kernelRun({ float32: kernels }: Backend, given: Problem, y: Float32Array): Run {
-  const { op, x, weight: w, bias: b, eps, samples: n, channels: c, positions: p, channelsLast: last } = given
+  const { op, x, weight, bias, eps, samples, channels, positions, channelsLast } = given
+  const rows = { outer: samples, size: channels, inner: op === 'layerNormChannels' ? positions : 1 }
+  const volume = { samples, groups: channels, channelsPerGroup: 1, positions, channelsLast }
+  const absent = { sum: undefined, mean: undefined, rstd: undefined, norm: undefined, residual: undefined }
+  const operands = { ...absent, y, x, weight, bias, eps, residualScale: 1 }
   switch (op) {
     case 'layerNorm':
-      return () => kernels.layer_norm(y, c, none, c, none, none, x, c, none, c, w, b, n, c, 1, 1, eps)
-    case 'layerNormChannels':
-      return () => kernels.layer_norm(y, c * p, none, c * p, none, none, x, c * p, none, c * p, w, b, n, c, p, 1, eps)
+    case 'layerNormChannels': {
+      const call = { ...operands, shape: rows }
+      return () => kernels.layer_norm(call)
+    }
     case 'rmsNorm':
-      return () => kernels.rms_norm(y, c, none, c, none, x, c, none, c, w, n, c, 1, c, 1, eps, 0)
     case 'pRMSNorm': {
-      const counted = Math.ceil(c * PARTIAL)
-      return () => kernels.rms_norm(y, c, none, c, none, x, c, none, c, w, n, c, 1, counted, 1, eps, 0)
+      const counted = op === 'rmsNorm' ? channels : Math.ceil(channels * PARTIAL)
+      const call = { ...operands, shape: rows, counted, weightOffset: 0 }
+      return () => kernels.rms_norm(call)
     }
     case 'batchNorm': {
       const [mean, variance] = [Float64Array.from(given.runningMean), Float64Array.from(given.runningVar)]
-      return () => kernels.batch_norm(y, x, mean, variance, w, b, none, n, c, 1, p, last, eps)
+      const call = { ...operands, mean, variance, shape: volume }
+      return () => kernels.batch_norm(call)
     }
     case 'batchNormTraining': {
-      const [mean, variance] = [new Float64Array(c), new Float64Array(c)]
+      const [mean, variance] = [new Float64Array(channels), new Float64Array(channels)]
+      const call = { ...operands, mean, variance, shape: volume }
       return () => {
-        kernels.batch_statistics(mean, variance, x, none, n, c, 1, p, last)
-        kernels.batch_norm(y, x, mean, variance, w, b, none, n, c, 1, p, last, eps)
+        kernels.batch_statistics(call)
+        kernels.batch_norm(call)
       }
     }
-    case 'groupNorm':
-      return () => kernels.group_norm(y, none, none, x, w, b, none, n, GROUPS, c / GROUPS, p, last, eps)
-    case 'instanceNorm':
-      return () => kernels.group_norm(y, none, none, x, w, b, none, n, c, 1, p, last, eps)
-    case 'normalize':
-      return () => kernels.normalize(y, c, none, x, c, n, c, 1, 2, 0, eps, 1)
+    case 'groupNorm': {
+      const call = { ...operands, shape: { ...volume, groups: GROUPS, channelsPerGroup: channels / GROUPS } }
+      return () => kernels.group_norm(call)
+    }
+    case 'instanceNorm': {
+      const call = { ...operands, shape: volume }
+      return () => kernels.group_norm(call)
+    }
+    case 'normalize': {
+      const call = { ...operands, shape: rows, p: 2, rule: 0, factor: 1 }
+      return () => kernels.normalize(call)
+    }
     case 'localResponseNorm': {
       const { size, alpha, beta, k } = LRN
       const [before, behind] = [size >> 1, size - 1 - (size >> 1)]
-      return () => kernels.local_response_norm(y, x, n, c, 1, p, last, before, behind, alpha / size, beta, k)
+      const call = { y, x, shape: volume, before, behind, alpha: alpha / size, beta, k }
+      return () => kernels.local_response_norm(call)
     }
   }
 }

@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import os from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { tables } from '../dist/esm/backend.js'
+import { tables } from '../dist/esm/backend/choice.js'
 import { firstDifference } from '../dist/esm/cases/data.js'
 import { here, measure } from '../dist/esm/cli/bench/measure.js'
 import { plainLayerNorm, plainRmsNorm } from '../dist/esm/cli/bench/plain.js'
@@ -45,44 +45,26 @@ function momentsAt(data: Float32Array, position: number): { mean: number; std: n
 const weight = new Float32Array(features).fill(1)
 const bias = new Float32Array(features)
 const y = new Float32Array(x.length)
-const none = undefined
 const typescript = tables[tables.length - 1].float32
-const cols = features
+const shape = { outer: rows, size: features, inner: 1 }
+const absent = { sum: undefined, mean: undefined, rstd: undefined, residual: undefined }
+const operands = { ...absent, x, weight, bias, shape, residualScale: 1 }
 
 const jobs = [
   {
     title: 'LayerNorm',
     file: 'out/layer_norm.npy',
     layer: new LayerNorm(features, { weight, bias }),
-    typescript: (to: Float32Array) =>
-      typescript.layer_norm(
-        to,
-        cols,
-        none,
-        cols,
-        none,
-        none,
-        x,
-        cols,
-        none,
-        cols,
-        weight,
-        bias,
-        rows,
-        cols,
-        1,
-        1,
-        1e-5
-      ),
-    plain: () => plainLayerNorm(y, x, weight, bias, rows, cols, 1e-5)
+    typescript: (y: Float32Array) => typescript.layer_norm({ ...operands, y, eps: 1e-5 }),
+    plain: () => plainLayerNorm(y, x, weight, bias, rows, features, 1e-5)
   },
   {
     title: 'RMSNorm',
     file: 'out/rms_norm.npy',
     layer: new RMSNorm(features, { weight }),
-    typescript: (to: Float32Array) =>
-      typescript.rms_norm(to, cols, none, cols, none, x, cols, none, cols, weight, rows, cols, 1, cols, 1, 1e-6, 0),
-    plain: () => plainRmsNorm(y, x, weight, rows, cols, 1e-6)
+    typescript: (y: Float32Array) =>
+      typescript.rms_norm({ ...operands, y, counted: features, eps: 1e-6, weightOffset: 0 }),
+    plain: () => plainRmsNorm(y, x, weight, rows, features, 1e-6)
   }
 ]
 

@@ -18,11 +18,15 @@ const largest = 40_000 // elements of a call's first array: enough for every pat
 
 const word = value => Buffer.from(Uint32Array.of(value).buffer)
 
-/** One call: the name, every block of memory before and after, the arguments. */
-function record(op, kernel, args) {
+/** One call: the name, every block of memory before and after, the arguments as the addon takes them. */
+function record(op, kernel, call, flattened) {
+  let args
+  flattened(op, (numbers, ...arrays) => {
+    args = [numbers.slice(), ...arrays]
+  })(call)
   const buffers = [...new Set(args.filter(ArrayBuffer.isView).map(array => array.buffer))]
   const before = buffers.map(buffer => buffer.slice(0))
-  kernel(...args)
+  kernel(call)
   const parts = [word(op.length), Buffer.from(op), word(buffers.length)]
   for (const [i, buffer] of buffers.entries()) {
     parts.push(word(buffer.byteLength), Buffer.from(before[i]), Buffer.from(buffer.slice(0)))
@@ -30,8 +34,6 @@ function record(op, kernel, args) {
   parts.push(word(args.length))
   for (const arg of args) {
     if (arg === undefined) parts.push(word(0))
-    else if (typeof arg === 'boolean') parts.push(word(arg ? 4 : 3))
-    else if (typeof arg === 'number') parts.push(word(1), Buffer.from(Float64Array.of(arg).buffer))
     else if (ArrayBuffer.isView(arg)) {
       const kind = kinds.indexOf(arg[Symbol.toStringTag])
       parts.push(word(2), word(kind), word(buffers.indexOf(arg.buffer)), word(arg.byteOffset), word(arg.length))
@@ -42,28 +44,25 @@ function record(op, kernel, args) {
 
 /** Writes the calls of every op; `package` is the root of an installed evenkeel. */
 export async function writeCalls(path, root) {
-  const { cases } = await import(`${root}/dist/esm/cases/index.js`)
-  const { tables } = await import(`${root}/dist/esm/backend.js`)
-  await import(`${root}/dist/esm/index.js`)
-  const typescript = tables.at(-1).float32
+  const { cases, runCase } = await import(`${root}/dist/esm/cases/index.js`)
+  const { kernels, ops } = await import(`${root}/dist/esm/kernels/index.js`)
+  const { flattened } = await import(`${root}/dist/esm/backend/flatten.js`)
   const calls = []
-  for (const op of Object.keys(cases)) {
+  for (const op of ops) {
     const recording = {
-      ...typescript,
-      [op]: (...args) => {
-        if (args[0].length <= largest) calls.push(record(op, typescript[op], args))
-        else typescript[op](...args)
+      ...kernels,
+      [op]: call => {
+        if (call.x.length <= largest) calls.push(record(op, kernels[op], call, flattened))
+        else kernels[op](call)
       }
     }
-    for (const given of cases[op].all()) cases[op].run(recording, given)
+    for (const given of cases[op]()) runCase(op, recording, given)
   }
   // Large enough for several threads.
-  const [rows, size] = [300, 500]
-  const [x, y] = [new Float32Array(rows * size).map((_, i) => Math.sin(i)), new Float32Array(rows * size)]
-  const none = [undefined, 0]
-  const statistics = [undefined, undefined]
-  const large = [y, size, ...none, ...statistics, x, size, ...none, ...statistics, rows, size, 1, 1, 1e-5]
-  calls.push(record('layer_norm', typescript.layer_norm, large))
+  const shape = { outer: 300, size: 500, inner: 1 }
+  const [x, y] = [new Float32Array(150_000).map((_, i) => Math.sin(i)), new Float32Array(150_000)]
+  const large = { y, x, shape, residualScale: 1, eps: 1e-5 }
+  calls.push(record('layer_norm', kernels.layer_norm, large, flattened))
   const file = createWriteStream(path)
   file.write(word(calls.length))
   for (const call of calls) file.write(call)

@@ -50,7 +50,8 @@ function buildTypeScript() {
     if (result.status !== 0) fail(`tsc -p ${project}`, result.stdout + result.stderr)
     const path = join(root, 'dist', folder)
     // The compiler has read native.none.ts as './native.js' (moduleSuffixes); it goes where Node.js looks for that.
-    if (folder.startsWith('js/')) renameSync(join(path, 'backend', 'native.none.js'), join(path, 'backend', 'native.js'))
+    if (folder.startsWith('js/'))
+      renameSync(join(path, 'backend', 'native.none.js'), join(path, 'backend', 'native.js'))
     if (folder.endsWith('cjs')) writeFileSync(join(path, 'package.json'), '{ "type": "commonjs" }\n')
   }
   writeFileSync(join(root, stamp), '')

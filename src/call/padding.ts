@@ -118,6 +118,7 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
     values = mask.data
   }
   const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
+  if (positions === 0) return
   const kind = typedArrayKind(flags)
   const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
   // Typed arrays cannot have getters; they are read flag by flag, without a call for each.

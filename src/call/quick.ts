@@ -58,14 +58,14 @@ export function denseRows(x: Float32Array | undefined, size: number): Groups {
   return { outer: x ? lengthOf(x) / size : 0, size, inner: 1 }
 }
 
-/** The kernel of a layer over rows, with its parameters and numbers in native memory. */
+/** The plain calls of a layer over rows: where kernels are native, its parameters and numbers are in native memory. */
 export class QuickLayer {
   readonly #size: number
-  /** Prepared at the first call; null where calls cannot be prepared. */
-  #run: RunPrepared | null | undefined
-  #prepare: () => RunPrepared | undefined
+  /** Prepared at the first call. */
+  #run: RunPrepared | undefined
+  readonly #prepare: () => RunPrepared
 
-  constructor(size: number, prepare: () => RunPrepared | undefined) {
+  constructor(size: number, prepare: () => RunPrepared) {
     this.#size = size
     this.#prepare = prepare
   }
@@ -77,15 +77,14 @@ export class QuickLayer {
 
   /** Makes the call where it is plain; returns what was written, or undefined: then nothing was. */
   forward(x: unknown, options: { readonly out?: unknown }): Float32Array | undefined {
-    if (this.#run === null || !isFloat32(x) || !hasOnly(options, onlyOut)) return undefined
+    if (!isFloat32(x) || !hasOnly(options, onlyOut)) return undefined
     const { out } = options
     const n = lengthOf(x)
     if (n === 0 || n % this.#size !== 0) return undefined
     if (out !== undefined && (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x)))) {
       return undefined
     }
-    if (this.#run === undefined) this.#run = this.#prepare() ?? null
-    if (this.#run === null) return undefined
+    this.#run ??= this.#prepare()
     const y = out === undefined ? new Float32Array(n) : (out as Float32Array)
     this.#run(y, x)
     return y

@@ -6,7 +6,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
-import { type BatchCall, checkVariance, normalizeBatch, normalizeBatchAsync } from './batch_norm_call.js'
+import { type BatchParameters, checkVariance, normalizeBatch, normalizeBatchAsync } from './batch_norm_call.js'
 import type { BatchStatistics } from './batch_statistics.js'
 
 /** Options of one BatchNorm call that are not parameters of the layer. */
@@ -113,8 +113,9 @@ export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions 
   checkBoolean(op, 'training', training)
   const { eps, unbiased } = readConstants(op, given)
   checkMomentum(op, momentum)
-  const call: BatchCall = { ...given, eps, unbiased, momentum, training, ownStatistics: false }
-  return normalizeBatch(op, x, call).y as X
+  const { weight, bias, runningMean, runningVar } = given
+  const parameters = { weight, bias, runningMean, runningVar, eps, unbiased, training, numFeatures: undefined }
+  return normalizeBatch(op, x, given, parameters, momentum).y as X
 }
 
 /**
@@ -230,8 +231,8 @@ export class BatchNorm {
   /** The same result as {@link batchNorm} with this layer's parameters and statistics. */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
     const op = 'BatchNorm'
-    const call = this.#call(readOptions(op, options, forwardOptions))
-    const { y, updated } = normalizeBatch(op, x, call)
+    const given = readOptions(op, options, forwardOptions)
+    const { y, updated } = normalizeBatch(op, x, given, this.#parameters(), this.#nextMomentum())
     if (updated) this.#numBatchesTracked++
     return y as X
   }
@@ -244,13 +245,13 @@ export class BatchNorm {
     const op = 'BatchNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    const call = this.#call(given)
+    const parameters = this.#parameters()
     const before = this.#updates
-    const y = normalizeBatchAsync(op, x, call, given, async update => {
+    const y = normalizeBatchAsync(op, x, given, parameters, async update => {
       await before
       if (update(this.#nextMomentum())) this.#numBatchesTracked++
     })
-    if (call.training) {
+    if (parameters.training) {
       // Promises of nothing: one of the result would keep that for good.
       const settled = y.then(nothing, nothing)
       this.#updates = before.then(() => settled)
@@ -258,19 +259,16 @@ export class BatchNorm {
     return (await y) as X
   }
 
-  #call(options: BatchNormForwardOptions): BatchCall {
+  #parameters(): BatchParameters {
     return {
-      ...options,
       weight: this.#weights.weight,
       bias: this.#weights.bias,
       runningMean: this.#runningMean,
       runningVar: this.#runningVar,
       eps: this.#eps,
       unbiased: this.#unbiased,
-      momentum: this.#nextMomentum(),
       training: this.#training || !this.#runningMean,
-      numFeatures: this.#numFeatures,
-      ownStatistics: true
+      numFeatures: this.#numFeatures
     }
   }
 

@@ -1,6 +1,6 @@
 // One call of BatchNorm: what it reads, which statistics it uses, and how it updates the running ones.
 import { kernelOf } from '../backend/choice.js'
-import { checkAttached, checkLength } from '../call/arrays.js'
+import { checkLength } from '../call/arrays.js'
 import { CallMemory } from '../call/async_memory.js'
 import type { AsyncOptions } from '../call/async_options.js'
 import {
@@ -15,29 +15,32 @@ import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { Operands } from '../call/overlap.js'
 import { ownCall, runCall } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
+import { lengthOf } from '../kernels/arrays.js'
 import type { Call, Statistic, Volume } from '../kernels/index.js'
 import { type BatchStatistics, countValues, readStatistics } from './batch_statistics.js'
 
-/** Everything that decides one call; its options are documented where users find them. */
-export interface BatchCall extends ChannelOptions, ChannelWeights {
-  readonly runningMean?: Operand | Statistic
-  readonly runningVar?: Operand | Statistic
+/** Options of one call; documented where users find them. */
+export interface BatchOptions extends ChannelOptions {
   readonly mean?: Statistic
   readonly rstd?: Statistic
   readonly statistics?: BatchStatistics
   readonly out?: Operand
+}
+
+/** What a layer has, or a function is given beside them. */
+export interface BatchParameters extends ChannelWeights {
+  readonly runningMean?: Operand | Statistic
+  readonly runningVar?: Operand | Statistic
   readonly eps: number
-  readonly momentum: number
   readonly unbiased: boolean
   readonly training: boolean
-  /** How many channels x must have; absent: any number. */
-  readonly numFeatures?: number
-  /** Whether the running statistics are a layer's own, which were checked when it got them. */
-  readonly ownStatistics: boolean
+  /** How many channels x must have; undefined: any number. */
+  readonly numFeatures: number | undefined
 }
 
 /** What was read of a call. */
-interface Read extends VolumeCall {
+interface Read {
+  readonly call: VolumeCall
   readonly shape: Volume
   readonly weight: Float32Array | undefined
   readonly bias: Float32Array | undefined
@@ -61,37 +64,29 @@ interface Used {
 /** Throws for a variance that no running statistics have: negative or NaN. */
 export function checkVariance(op: string, variance: Statistic | undefined): void {
   if (!variance) return
-  for (let c = 0; c < variance.length; c++) {
+  for (let c = 0; c < lengthOf(variance); c++) {
     if (!(variance[c] >= 0)) throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(variance[c]))
   }
 }
 
 /** Checks everything about a call; writes nothing. */
-function readCall(op: string, x: TensorLike, call: BatchCall, async: boolean): Read {
-  const { training } = call
-  const input = readVolume(op, x, call)
+function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: BatchParameters, async: boolean): Read {
+  const { training, numFeatures } = parameters
+  const input = readVolume(op, x, options)
   const { shape } = input
   const { groups } = shape
-  if (call.numFeatures !== undefined && groups !== call.numFeatures) {
-    throw wrongValue(op, 'x.dims', `${call.numFeatures} channels (numFeatures)`, describe(input.dims))
+  if (numFeatures !== undefined && groups !== numFeatures) {
+    throw wrongValue(op, 'x.dims', `${numFeatures} channels (numFeatures)`, describe(input.dims))
   }
-  const weight = readPerChannel(op, 'weight', call.weight, groups)
-  const bias = readPerChannel(op, 'bias', call.bias, groups)
-  const perChannel = (what: 'runningMean' | 'runningVar' | 'mean' | 'rstd') =>
-    readStatistic(op, what, call[what], groups, 'channels')
-  const runningMean = perChannel('runningMean')
-  const runningVar = perChannel('runningVar')
-  const mean = perChannel('mean')
-  const rstd = perChannel('rstd')
-  for (const [what, missing, other] of [
-    ['runningMean', !runningMean, runningVar],
-    ['runningVar', !runningVar, runningMean]
-  ] as const) {
-    if (!missing) continue
-    if (!training) throw wrongType(op, what, 'an array, because training is false', 'undefined')
-    if (other) throw wrongType(op, what, 'an array, because the other running statistic is given', 'undefined')
-  }
-  const given = call.statistics === undefined ? undefined : readStatistics(op, 'statistics', call.statistics)
+  const weight = readPerChannel(op, 'weight', parameters.weight, groups)
+  const bias = readPerChannel(op, 'bias', parameters.bias, groups)
+  const runningMean = readStatistic(op, 'runningMean', parameters.runningMean, groups, 'channels')
+  const runningVar = readStatistic(op, 'runningVar', parameters.runningVar, groups, 'channels')
+  const mean = readStatistic(op, 'mean', options.mean, groups, 'channels')
+  const rstd = readStatistic(op, 'rstd', options.rstd, groups, 'channels')
+  if (!runningMean || !runningVar) checkRunning(op, runningMean, runningVar, training)
+  const { statistics } = options
+  const given = statistics === undefined ? undefined : readStatistics(op, 'statistics', statistics)
   if (given && !training) throw wrongType(op, 'statistics', 'undefined, because training is false', 'BatchStatistics')
   if (given && given.channels !== groups) {
     throw wrongValue(op, 'statistics.channels', `${groups} (channels)`, String(given.channels))
@@ -103,45 +98,87 @@ function readCall(op: string, x: TensorLike, call: BatchCall, async: boolean): R
   operands.add('runningVar', runningVar, training ? 'statistic' : 'parameter')
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
-  const read = readVolumeCall(op, input, call.out, operands, async)
+  const call = readVolumeCall(op, input, options.out, operands, async)
   const count = given?.count ?? countValues(input)
   if (training && (count === 1 || (given && count === 0))) {
     const what = given ? 'statistics.count' : 'x'
     throw wrongValue(op, what, 'more than one value per channel in training', String(count))
   }
-  if (!training && !call.ownStatistics) checkVariance(op, runningVar)
-  return { ...read, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
+  // A layer's own were checked when it got them.
+  if (!training && numFeatures === undefined) checkVariance(op, runningVar)
+  return { call, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
+}
+
+/** Running statistics are needed without training, and come in pairs. */
+function checkRunning(op: string, runningMean: unknown, runningVar: unknown, training: boolean): void {
+  for (const [what, missing, other] of [
+    ['runningMean', !runningMean, runningVar],
+    ['runningVar', !runningVar, runningMean]
+  ] as const) {
+    if (!missing) continue
+    if (!training) throw wrongType(op, what, 'an array, because training is false', 'undefined')
+    if (other) throw wrongType(op, what, 'an array, because the other running statistic is given', 'undefined')
+  }
 }
 
 /** The kernel's operands. */
-function callOf(read: Read, { mean, variance }: Used, { eps }: BatchCall): Call<'batch_norm'> {
-  const { y, x, weight, bias, shape } = read
-  return { y, x, mean, variance, weight, bias, shape, eps }
+function callOf(read: Read, { mean, variance }: Used, eps: number): Call<'batch_norm'> {
+  const { call, weight, bias, shape } = read
+  return { y: call.y, x: call.x, mean, variance, weight, bias, shape, eps }
 }
 
 /** Statistics that are known before x is looked at, as float64: the running ones, or given ones. */
-function knownStatistics({ runningMean, runningVar, given }: Read, training: boolean): Used | undefined {
+function knownStatistics(
+  { runningMean, runningVar, given }: Read,
+  training: boolean,
+  places: Used | undefined
+): Used | undefined {
   if (given) return { mean: given.mean, variance: given.variance() }
   if (training) return undefined
-  return { mean: new Float64Array(runningMean as Statistic), variance: new Float64Array(runningVar as Statistic) }
+  return {
+    mean: asFloat64(runningMean as Statistic, places?.mean),
+    variance: asFloat64(runningVar as Statistic, places?.variance)
+  }
+}
+
+/** Of calls that are made at once: running statistics of few channels as float64. */
+const scratch: Used = { mean: new Float64Array(256), variance: new Float64Array(256) }
+
+/** A copy as float64, in `place` where it fits. By a loop: a constructor of typed arrays converts far slower (measured). */
+function asFloat64(array: Statistic, place: Float64Array | undefined): Float64Array {
+  const n = lengthOf(array)
+  const copy = place && place.length >= n ? place : new Float64Array(n)
+  for (let i = 0; i < n; i++) copy[i] = array[i]
+  return copy
 }
 
 /** One call: the result, and whether the running statistics were updated. */
-export function normalizeBatch(op: string, x: TensorLike, call: BatchCall): { y: TensorLike; updated: boolean } {
-  const read = readCall(op, x, call, false)
-  const used = knownStatistics(read, call.training) ?? batchMoments(read)
-  const y = runCall('batch_norm', callOf(read, used, call), read) as TensorLike
-  writeStatistics(read, used, call)
-  return { y, updated: call.training && updateRunning(read, used, call) }
+export function normalizeBatch(
+  op: string,
+  x: TensorLike,
+  options: BatchOptions,
+  parameters: BatchParameters,
+  momentum: number
+): { y: TensorLike; updated: boolean } {
+  const { training, eps, unbiased } = parameters
+  const read = readCall(op, x, options, parameters, false)
+  const used = knownStatistics(read, training, scratch) ?? batchMoments(read)
+  const y = runCall('batch_norm', callOf(read, used, eps), read.call) as TensorLike
+  writeStatistics(read, used, eps)
+  return { y, updated: training && updateRunning(read, used, momentum, unbiased) }
 }
 
 /** Mean and variance of x. */
-function batchMoments({ x, shape, count }: Read): Used {
+function batchMoments({ call, shape, count }: Read): Used {
+  if (count === 0) return none
   const mean = new Float64Array(shape.groups)
   const variance = new Float64Array(shape.groups)
-  if (count > 0) kernelOf('batch_statistics')({ mean, variance, x, shape })
+  kernelOf('batch_statistics')({ mean, variance, x: call.x, shape })
   return { mean, variance }
 }
+
+/** The statistics of no elements: however many channels there are, no memory is needed for them. */
+const none: Used = { mean: new Float64Array(0), variance: new Float64Array(0) }
 
 /**
  * The same off the event loop. When the result is there, `inTurn` is called with what updates the running statistics, to be
@@ -150,65 +187,64 @@ function batchMoments({ x, shape, count }: Read): Used {
 export async function normalizeBatchAsync(
   op: string,
   x: TensorLike,
-  call: BatchCall,
-  options: AsyncOptions,
+  options: BatchOptions & AsyncOptions,
+  parameters: BatchParameters,
   inTurn: (update: (momentum: number) => boolean) => Promise<void>
 ): Promise<TensorLike> {
   const { signal } = options
-  const read = readCall(op, x, call, true)
+  const { training, eps, unbiased } = parameters
+  const read = readCall(op, x, options, parameters, true)
+  const { call, shape, count, given } = read
   const memory = new CallMemory(op)
   // Running statistics as they are now; a thread takes the copies over.
-  let used = knownStatistics(read, call.training)
-  const nothing = new Float64Array(0)
-  const own = ownCall(
-    op,
-    memory,
-    'batch_norm',
-    callOf(read, used ?? { mean: nothing, variance: nothing }, call),
-    read,
-    options
-  )
+  let used = knownStatistics(read, training, undefined)
+  const base = callOf(read, used ?? none, eps)
+  const own = ownCall(op, memory, 'batch_norm', base, call, options)
   let { x: ownX, y } = own
   if (!used) {
-    const { groups } = read.shape
-    const empty = { mean: new Float64Array(groups), variance: new Float64Array(groups) }
-    const moments = { ...empty, x: ownX, shape: read.shape }
-    const done = read.count > 0 ? await memory.run('batch_statistics', moments, signal) : moments
-    used = { mean: done.mean, variance: done.variance }
-    if (y === ownX) y = done.x
-    ownX = done.x
+    used = none
+    if (count > 0) {
+      const places = { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
+      const done = await memory.run('batch_statistics', { ...places, x: ownX, shape }, signal)
+      used = { mean: done.mean, variance: done.variance }
+      if (y === ownX) y = done.x
+      ownX = done.x
+    }
   }
-  if (!read.empty) {
+  if (!call.empty) {
     const copies = { mean: new Float64Array(used.mean), variance: new Float64Array(used.variance) }
-    const begun = call.training && !read.given
+    const begun = training && !given
     y = (await memory.run('batch_norm', { ...own, x: ownX, y, ...copies }, begun ? undefined : signal)).y
   }
   for (const what of ['mean', 'rstd', 'runningMean', 'runningVar'] as const) {
     const place = read[what]
-    if (!place) continue
-    checkAttached(op, what, place)
-    checkLength(op, what, place, read.shape.groups, 'channels')
+    if (place) checkLength(op, what, place, shape.groups, 'channels')
   }
   memory.deliver()
-  writeStatistics(read, used, call)
+  writeStatistics(read, used, eps)
   const final = used
-  if (call.training) await inTurn(momentum => updateRunning(read, final, { ...call, momentum }))
-  return read.resultOver(read.out ?? y) as TensorLike
+  if (training) await inTurn(momentum => updateRunning(read, final, momentum, unbiased))
+  return call.resultOver(call.out ?? y) as TensorLike
 }
 
 /** Writes mean and rstd where the caller wants them. */
-function writeStatistics({ mean, rstd }: Read, used: Used, { eps }: BatchCall): void {
-  const channels = used.mean.length
-  for (let c = 0; mean && c < channels; c++) mean[c] = used.mean[c]
-  for (let c = 0; rstd && c < channels; c++) rstd[c] = 1 / Math.sqrt(used.variance[c] + eps) // rule 6
+function writeStatistics({ mean, rstd, shape }: Read, used: Used, eps: number): void {
+  const channels = shape.groups
+  const empty = used === none // of no elements: 0
+  for (let c = 0; mean && c < channels; c++) mean[c] = empty ? 0 : used.mean[c]
+  for (let c = 0; rstd && c < channels; c++) rstd[c] = 1 / Math.sqrt((empty ? 0 : used.variance[c]) + eps) // rule 6
 }
 
 /** Updates the running statistics, where there are both a batch and such (rule 17); returns whether it did. */
-function updateRunning({ runningMean, runningVar, given, count }: Read, used: Used, call: BatchCall): boolean {
+function updateRunning(
+  { runningMean, runningVar, given, count, shape }: Read,
+  used: Used,
+  momentum: number,
+  unbiased: boolean
+): boolean {
   if (!runningMean || !runningVar || count === 0) return false
-  const { momentum, unbiased } = call
   const deviations = given?.squaredDeviations
-  for (let c = 0; c < used.mean.length; c++) {
+  for (let c = 0; c < shape.groups; c++) {
     const squares = deviations ? deviations[c] : used.variance[c] * count
     const variance = unbiased ? squares / (count - 1) : used.variance[c]
     runningMean[c] = (1 - momentum) * runningMean[c] + momentum * used.mean[c]

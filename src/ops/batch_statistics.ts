@@ -9,6 +9,9 @@ import type { TensorLike } from '../call/tensor.js'
 import { typedArrayKind } from '../kernels/arrays.js'
 import { countRows } from '../kernels/columns.js'
 
+/** The statistics of no elements of so many channels, which may be more than memory holds. */
+let statisticsOfNothing: (channels: number) => BatchStatistics
+
 const magic = 0x31534245 // "EBS1" in little-endian order
 const headerBytes = 16
 
@@ -24,8 +27,17 @@ const headerBytes = 16
 export class BatchStatistics {
   /** Number of elements per channel. */
   readonly count: number
+  #channels: number
   readonly #mean: Float64Array
   readonly #squaredDeviations: Float64Array
+
+  static {
+    statisticsOfNothing = channels => {
+      const statistics = new BatchStatistics(0, [], [])
+      statistics.#channels = channels
+      return statistics
+    }
+  }
 
   /**
    * @throws TypeError for a wrong kind of argument; RangeError for a count that is no integer >= 0, lengths that differ, or
@@ -37,6 +49,7 @@ export class BatchStatistics {
     if (!Number.isSafeInteger(count) || count < 0) throw wrongValue(op, 'count', 'an integer >= 0', describe(count))
     this.count = count
     this.#mean = copyNumbers(op, 'mean', mean)
+    this.#channels = this.#mean.length
     this.#squaredDeviations = copyNumbers(op, 'squaredDeviations', squaredDeviations)
     if (this.#squaredDeviations.length !== this.#mean.length) {
       const length = String(this.#squaredDeviations.length)
@@ -50,17 +63,22 @@ export class BatchStatistics {
 
   /** Number of channels. */
   get channels(): number {
-    return this.#mean.length
+    return this.#channels
   }
 
   /** Mean of each channel, a copy; 0 where count is 0. */
   get mean(): Float64Array {
-    return new Float64Array(this.#mean)
+    return this.#copy(this.#mean)
   }
 
   /** Sum over each channel of (x - mean)^2, a copy. */
   get squaredDeviations(): Float64Array {
-    return new Float64Array(this.#squaredDeviations)
+    return this.#copy(this.#squaredDeviations)
+  }
+
+  /** Those of nothing have no memory: their zeros are made when they are read. */
+  #copy(values: Float64Array): Float64Array {
+    return values.length === this.#channels ? new Float64Array(values) : new Float64Array(this.#channels)
   }
 
   /** Variance of each channel: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
@@ -112,12 +130,13 @@ export class BatchStatistics {
   toBytes(): Uint8Array {
     const bytes = new Uint8Array(headerBytes + 16 * this.channels)
     const view = new DataView(bytes.buffer)
+    const { mean, squaredDeviations } = this
     view.setUint32(0, magic, true)
     view.setUint32(4, this.channels, true)
     view.setFloat64(8, this.count, true)
     for (let c = 0; c < this.channels; c++) {
-      view.setFloat64(headerBytes + 8 * c, this.#mean[c], true)
-      view.setFloat64(headerBytes + 8 * (this.channels + c), this.#squaredDeviations[c], true)
+      view.setFloat64(headerBytes + 8 * c, mean[c], true)
+      view.setFloat64(headerBytes + 8 * (this.channels + c), squaredDeviations[c], true)
     }
     return bytes
   }
@@ -206,9 +225,10 @@ export function batchStatistics(x: TensorLike, options: ChannelOptions = {}): Ba
   operands.check()
   const count = countValues(input)
   const { groups } = input.shape
+  if (count === 0) return statisticsOfNothing(groups)
   const mean = new Float64Array(groups)
   const variance = new Float64Array(groups)
-  if (count > 0) kernelOf('batch_statistics')({ mean, variance, x: input.data, shape: input.shape })
+  kernelOf('batch_statistics')({ mean, variance, x: input.data, shape: input.shape })
   return new BatchStatistics(
     count,
     mean,

@@ -5,7 +5,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
-import { checkDivides, type GroupCall, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
+import { checkDivides, type GroupParameters, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
 
 /** Options of one GroupNorm call that are not parameters of the layer. */
 export interface GroupNormForwardOptions extends LayoutOption {
@@ -41,8 +41,9 @@ export function groupNorm<X extends TensorLike>(x: X, numGroups: number, options
   const op = 'groupNorm'
   const given = readOptions(op, options, functionOptions)
   checkCount(op, 'numGroups', numGroups)
-  const call: GroupCall = { ...given, numGroups, eps: checkEps(op, given.eps ?? 1e-5) }
-  return normalizeGroups(op, x, call) as X
+  const { weight, bias, eps = 1e-5 } = given
+  const parameters = { weight, bias, eps: checkEps(op, eps), numGroups, numChannels: undefined }
+  return normalizeGroups(op, x, given, parameters) as X
 }
 
 /** Group normalization with its weights resolved once, as torch.nn.GroupNorm. See {@link groupNorm}. */
@@ -89,7 +90,7 @@ export class GroupNorm {
   /** The same result as {@link groupNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
     const op = 'GroupNorm'
-    return normalizeGroups(op, x, this.#call(readOptions(op, options, forwardOptions))) as X
+    return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
@@ -97,11 +98,11 @@ export class GroupNorm {
     const op = 'GroupNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return (await normalizeGroupsAsync(op, x, this.#call(given), given)) as X
+    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
   }
 
-  #call(options: GroupNormForwardOptions): GroupCall {
+  #parameters(): GroupParameters {
     const { weight, bias } = this.#weights
-    return { ...options, weight, bias, numGroups: this.#numGroups, numChannels: this.#numChannels, eps: this.#eps }
+    return { weight, bias, numGroups: this.#numGroups, numChannels: this.#numChannels, eps: this.#eps }
   }
 }

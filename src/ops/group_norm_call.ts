@@ -13,16 +13,20 @@ import { type ReadCall, runCall, runCallAsync } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
 
-/** Everything that decides one call; its options are documented where users find them. */
-export interface GroupCall extends ChannelOptions, ChannelWeights {
+/** Options of one call; documented where users find them. */
+export interface GroupOptions extends ChannelOptions {
   readonly mean?: Statistic
   readonly rstd?: Statistic
   readonly out?: Operand
+}
+
+/** What a layer has, or a function is given beside them. */
+export interface GroupParameters extends ChannelWeights {
   readonly eps: number
   /** undefined: each channel is a group. */
-  readonly numGroups?: number | undefined
-  /** How many channels x must have; absent: any number. */
-  readonly numChannels?: number
+  readonly numGroups: number | undefined
+  /** How many channels x must have; undefined: any number. */
+  readonly numChannels: number | undefined
 }
 
 /** Throws unless groups have whole channels. */
@@ -33,8 +37,13 @@ export function checkDivides(op: string, numGroups: number, channels: number): v
 }
 
 /** Runs the call; returns what the caller gets. */
-export function normalizeGroups(op: string, x: TensorLike, call: GroupCall): TensorLike {
-  const { read, operands } = readCall(op, x, call, false)
+export function normalizeGroups(
+  op: string,
+  x: TensorLike,
+  options: GroupOptions,
+  parameters: GroupParameters
+): TensorLike {
+  const { read, operands } = readCall(op, x, options, parameters, false)
   return runCall('group_norm', operands, read) as TensorLike
 }
 
@@ -42,10 +51,10 @@ export function normalizeGroups(op: string, x: TensorLike, call: GroupCall): Ten
 export async function normalizeGroupsAsync(
   op: string,
   x: TensorLike,
-  call: GroupCall,
-  options: AsyncOptions
+  options: GroupOptions & AsyncOptions,
+  parameters: GroupParameters
 ): Promise<TensorLike> {
-  const { read, operands } = readCall(op, x, call, true)
+  const { read, operands } = readCall(op, x, options, parameters, true)
   return (await runCallAsync(op, 'group_norm', operands, read, options)) as TensorLike
 }
 
@@ -53,28 +62,30 @@ export async function normalizeGroupsAsync(
 function readCall(
   op: string,
   x: TensorLike,
-  call: GroupCall,
+  options: GroupOptions,
+  parameters: GroupParameters,
   async: boolean
 ): { read: ReadCall; operands: Call<'group_norm'> } {
-  const input = readVolume(op, x, call)
+  const input = readVolume(op, x, options)
   const { samples, groups: channels, positions, spans } = input.shape
-  if (call.numChannels !== undefined && channels !== call.numChannels) {
-    throw wrongValue(op, 'x.dims', `${call.numChannels} channels`, describe(input.dims))
+  const { numChannels, numGroups, eps } = parameters
+  if (numChannels !== undefined && channels !== numChannels) {
+    throw wrongValue(op, 'x.dims', `${numChannels} channels`, describe(input.dims))
   }
-  const groups = call.numGroups ?? channels
+  const groups = numGroups ?? channels
   checkDivides(op, groups, channels)
-  const weight = readPerChannel(op, 'weight', call.weight, channels)
-  const bias = readPerChannel(op, 'bias', call.bias, channels)
-  const mean = readStatistic(op, 'mean', call.mean, samples * groups, 'samples * groups')
-  const rstd = readStatistic(op, 'rstd', call.rstd, samples * groups, 'samples * groups')
+  const weight = readPerChannel(op, 'weight', parameters.weight, channels)
+  const bias = readPerChannel(op, 'bias', parameters.bias, channels)
+  const mean = readStatistic(op, 'mean', options.mean, samples * groups, 'samples * groups')
+  const rstd = readStatistic(op, 'rstd', options.rstd, samples * groups, 'samples * groups')
   const operands = new Operands(op)
   operands.add('weight', weight, 'parameter')
   operands.add('bias', bias, 'parameter')
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
-  const read = readVolumeCall(op, input, call.out, operands, async)
+  const read = readVolumeCall(op, input, options.out, operands, async)
   // Without positions a group's channels are neighbors in both layouts: a row.
   const channelsLast = input.shape.channelsLast && positions > 1
   const shape = { samples, groups, channelsPerGroup: channels / groups, positions, channelsLast, spans }
-  return { read, operands: { y: read.y, mean, rstd, x: read.x, weight, bias, shape, eps: call.eps } }
+  return { read, operands: { y: read.y, mean, rstd, x: read.x, weight, bias, shape, eps } }
 }

@@ -5,7 +5,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
-import { type GroupCall, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
+import { type GroupParameters, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
 
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
@@ -39,7 +39,9 @@ const functionOptions: Known<InstanceNormOptions> = { ...parameters, ...forwardO
 export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOptions = {}): X {
   const op = 'instanceNorm'
   const given = readOptions(op, options, functionOptions)
-  return normalizeGroups(op, x, { ...given, eps: checkEps(op, given.eps ?? 1e-5) }) as X
+  const { weight, bias, eps = 1e-5 } = given
+  const parameters = { weight, bias, eps: checkEps(op, eps), numGroups: undefined, numChannels: undefined }
+  return normalizeGroups(op, x, given, parameters) as X
 }
 
 /** Instance normalization with its weights resolved once, as torch.nn.InstanceNorm1d, 2d and 3d. See {@link instanceNorm}. */
@@ -77,7 +79,7 @@ export class InstanceNorm {
   /** The same result as {@link instanceNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
     const op = 'InstanceNorm'
-    return normalizeGroups(op, x, this.#call(readOptions(op, options, forwardOptions))) as X
+    return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
@@ -85,11 +87,11 @@ export class InstanceNorm {
     const op = 'InstanceNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return (await normalizeGroupsAsync(op, x, this.#call(given), given)) as X
+    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
   }
 
-  #call(options: InstanceNormForwardOptions): GroupCall {
+  #parameters(): GroupParameters {
     const { weight, bias } = this.#weights
-    return { ...options, weight, bias, numChannels: this.#numFeatures, eps: this.#eps }
+    return { weight, bias, numGroups: undefined, numChannels: this.#numFeatures, eps: this.#eps }
   }
 }

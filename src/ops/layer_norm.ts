@@ -100,7 +100,9 @@ export class LayerNorm {
     this.#weights.set({ weight, bias })
     this.#quick = new QuickLayer(this.#shape.size, () => {
       const { weight, bias } = this.#weights
-      return chosen.prepare?.layer_norm?.(plainCall(undefined, undefined, this.#shape.size, weight, bias, this.#eps))
+      const { size } = this.#shape
+      const prepared = chosen.prepare?.layer_norm?.(plainCall(undefined, undefined, size, weight, bias, this.#eps))
+      return prepared ?? ((y, x) => kernel(plainCall(y, x, size, weight, bias, this.#eps)))
     })
     Object.freeze(this.#shape.dims)
   }

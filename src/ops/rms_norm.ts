@@ -104,7 +104,9 @@ export class RMSNorm {
     this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape', { weight: true })
     this.#quick = new QuickLayer(this.#shape.size, () => {
       const { size } = this.#shape
-      return chosen.prepare?.rms_norm?.(plainCall(undefined, undefined, size, this.#weights.weight, this.#constants))
+      const { weight } = this.#weights
+      const prepared = chosen.prepare?.rms_norm?.(plainCall(undefined, undefined, size, weight, this.#constants))
+      return prepared ?? ((y, x) => kernel(plainCall(y, x, size, weight, this.#constants)))
     })
     this.setWeights({ weight })
     Object.freeze(this.#shape.dims)
