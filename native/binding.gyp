@@ -3,15 +3,17 @@
     {
       "target_name": "evenkeel",
       "sources": [
-        "addon.cpp",
+        "node/addon.cpp",
+        "node/memory.cpp",
         "dispatch.cpp",
-        "threads.cpp",
+        "threads/pool.cpp",
         "isa/avx512.cpp",
         "isa/avx2.cpp",
         "isa/neon.cpp",
         "isa/portable.cpp"
       ],
-      "defines": ["NAPI_VERSION=8", "EVENKEEL_VERSION=0.1.0"],
+      "include_dirs": ["<!(node -p \"process.env.EVENKEEL_NODE_ADDON_API || require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "EVENKEEL_VERSION=0.1.0"],
       "cflags!": ["-fno-omit-frame-pointer"],
       "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": [

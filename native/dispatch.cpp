@@ -1,7 +1,7 @@
 // CPU detection, compiled at the baseline. Adding an ISA adds a row here.
 #include "dispatch.h"
 
-#include "isa/machine.h"
+#include "platform/cpu.h"
 
 namespace evenkeel {
 

@@ -60,7 +60,7 @@ function buildTypeScript() {
 async function buildAddon() {
   // Compiled a moment ago: the same that `npx evenkeel build` runs.
   const { binary, compile, missingTools } = await import('../dist/esm/cli/compile.js')
-  const sources = readdirSync(join(root, 'native')).filter(name => /^(isa|ops|.*\.(h|cpp|gyp))$/.test(name))
+  const sources = readdirSync(join(root, 'native')).filter(name => !/^(build|test|CMake.*|package\.json)$/.test(name))
   if (
     isFresh(
       binary,

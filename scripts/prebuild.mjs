@@ -1,5 +1,5 @@
 // Builds the binaries of the npm package into prebuilds/<platform>-<arch>.node: all that this machine has a compiler for,
-// or those that are named. usage: npm run prebuild [-- TARGET...]
+// or those that are named. usage: npm run build:prebuilds [-- TARGET...]
 //
 // The releases' binaries come from the release workflow, each built and tested on its own system. The one for Windows that
 // MinGW makes here serves as a check alone.
@@ -51,6 +51,7 @@ function withMinGW(folder) {
     ...target.defines.map(define => `-D${define}`),
     '-DBUILDING_NODE_EXTENSION',
     `-I${join(headers, 'include')}`,
+    `-I${dirname(require.resolve('node-addon-api/package.json'))}`,
     '-Wa,-muse-unaligned-vector-move' // GCC's stack on Windows is aligned to 16 bytes only (its bug 54412)
   ]
   run(

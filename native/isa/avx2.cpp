@@ -76,12 +76,12 @@ inline double fold(D a) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-#include "../kernels.h"
+#include "../kernels/all.h"
 
 }  // namespace
 }  // namespace avx2
 
-extern const KernelTables avx2_kernels{avx2::kernels<float>};
+EVENKEEL_EXPORT_TABLES(avx2)
 
 }  // namespace evenkeel
 

@@ -75,12 +75,12 @@ inline double fold(D a) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-#include "../kernels.h"
+#include "../kernels/all.h"
 
 }  // namespace
 }  // namespace avx512
 
-extern const KernelTables avx512_kernels{avx512::kernels<float>};
+EVENKEEL_EXPORT_TABLES(avx512)
 
 }  // namespace evenkeel
 

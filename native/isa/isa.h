@@ -13,7 +13,9 @@
 #include <cstring>
 
 #include "../dispatch.h"
-#include "machine.h"
+#include "../platform/arch.h"
+#include "../platform/caches.h"
+#include "../platform/compiler.h"
 
 // Everything between BEGIN and END may use the named extensions, whatever the build flags say.
 #define EVENKEEL_PRAGMA(text) _Pragma(#text)
@@ -29,3 +31,11 @@
 #define EVENKEEL_TARGET_END
 #pragma fp_contract(off)
 #endif
+
+// The tables of an ISA file, from its namespace of that name: kernels for each type of elements.
+#define EVENKEEL_KERNELS_OF(name, type, array) kernels<type>,
+#define EVENKEEL_EXPORT_TABLES(isa)                                      \
+  namespace isa {                                                        \
+  constexpr KernelTables tables{EVENKEEL_ELEMENTS(EVENKEEL_KERNELS_OF)}; \
+  }                                                                      \
+  extern const KernelTables isa##_kernels = isa::tables;

@@ -71,12 +71,12 @@ inline double fold(D a) {
   return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
 }
 
-#include "../kernels.h"
+#include "../kernels/all.h"
 
 }  // namespace
 }  // namespace neon
 
-extern const KernelTables neon_kernels{neon::kernels<float>};
+EVENKEEL_EXPORT_TABLES(neon)
 
 }  // namespace evenkeel
 

@@ -97,11 +97,11 @@ inline D keep(D a, size_t n) {
 }
 inline double fold(D a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 
-#include "../kernels.h"
+#include "../kernels/all.h"
 
 }  // namespace
 }  // namespace portable
 
-extern const KernelTables portable_kernels{portable::kernels<float>};
+EVENKEEL_EXPORT_TABLES(portable)
 
 }  // namespace evenkeel

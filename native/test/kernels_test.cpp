@@ -12,7 +12,9 @@
 #include <memory>
 
 #include "../dispatch.h"
-#include "../isa/machine.h"
+#include "../platform/caches.h"
+#include "../platform/float_control.h"
+#include "../threads/divide.h"
 
 namespace {
 
@@ -144,12 +146,12 @@ struct VolumeOperands {
   VolumeOperands(evenkeel::Volume of, unsigned chosen, const char* kind)
       : shape(of),
         options(chosen),
-        x(of.count() * of.channels * of.positions),
-        weight(of.all_channels(), chosen & 1),
-        bias(of.all_channels(), chosen & 2),
+        x(of.count() * of.channels_per_group * of.positions),
+        weight(of.channels(), chosen & 1),
+        bias(of.channels(), chosen & 2),
         mean(of.groups),
         variance(of.groups),
-        spans(2 * of.samples, of.channels == 1 && (chosen & 4)) {
+        spans(3 * of.samples + 1, of.channels_per_group == 1 && (chosen & 4)) {
     x.fill(kind);
     weight.fill("normal");
     bias.fill("normal");
@@ -157,11 +159,14 @@ struct VolumeOperands {
       mean.get()[c] = static_cast<double>(uniform());
       variance.get()[c] = c % 5 == 4 ? 1e40 : 1 + static_cast<double>(uniform());
     }
-    for (size_t n = 0; spans.get() && n < of.samples; ++n) {
+    if (!spans.get()) return;
+    for (size_t n = 0; n <= of.samples; ++n) spans.get()[n] = static_cast<int32_t>(of.samples + 1 + 2 * n);
+    for (size_t n = 0; n < of.samples; ++n) {
       const size_t begin = random_bits() % (of.positions + 1);
-      spans.get()[2 * n] = static_cast<int32_t>(begin);
-      spans.get()[2 * n + 1] = static_cast<int32_t>(begin + random_bits() % (of.positions - begin + 1));
+      spans.get()[of.samples + 1 + 2 * n] = static_cast<int32_t>(begin);
+      spans.get()[of.samples + 2 + 2 * n] = static_cast<int32_t>(begin + random_bits() % (of.positions - begin + 1));
     }
+    shape.spans.list = spans.get();
   }
 };
 
@@ -170,17 +175,16 @@ Outputs run(const KernelTables& tables, const char* op, const VolumeOperands& of
   const evenkeel::Volume& shape = of.shape;
   const bool over_batch = !std::strcmp(op, "batch_statistics");
   const size_t statistics = over_batch ? shape.groups : shape.count();
-  Outputs out{Block<float>(shape.count() * shape.channels * shape.positions, !over_batch), Block<float>(none, false),
-              Block<double>(statistics), Block<double>(statistics)};
-  const evenkeel::Spans spans{of.spans.get()};
+  Outputs out{Block<float>(shape.count() * shape.channels_per_group * shape.positions, !over_batch),
+              Block<float>(none, false), Block<double>(statistics), Block<double>(statistics)};
   if (!std::strcmp(op, "batch_norm")) {
     kernels.batch_norm({out.y.get()}, {of.x.get()}, {of.mean.get()}, {of.variance.get()}, {of.weight.get()},
-                       {of.bias.get()}, spans, shape, 1e-5);
+                       {of.bias.get()}, shape, 1e-5);
   } else if (over_batch) {
-    kernels.batch_statistics({out.first.get()}, {out.second.get()}, {of.x.get()}, spans, shape);
+    kernels.batch_statistics({out.first.get()}, {out.second.get()}, {of.x.get()}, shape);
   } else if (!std::strcmp(op, "group_norm")) {
     kernels.group_norm({out.y.get()}, {nullptr, out.first.get()}, {nullptr, out.second.get()}, {of.x.get()},
-                       {of.weight.get()}, {of.bias.get()}, spans, shape, 1e-5);
+                       {of.weight.get()}, {of.bias.get()}, shape, 1e-5);
   } else {
     const double betas[] = {0.75, 0.5, 0.6, 1};
     kernels.local_response_norm({out.y.get()}, {of.x.get()}, shape, of.options % 4, of.options % 3, 1e-4,
@@ -243,7 +247,7 @@ int check_backend(const evenkeel::Backend& backend) {
   return failures;
 }
 
-// The bits of a row do not depend on how many rows there are, whether they are cached (the switches in machine.h), how
+// The bits of a row do not depend on how many rows there are, whether they are cached (the switches in caches.h), how
 // y is aligned, or whether it is x: each row is compared with a call of its own.
 int check_switches(const evenkeel::Backend& backend) {
   const auto& kernels = backend.kernels->float32;

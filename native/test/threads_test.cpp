@@ -1,8 +1,6 @@
 // The pool and the division of calls: every piece is done once, every element belongs to one piece, and whoever comes
 // back from a call sees all that was done. Plain memory throughout, so that under ThreadSanitizer a missing lock or two
 // pieces that overlap end the test. "threads_test race" has such a race on purpose: there it must fail.
-#include "../threads.h"
-
 #include <pthread.h>
 
 #include <atomic>
@@ -13,7 +11,8 @@
 #include <memory>
 #include <tuple>
 
-#include "../split.h"
+#include "../threads/divide.h"
+#include "../threads/pool.h"
 
 namespace {
 
@@ -59,7 +58,7 @@ void count_rows(evenkeel::Out<float> y, evenkeel::PerGroup statistic, evenkeel::
 template <class Each>
 void each_element(const Volume& shape, Each each) {
   for (size_t sample = 0; sample < shape.samples; ++sample) {
-    for (size_t channel = 0; channel < shape.all_channels(); ++channel) {
+    for (size_t channel = 0; channel < shape.channels(); ++channel) {
       for (size_t position = 0; position < shape.positions; ++position) {
         const size_t at = shape.channels_last ? position * shape.pitch + channel : channel * shape.positions + position;
         each(sample, channel, sample * shape.pitch * shape.positions + at);
@@ -68,29 +67,28 @@ void each_element(const Volume& shape, Each each) {
   }
 }
 
-float mark(const evenkeel::PerChannel<float>& weight, const evenkeel::Spans& spans, size_t sample, size_t channel) {
-  return 1 + weight.data[channel] + (spans.data ? static_cast<float>(spans.data[2 * sample]) : 0);
+float mark(const evenkeel::Volume& shape, size_t sample) {
+  return 1 + (shape.spans ? static_cast<float>(shape.spans.first(sample)[0]) : 0);
 }
 
 void count_groups(evenkeel::Tensor<float> y, evenkeel::PerGroup statistic, evenkeel::PerChannel<float> weight,
-                  evenkeel::Spans spans, Volume shape) {
-  each_element(shape,
-               [&](size_t sample, size_t channel, size_t at) { y.data[at] += mark(weight, spans, sample, channel); });
+                  Volume shape) {
+  each_element(shape, [&](size_t sample, size_t channel, size_t at) {
+    y.data[at] += mark(shape, sample) + weight.data[channel];
+  });
   for (size_t group = 0; group < shape.count(); ++group) statistic.full[group] += 1;
 }
 
 void count_channels(evenkeel::Tensor<float> y, evenkeel::OverBatch<const double> mean,
-                    evenkeel::PerChannel<float> weight, evenkeel::Spans spans, Volume shape) {
+                    evenkeel::PerChannel<float> weight, Volume shape) {
   each_element(shape, [&](size_t sample, size_t channel, size_t at) {
     if (mean.data[channel] != weight.data[channel]) std::abort();
-    y.data[at] += mark(weight, spans, sample, channel);
+    y.data[at] += mark(shape, sample) + weight.data[channel];
   });
 }
 
-void count_batch(evenkeel::OverBatch<double> mean, evenkeel::Tensor<float> y, evenkeel::Spans spans, Volume shape) {
-  each_element(shape, [&](size_t sample, size_t, size_t at) {
-    y.data[at] += 1 + (spans.data ? static_cast<float>(spans.data[2 * sample]) : 0);
-  });
+void count_batch(evenkeel::OverBatch<double> mean, evenkeel::Tensor<float> y, Volume shape) {
+  each_element(shape, [&](size_t sample, size_t, size_t at) { y.data[at] += mark(shape, sample); });
   for (size_t group = 0; group < shape.groups; ++group) mean.data[group] += 1;
 }
 
@@ -127,33 +125,33 @@ void check_volume(Random& random) {
   const size_t channels = random.below(2) ? 1 + random.below(9) : 1;
   const size_t count = groups * channels;
   const size_t positions = evenkeel::worth_dividing * (1 + random.below(4)) / (samples * count) + 1;
-  const Volume shape{samples, groups, channels, positions, random.below(2) == 1};
+  Volume shape{samples, groups, channels, positions, random.below(2) == 1};
   const size_t n = samples * count * positions;
   const std::unique_ptr<float[]> y(new float[n]()), weight(new float[count]);
   const std::unique_ptr<double[]> statistic(new double[samples * groups]()), mean(new double[count]());
-  const std::unique_ptr<int32_t[]> spans(new int32_t[2 * samples]);
+  const std::unique_ptr<int32_t[]> spans(new int32_t[3 * samples + 1]);
   for (size_t c = 0; c < count; ++c) mean[c] = weight[c] = static_cast<float>(c);
-  for (size_t i = 0; i < 2 * samples; ++i) spans[i] = static_cast<int32_t>(i / 2 * 1000);
-  const evenkeel::Spans padding{random.below(2) ? spans.get() : nullptr};
+  for (size_t n = 0; n <= samples; ++n) spans[n] = static_cast<int32_t>(samples + 1 + 2 * n);
+  for (size_t i = 0; i < 2 * samples; ++i) spans[samples + 1 + i] = static_cast<int32_t>(i / 2 * 1000);
+  if (random.below(2)) shape.spans.list = spans.get();
   const size_t helpers = 1 + random.below(4);
   const size_t kind = channels > 1 ? 0 : random.below(4);
   if (kind == 0) {
     evenkeel::run_divided(
         count_groups,
         std::make_tuple(evenkeel::Tensor<float>{y.get()}, evenkeel::PerGroup{nullptr, statistic.get()},
-                        evenkeel::PerChannel<float>{weight.get()}, padding, shape),
+                        evenkeel::PerChannel<float>{weight.get()}, shape),
         helpers);
   } else if (kind == 1) {
     evenkeel::run_divided(
         count_channels,
         std::make_tuple(evenkeel::Tensor<float>{y.get()}, evenkeel::OverBatch<const double>{mean.get()},
-                        evenkeel::PerChannel<float>{weight.get()}, padding, shape),
+                        evenkeel::PerChannel<float>{weight.get()}, shape),
         helpers);
   } else if (kind == 2) {
     for (size_t c = 0; c < count; ++c) mean[c] = 0;
     evenkeel::run_divided(
-        count_batch,
-        std::make_tuple(evenkeel::OverBatch<double>{mean.get()}, evenkeel::Tensor<float>{y.get()}, padding, shape),
+        count_batch, std::make_tuple(evenkeel::OverBatch<double>{mean.get()}, evenkeel::Tensor<float>{y.get()}, shape),
         helpers);
   } else {
     evenkeel::run_divided(count_samples, std::make_tuple(evenkeel::Tensor<float>{y.get()}, shape, size_t{1}), helpers);
@@ -162,7 +160,7 @@ void check_volume(Random& random) {
   each_element(shape, [&](size_t sample, size_t channel, size_t at) {
     float expected = 1;
     if (kind < 2) expected += static_cast<float>(channel);
-    if (kind < 3 && padding.data) expected += static_cast<float>(sample * 1000);
+    if (kind < 3 && shape.spans) expected += static_cast<float>(sample * 1000);
     right = right && y[at] == expected;
   });
   if (!right) fail("an element of a volume");

@@ -1,4 +1,4 @@
-// rms_norm: y = x / sqrt(mean(x^2) + eps) * weight over each group. The twin of src/ops/rms_norm.ts.
+// rms_norm: y = x / sqrt(mean(x^2) + eps) * weight over each group. The twin of src/kernels/rms_norm.ts.
 
 // The groups of one matrix whose columns they are.
 template <class T>
@@ -7,14 +7,14 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
-    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, RowSet{0, 1, counted.n, {nullptr}});
+    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, RowSet{0, 1, counted.n, {}});
     for (size_t k = 0; k < n; ++k) {
       const double square = sums.q[k] / static_cast<double>(counted.n);
       scales.set(k, scale_without_mean(square, 1 / std::sqrt(square + eps)));  // rule 6
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns(y + first, x + first, shape.pitch, n, RowSet{0, 1, shape.size, {nullptr}}, scales,
-                      ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
+    affine_columns(y + first, x + first, shape.pitch, n, RowSet{0, 1, shape.size, {}}, scales,
+                   ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
 
@@ -36,8 +36,8 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
     rstd.set(row, scale.rstd);
     return scale;
   };
-  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row(y.at(row), in, shape.size, scale, weight.data, T{1}, offset, streamed);
   };
-  each_row<false>(y, input, shape, counted.n, statistics, normalise);
+  each_row<false>(y, input, shape, counted.n, statistics, normalize_row);
 }

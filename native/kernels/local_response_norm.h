@@ -1,5 +1,5 @@
-// local_response_norm: y = x / (k + alpha * (sum of x^2 over neighbouring channels))^beta. The twin of
-// src/ops/local_response_norm.ts.
+// local_response_norm: y = x / (k + alpha * (sum of x^2 over neighboring channels))^beta. The twin of
+// src/kernels/local_response_norm.ts.
 
 // x^exponent of every lane.
 inline D power(D x, double exponent) {
@@ -11,7 +11,7 @@ inline D power(D x, double exponent) {
 template <class T>
 void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t before, size_t behind, double alpha,
                          double beta, double k) {
-  const size_t channels = shape.all_channels();
+  const size_t channels = shape.channels();
   const D a = broadcast(alpha);
   const D one = broadcast(k);
   // y of the element or elements at `at`, whose window is `count` channels from `window` on, `stride` apart.

@@ -1,10 +1,10 @@
-// layer_norm: y = (x - mean) / sqrt(var + eps) * weight + bias over each group. The twin of src/ops/layer_norm.ts.
+// layer_norm: y = (x - mean) / sqrt(var + eps) * weight + bias over each group. The twin of src/kernels/layer_norm.ts.
 
 // The groups of one matrix whose columns they are.
 template <class T>
 void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const T* x, PerElement<T> weight,
                         PerElement<T> bias, Groups shape, double eps) {
-  const RowSet rows{0, 1, shape.size, {nullptr}};
+  const RowSet rows{0, 1, shape.size, {}};
   double means[strip], variances[strip];
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
@@ -14,8 +14,8 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    normalise_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{weight.data, no_weight},
-                      ByRow<T>{bias.data, no_bias});
+    affine_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{weight.data, no_weight},
+                   ByRow<T>{bias.data, no_bias});
   });
 }
 
@@ -37,8 +37,8 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
     rstd.set(row, scale.rstd);
     return scale;
   };
-  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
-    normalise_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+    affine_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
   };
-  each_row<true>(y, input, shape, shape.size, statistics, normalise);
+  each_row<true>(y, input, shape, shape.size, statistics, normalize_row);
 }

@@ -1,5 +1,5 @@
 // normalize: y = x / max(norm, eps) * factor over each group, by several norms and rules. The twin of
-// src/ops/normalize.ts.
+// src/kernels/normalize.ts.
 
 enum NormalizeRule : size_t { clamp_norm, clamp_square, add_square, mean_square, zero };
 
@@ -24,7 +24,7 @@ double norm_of(size_t n, const T* x, double p) {
 // The groups of one matrix whose columns they are; p is 2.
 template <class T>
 void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups shape, size_t rule, double eps, T factor) {
-  const RowSet rows{0, 1, shape.size, {nullptr}};
+  const RowSet rows{0, 1, shape.size, {}};
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
@@ -34,8 +34,8 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
       scales.set(k, scale_without_mean(length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    normalise_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
-                      ByRow<T>{nullptr, no_bias});
+    affine_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
+                   ByRow<T>{nullptr, no_bias});
   });
 }
 
@@ -53,9 +53,9 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
     norm.set(row, length);
     return scale_of(0, length * length, reciprocal(length, raw.q, shape.size, rule, eps));
   };
-  const auto normalise = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);
   };
   const Input<T> input(x, {{nullptr, 0}}, 1, {{nullptr, 0}}, y);
-  each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalise);
+  each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalize_row);
 }

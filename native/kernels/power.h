@@ -1,5 +1,5 @@
-// Powers by + - * / and roots alone (rule 16), so that they have the same bits everywhere. The twin of src/power.ts.
-// Included inside an ISA file's namespace.
+// Powers by + - * / and roots alone (rule 16), so that they have the same bits everywhere. The twin of
+// src/kernels/power.ts. Included inside an ISA file's namespace.
 
 constexpr double log2_e = 1.4426950408889634;
 constexpr double ln_2 = 0.6931471805599453;
@@ -74,7 +74,7 @@ Number quarter_power(Number x, Number one, double exponent) {
 }
 
 // x^exponent for x >= 0; NaN for x < 0.
-EVENKEEL_APART double power(double x, double exponent) {
+EVENKEEL_NOINLINE double power(double x, double exponent) {
   if (is_quarter(exponent)) return quarter_power(x, 1.0, exponent);
   if (x == 0) return exponent > 0 ? 0 : HUGE_VAL;
   if (x == HUGE_VAL) return exponent > 0 ? x : 0;

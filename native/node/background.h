@@ -5,17 +5,18 @@
 // be taken away and is only held. What an array's elements are never decides where a kernel reads or writes.
 #pragma once
 
-#include <node_api.h>
+#include <napi.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <tuple>
 
+#include "../threads/divide.h"
+#include "../threads/pool.h"
 #include "arguments.h"
 #include "environment.h"
-#include "split.h"
-#include "threads.h"
+#include "readers.h"
 
 namespace evenkeel {
 namespace {
@@ -31,7 +32,7 @@ struct Kernel {
 struct BackgroundJob : Job {
   Environment* environment;
   napi_deferred promise;
-  napi_ref buffers;  // an array of them that nobody else has
+  napi_ref buffers;  // an array of them that nothing else knows
   void* spans;
 };
 
@@ -78,26 +79,22 @@ void run_job(Job* job) {
 
 // Gives an object a property of its own. To set one would ask the setters that scripts may have put on prototypes, and
 // show them the memory.
-void define(napi_env env, napi_value object, const char* name, napi_value value) {
-  napi_property_descriptor property{};
-  property.utf8name = name;
-  property.value = value;
-  property.attributes = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
-  napi_define_properties(env, object, 1, &property);
+void define(Napi::Object object, const char* name, napi_value value) {
+  object.DefineProperty(Napi::PropertyDescriptor::Value(
+      name, value, static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable)));
 }
 
-void define_element(napi_env env, napi_value array, size_t index, napi_value value) {
+void define_element(Napi::Object array, size_t index, napi_value value) {
   char name[24];
   std::snprintf(name, sizeof name, "%u", static_cast<unsigned>(index));
-  define(env, array, name, value);
+  define(array, name, value);
 }
 
-// Transfers the ArrayBuffers of a call; gives the array of all its buffers, or null with an exception pending.
-napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
-  napi_value undefined = nullptr, clone = nullptr, transfer = nullptr, options = nullptr, out = nullptr;
-  napi_get_undefined(env, &undefined);
+// Transfers the ArrayBuffers of a call; returns the array of all its buffers, or null with an exception pending.
+napi_value take_over(Napi::Env env, const Environment& environment, Kept& kept) {
+  napi_value clone = nullptr;
   napi_get_reference_value(env, environment.structured_clone, &clone);
-  napi_create_array(env, &out);
+  const Napi::Array out = Napi::Array::New(env);
   for (size_t i = 0; i < kept.count; ++i) {
     Kept::Buffer& buffer = kept.buffers[i];
     napi_value mine = nullptr;
@@ -106,21 +103,20 @@ napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
     }
     if (!buffer.data) mine = buffer.value;
     if (!mine) {
-      napi_value arguments[2] = {buffer.value, nullptr};
-      napi_create_array(env, &transfer);
-      define_element(env, transfer, 0, buffer.value);
-      napi_create_object(env, &options);
-      define(env, options, "transfer", transfer);
-      arguments[1] = options;
-      if (napi_call_function(env, undefined, clone, 2, arguments, &mine) != napi_ok) return nullptr;
+      const Napi::Array transfer = Napi::Array::New(env);
+      define_element(transfer, 0, buffer.value);
+      const Napi::Object options = Napi::Object::New(env);
+      define(options, "transfer", transfer);
+      const napi_value arguments[2] = {buffer.value, options};
+      if (napi_call_function(env, env.Undefined(), clone, 2, arguments, &mine) != napi_ok) return nullptr;
       bool detached = false;
       napi_is_detached_arraybuffer(env, buffer.value, &detached);
-      if (!detached) mine = undefined;
+      if (!detached) mine = env.Undefined();
     }
     buffer.value = mine;
-    define_element(env, out, i, mine);
+    define_element(out, i, mine);
   }
-  // All at the end: what clones could be anybody's function.
+  // All at the end: what clones could be any function.
   for (size_t i = 0; i < kept.count; ++i) {
     const Kept::Buffer& buffer = kept.buffers[i];
     void* data = nullptr;
@@ -128,7 +124,7 @@ napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
     if (!buffer.data) continue;
     if (napi_get_arraybuffer_info(env, buffer.value, &data, &bytes) != napi_ok || data != buffer.data ||
         bytes != buffer.bytes) {
-      napi_throw_error(env, nullptr, "structuredClone expected the same memory, got other");
+      napi_throw_error(env, nullptr, "evenkeel: structuredClone expected to return the same memory, got other");
       return nullptr;
     }
   }
@@ -136,12 +132,10 @@ napi_value take_over(napi_env env, const Environment& environment, Kept& kept) {
 }
 
 // The queue through which finished jobs come back, where there is none yet.
-bool open_queue(napi_env env, Environment* environment) {
+bool open_queue(Napi::Env env, Environment* environment) {
   if (environment->finished) return true;
-  napi_value name = nullptr;
-  napi_create_string_utf8(env, "evenkeel", NAPI_AUTO_LENGTH, &name);
-  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, settle,
-                                      &environment->finished) != napi_ok) {
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "evenkeel"), 0, 1, nullptr, nullptr,
+                                      nullptr, settle, &environment->finished) != napi_ok) {
     return false;
   }
   napi_unref_threadsafe_function(env, environment->finished);
@@ -151,7 +145,7 @@ bool open_queue(napi_env env, Environment* environment) {
   return true;
 }
 
-// The same arguments as the kernel. Gives a promise of the arrays' buffers, one for each array in turn.
+// The same arguments as the kernel. Returns a promise of the arrays' buffers, one for each array in turn.
 template <class... Operands>
 napi_value start(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
@@ -161,14 +155,13 @@ napi_value start(napi_env env, napi_callback_info info) {
   arguments.keep_arrays(&kept);
   using Call = BackgroundCall<Operands...>;
   std::tuple<Operands...> operands;
-  if (!environment->structured_clone) arguments.fail("a runtime with structuredClone");
-  if (!read(arguments, operands)) {
-    arguments.fail("something to do");
-    return refuse(env, kernel->name, arguments);
-  }
+  const Reading reading = read(arguments, operands);
+  if (reading == Reading::empty) arguments.fail("shape expected at least one element");
+  if (!environment->structured_clone) arguments.fail("the runtime expected a global structuredClone");
+  if (arguments.error) return refuse(env, kernel->name, arguments);
   void* memory = open_queue(env, environment) ? std::malloc(sizeof(Call)) : nullptr;
   if (!memory) {
-    napi_throw_error(env, nullptr, "no memory for a job");
+    napi_throw_error(env, nullptr, "evenkeel: no memory for a job");
     return nullptr;
   }
   auto* call = new (memory) Call{};

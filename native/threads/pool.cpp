@@ -5,7 +5,7 @@
 // are at work than get_threads() - 1.
 //
 // pthread and Win32 themselves: std::thread needs the C++ library (scripts/check-abi.mjs).
-#include "threads.h"
+#include "pool.h"
 
 #include <atomic>
 #include <cstdint>
@@ -19,7 +19,8 @@
 #endif
 #endif
 
-#include "isa/machine.h"
+#include "../platform/arch.h"
+#include "../platform/pause.h"
 
 // glibc 2.34 moved these from libpthread into libc under a new version; the old one is in every glibc.
 #if defined(__GLIBC__) && EVENKEEL_X86_64

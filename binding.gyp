@@ -1,0 +1,9 @@
+{
+  "targets": [
+    {
+      "target_name": "addon",
+      "type": "none",
+      "dependencies": ["native/binding.gyp:evenkeel"]
+    }
+  ]
+}

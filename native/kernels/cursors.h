@@ -1,0 +1,96 @@
+// Where in a group a vector stands, and loops over all vectors of a group.
+// Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
+// "Rule n" is a rule of NUMERICS.md.
+
+// Where in a group a vector stands: a whole one, or the last n < width elements. Both index any operand of the group.
+struct Whole {
+  size_t i;
+
+  template <class T>
+  F read(const T* p) const {
+    return load(p + i);
+  }
+  template <class T>
+  D read_wide(const T* p) const {
+    return load_wide(p + i);
+  }
+  template <class T>
+  void write(T* p, F v) const {
+    store(p + i, v);
+  }
+  D only(D v) const { return v; }
+};
+
+// A whole one whose result goes past the caches.
+struct Streamed : Whole {
+  template <class T>
+  void write(T* p, F v) const {
+    stream(p + i, v);
+  }
+};
+
+struct Tail {
+  size_t i;
+  size_t n;
+
+  template <class T>
+  F read(const T* p) const {
+    return load(p + i, n);
+  }
+  template <class T>
+  D read_wide(const T* p) const {
+    return load_wide(p + i, n);
+  }
+  template <class T>
+  void write(T* p, F v) const {
+    store(p + i, v, n);
+  }
+  D only(D v) const { return keep(v, n); }
+};
+
+// Calls step(at) for the elements 0..n-1, in vectors; no step depends on another.
+template <class Step>
+EVENKEEL_INLINE void each(size_t n, Step step) {
+  size_t i = 0;
+  for (; i + width <= n; i += width) step(Whole{i});
+  if (i < n) step(Tail{i, n - i});
+}
+
+// The same, four vectors at a time: for the loops that most of the work is in.
+template <class T, class Step>
+EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
+  size_t i = 0;
+  // Vectors as long as a line of memory are written in whole lines: across two each takes twice as long (measured).
+  if (width * sizeof(T) == 64 && n >= 8 * width) {
+    i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
+    if (i > 0) step(Tail{0, i});
+  }
+  for (; i + 4 * width <= n; i += 4 * width) {
+    step(Whole{i});
+    step(Whole{i + width});
+    step(Whole{i + 2 * width});
+    step(Whole{i + 3 * width});
+  }
+  for (; i + width <= n; i += width) step(Whole{i});
+  if (i < n) step(Tail{i, n - i});
+}
+
+// The same for a result at y that does not stay in the caches: its whole vectors are those that are aligned.
+template <class T, class Step>
+EVENKEEL_INLINE void each_streamed(const T* y, size_t n, Step step) {
+  const size_t past = reinterpret_cast<uintptr_t>(y) / sizeof(T) % width;
+  size_t i = past == 0 ? 0 : width - past;
+  if (i > n) i = n;
+  if (i > 0) step(Tail{0, i});
+  for (; i + width <= n; i += width) step(Streamed{{i}});
+  if (i < n) step(Tail{i, n - i});
+}
+
+// f of every lane. Only for what has no vector form.
+template <class Function>
+D each_lane(D v, Function f) {
+  double lane[width];
+  store(lane, v);
+  for (double& value : lane) value = f(value);
+  return load_wide(lane);
+}

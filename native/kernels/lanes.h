@@ -1,0 +1,186 @@
+// Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 16). The twin of src/kernels/lanes.ts.
+// Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
+// "Rule n" is a rule of NUMERICS.md.
+//
+// A group is a row (n neighboring elements), several runs (rows apart from each other) or a column of a matrix.
+
+constexpr size_t lanes = 16;
+constexpr size_t block = 4096;
+constexpr size_t vectors = lanes / width;
+constexpr size_t fold64 = 64;  // runs or columns whose totals are added before they join the group's, rows of a block
+// Rows whose sums are added side by side: as many as have enough registers and more than one addition at a time needs.
+constexpr size_t side_by_side = vectors == 1 ? 2 : 1;
+static_assert(lanes % width == 0 && block % lanes == 0, "a block is whole rounds of the lanes");
+
+struct Sums {
+  double s;  // sum of x, or of x - center
+  double q;  // sum of its squares
+};
+
+// How the squares of a row are summed: all give the same bits. A sum of plain squares may take FMA; without, a row
+// alone waits half as long for its additions, several rows that are summed side by side take longer (measured).
+enum class Squares { fused, apart, centered };
+
+// Rules 1 to 3, for several rows side by side, whose additions do not wait for each other. read(row, at) gives the
+// elements, widened; it is called once for each, in order. Centered: of x - center.
+template <Squares squares, size_t rows, class Read>
+EVENKEEL_INLINE void sums_side_by_side(size_t n, double center, Sums* total, Read read) {
+  for (size_t row = 0; row < rows; ++row) total[row] = {0, 0};
+  for (size_t begin = 0; begin < n; begin += block) {
+    const size_t end = n - begin < block ? n : begin + block;
+    D s[rows * vectors], q[rows * vectors];
+    for (D& sum : s) sum = broadcast(0.0);
+    for (D& sum : q) sum = broadcast(0.0);
+    const auto add = [&](size_t vector, auto at) {
+      for (size_t row = 0; row < rows; ++row) {
+        const size_t k = row * vectors + vector;
+        D v = read(row, at);
+        if constexpr (squares == Squares::centered) v = at.only(v - broadcast(center));
+        if constexpr (squares == Squares::fused) {
+          q[k] = add_exact_square(q[k], v);
+        } else {
+          q[k] = q[k] + v * v;
+        }
+        s[k] = s[k] + v;
+      }
+    };
+    size_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      for (size_t k = 0; k < vectors; ++k) add(k, Whole{i + k * width});
+    }
+    // A lane of the tail without an element receives +0, which leaves its bits as they are (rule 3).
+    for (size_t k = 0; k < vectors; ++k, i += width) {
+      if (i + width <= end) {
+        add(k, Whole{i});
+      } else if (i < end) {
+        add(k, Tail{i, end - i});
+      }
+    }
+    for (size_t row = 0; row < rows; ++row) {
+      const size_t first = row * vectors;
+      for (size_t half = vectors / 2; half > 0; half /= 2) {
+        for (size_t k = first; k < first + half; ++k) {
+          s[k] = s[k] + s[k + half];
+          q[k] = q[k] + q[k + half];
+        }
+      }
+      total[row].s += fold(s[first]);
+      total[row].q += fold(q[first]);
+    }
+  }
+}
+
+// The same for one row.
+template <Squares squares, class Read>
+EVENKEEL_INLINE Sums sums(size_t n, double center, Read read) {
+  Sums total;
+  sums_side_by_side<squares, 1>(n, center, &total, [=](size_t, auto at) { return read(at); });
+  return total;
+}
+
+// Sum of |x|.
+template <class T>
+EVENKEEL_NOINLINE double sum_of_magnitudes(size_t n, const T* x) {
+  return sums<Squares::fused>(n, 0, [=](auto at) { return magnitude(at.read_wide(x)); }).s;
+}
+
+// Largest |x|; NaN where there is one.
+template <class T>
+EVENKEEL_RARE double largest_magnitude(size_t n, const T* x) {
+  double largest = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double a = std::fabs(static_cast<double>(x[i]));
+    if (a > largest || a != a) largest = a;
+    if (largest != largest) break;
+  }
+  return largest;
+}
+
+// Rule 16: sum of (|x| / largest)^p: no term is above 1, and one is 1.
+template <class T>
+EVENKEEL_NOINLINE double sum_of_powers(size_t n, const T* x, double largest, double p) {
+  const auto term = [=](auto at) {
+    return each_lane(at.read_wide(x), [=](double v) { return power(std::fabs(v) / largest, p); });
+  };
+  return sums<Squares::fused>(n, 0, term).s;
+}
+
+constexpr Squares alone = side_by_side > 1 ? Squares::apart : Squares::fused;
+
+// The sums of a row.
+template <class T>
+EVENKEEL_NOINLINE Sums row_sums(size_t n, const T* x) {
+  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); });
+}
+
+// The sum of its squares: what is not used of the sums is not computed.
+template <class T>
+EVENKEEL_NOINLINE double row_squares(size_t n, const T* x) {
+  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); }).q;
+}
+
+// The second pass of rule 5: the sum of (x - mean)^2.
+template <class T>
+EVENKEEL_NOINLINE double centered_squares(size_t n, const T* x, double mean) {
+  return sums<Squares::centered>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
+}
+
+// Rule 15: the sums of the real elements of `channels` runs of a sample, one after the other. Where they have gaps they
+// are copied together, a block at a time.
+template <bool centered, class T>
+EVENKEEL_NOINLINE Sums real_sums(const T* x, double center, size_t channels, size_t positions, const Spans& spans,
+                                 size_t sample) {
+  constexpr Squares squares = centered ? Squares::centered : Squares::fused;
+  const auto sums_of = [=](size_t n, const T* in) {
+    return sums<squares>(n, center, [=](auto at) { return at.read_wide(in); });
+  };
+  if (!spans) return sums_of(channels * positions, x);
+  if (channels == 1 && spans.first(sample + 1) == spans.first(sample) + 2) {
+    Sums total{0, 0};
+    each_span(spans, sample, positions, [&](size_t begin, size_t end) { total = sums_of(end - begin, x + begin); });
+    return total;
+  }
+  T packed[block];
+  size_t filled = 0;
+  Sums total{0, 0};
+  const auto flush = [&] {
+    const Sums of_block = sums_of(filled, packed);
+    total.s += of_block.s;
+    total.q += of_block.q;
+    filled = 0;
+  };
+  for (size_t channel = 0; channel < channels; ++channel) {
+    each_span(spans, sample, positions, [&](size_t begin, size_t end) {
+      const T* from = x + channel * positions + begin;
+      for (size_t left = end - begin; left > 0;) {
+        const size_t n = left < block - filled ? left : block - filled;
+        std::memcpy(packed + filled, from, n * sizeof(T));
+        from += n;
+        left -= n;
+        filled += n;
+        if (filled == block) flush();
+      }
+    });
+  }
+  if (filled > 0) flush();
+  return total;
+}
+
+// Rule 13: the sums of one channel over the batch, a run in each sample: channels first.
+template <bool centered, class T>
+Sums run_sums(const T* x, double center, size_t channel, const Volume& shape) {
+  Sums total{0, 0};
+  for (size_t first = 0; first < shape.samples; first += fold64) {
+    Sums fold{0, 0};
+    const size_t end = shape.samples - first < fold64 ? shape.samples : first + fold64;
+    for (size_t n = first; n < end; ++n) {
+      const T* run = x + (n * shape.pitch + channel) * shape.positions;
+      const Sums of_run = real_sums<centered>(run, center, 1, shape.positions, shape.spans, n);
+      fold.s += of_run.s;
+      fold.q += of_run.q;
+    }
+    total.s += fold.s;
+    total.q += fold.q;
+  }
+  return total;
+}

@@ -1,0 +1,122 @@
+// Elementwise maps of rows and runs (rules 7 and 8). The twin of src/kernels/maps.ts.
+// Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
+// "Rule n" is a rule of NUMERICS.md.
+
+// Rule 7: x + residual * scale, each step rounded to T.
+template <class T>
+EVENKEEL_NOINLINE void add_residual(T* sum, const T* x, const T* residual, size_t n, float scale) {
+  const F s = broadcast(scale);
+  each(n, [=](auto at) { at.write(sum, at.read(x) + at.read(residual) * s); });
+}
+
+// 0 in n elements.
+template <class T>
+EVENKEEL_NOINLINE void clear(T* y, size_t n) {
+  each(n, [=](auto at) { at.write(y, broadcast(0.0f)); });
+}
+
+// Rule 8 over n elements, with weights and biases `step` apart, null where there are none; `offset` as in rule 7.
+template <class T>
+EVENKEEL_RARE void affine_float64(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  size_t step, float offset = 0) {
+  for (size_t i = 0; i < n; ++i) {
+    double t = (static_cast<double>(x[i]) - scale.mean) * scale.rstd;
+    if (weight) {
+      const float w = static_cast<float>(weight[i * step]);
+      t = t * static_cast<double>(offset == 0 ? w : w + offset);
+    }
+    if (bias) t = t + static_cast<double>(bias[i * step]);
+    y[i] = static_cast<T>(t);
+  }
+}
+
+// A weight or a bias for every element of a row; where data is null one for all.
+template <class T>
+class Elements {
+ public:
+  Elements(const T* data, float all) : data_(data ? data : all_), step_(data ? SIZE_MAX : 0) {
+    store(all_, broadcast(all));
+  }
+  Elements(const Elements&) = delete;
+  Elements& operator=(const Elements&) = delete;
+
+  // Without a branch, which would cost up to a third (measured).
+  template <class At>
+  F read(At at) const {
+    at.i &= step_;
+    return at.read(data_);
+  }
+
+ private:
+  const T* data_;
+  size_t step_;
+  T all_[width];
+};
+
+// Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
+template <class T>
+EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  bool streamed = false) {
+  if (scale.needs_float64) return affine_float64(y, x, n, scale, weight, bias, 1);
+  const F m = broadcast(scale.m);
+  const F r = broadcast(scale.r);
+  const F c = broadcast(scale.c);
+  if (weight && bias && !streamed) {
+    each_unrolled(y, n, [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * at.read(weight) + at.read(bias)); });
+    return;
+  }
+  const Elements<T> w(weight, no_weight), b(bias, no_bias);
+  const auto step = [&](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at)); };
+  streams&& streamed ? each_streamed(y, n, step) : each(n, step);
+}
+
+// The same for an operation that subtracts no mean and adds no bias; `all` is the weight where there is none for each
+// element, `offset` as in rule 7.
+template <class T>
+EVENKEEL_NOINLINE void scale_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, T all, float offset,
+                                 bool streamed) {
+  if (!weight) offset = 0;
+  if (scale.needs_float64)
+    return affine_float64<T>(y, x, n, scale, weight ? weight : &all, nullptr, weight ? 1 : 0, offset);
+  const F r = broadcast(scale.r);
+  const F o = broadcast(offset == 0 ? no_bias : offset);
+  const Elements<T> w(weight, static_cast<float>(all));
+  const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
+  streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
+}
+
+// Whether the results of a call go past the caches: those of large tensors, unless they are written where x is.
+template <class T>
+bool goes_past_caches(Tensor<T> y, Tensor<const T> x, Volume shape) {
+  return streams && shape.in_memory() > cached && y.data != x.data;
+}
+
+// Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.
+template <class T>
+EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
+                                  bool streamed) {
+  if (scale.needs_float64) return affine_float64(y, x, n, scale, weight, bias, 0);
+  const F m = broadcast(scale.m);
+  const F r = broadcast(scale.r);
+  const F c = broadcast(scale.c);
+  // What is absent changes no bit.
+  const F w = broadcast(weight ? static_cast<float>(*weight) : no_weight);
+  const F b = broadcast(bias ? static_cast<float>(*bias) : no_bias);
+  const auto step = [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w + b); };
+  if (!(streams && streamed)) return each(n, step);
+  prefetch(y + n);  // two runs may share a line of memory, which a stream cannot write
+  each_streamed(y, n, step);
+}
+
+// The same over the real positions of a run (rule 15), in x and y alike; the others become 0.
+template <class T>
+void affine_real_run(T* y, const T* x, size_t positions, const Spans& spans, size_t sample, const Scale& scale,
+                     const T* weight, const T* bias, bool streamed) {
+  size_t done = 0;
+  each_span(spans, sample, positions, [&](size_t begin, size_t end) {
+    clear(y + done, begin - done);
+    affine_run(y + begin, x + begin, end - begin, scale, weight, bias, streamed);
+    done = end;
+  });
+  clear(y + done, positions - done);
+}

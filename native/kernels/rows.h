@@ -1,0 +1,76 @@
+// The rows of a call, one after the other: their sums, what they are normalized with, their results. TypeScript has no
+// such file: its kernels take each row whole. Included inside an ISA file's namespace, which gives the vector types F
+// (width x float32) and D (width x float64). "Rule n" is a rule of NUMERICS.md.
+
+// What an op over rows or columns normalizes, a group or a matrix at a time: x as it is, or x + residual * scale, which
+// is written to `sum`, or to y where that is absent.
+template <class T>
+struct Input {
+  In<T> x;
+  MaybeIn<T> residual;
+  float scale;
+  Out<T> sum;
+
+  Input(In<T> of, MaybeIn<T> with, double by, MaybeOut<T> to, Out<T> y)
+      : x(of), residual(with), scale(static_cast<float>(by)), sum(to ? to : y) {}
+
+  const T* at(size_t i) const { return residual ? sum.at(i) : x.at(i); }
+  void add(size_t i, size_t n, size_t from = 0) const {
+    if (residual) add_residual(sum.at(i) + from, x.at(i) + from, residual.at(i) + from, n, scale);
+  }
+  // The same for all columns of a matrix, or for some.
+  void add(size_t i, Groups shape) const {
+    if (shape.pitch == shape.inner) return add(i, shape.size * shape.inner);
+    for (size_t row = 0; row < shape.size; ++row) add(i, shape.inner, row * shape.pitch);
+  }
+};
+
+// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n;
+// those of the elements themselves are 0 where they are not `wanted`.
+template <bool wanted, class T>
+EVENKEEL_NOINLINE void sums_of_rows(Sums* total, const Input<T>& x, size_t row, size_t count, size_t n,
+                                    size_t counted) {
+  for (size_t k = 0; k < count; ++k) x.add(row + k, n);
+  if (count < side_by_side || side_by_side == 1) {
+    for (size_t k = 0; k < count; ++k) {
+      const T* in = x.at(row + k);
+      total[k] = wanted ? row_sums(counted, in) : Sums{0, row_squares(counted, in)};
+    }
+    return;
+  }
+  const T* rows[side_by_side];
+  for (size_t k = 0; k < side_by_side; ++k) rows[k] = x.at(row + k);
+  Sums both[side_by_side];
+  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, both,
+                                                  [=](size_t k, auto at) { return at.read_wide(rows[k]); });
+  for (size_t k = 0; k < side_by_side; ++k) total[k] = {wanted ? both[k].s : 0, both[k].q};
+}
+
+// Normalizes the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
+// its first `counted` elements, and normalize_row(row, x, scale, streamed) writes its result. Where the tensor is
+// cached, the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots.
+template <bool wanted, class T, class Statistics, class Normalize>
+void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics,
+              Normalize normalize_row) {
+  const size_t rows = shape.outer, n = shape.size;
+  const bool ahead = shape.whole * n <= cached && n <= short_row;
+  const bool streamed = streams && shape.whole * n > cached && x.at(0) != y.data;
+  const size_t flight = ahead ? side_by_side : 1;
+  Sums raw[side_by_side];
+  Scale scale[side_by_side];
+  size_t count = rows < flight ? rows : flight;
+  sums_of_rows<wanted>(raw, x, 0, count, n, counted);
+  for (size_t row = 0; row < rows;) {
+    for (size_t k = 0; k < count; ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
+    const size_t next = row + count;
+    const size_t more = rows - next < flight ? rows - next : flight;
+    if (ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
+    // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
+    if (streamed && row + 2 < rows) prefetch(y.at(row + 2));
+    for (size_t k = 0; k < count; ++k) normalize_row(row + k, x.at(row + k), scale[k], streamed);
+    if (!ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
+    row = next;
+    count = more;
+  }
+  if (streamed) end_of_stream();
+}

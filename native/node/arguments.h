@@ -1,0 +1,174 @@
+// The arguments of a call from JavaScript: one block with all numbers, then the arrays, in the order of the operands.
+// Raw Node-API: what is read here is most of what a small call costs (measured).
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "../platform/compiler.h"
+#include "environment.h"
+
+namespace evenkeel {
+namespace {
+
+// An array of JavaScript, as memory. What its elements are is checked in TypeScript: here its bytes bound all access.
+struct View {
+  void* data;
+  size_t bytes;
+  bool absent;
+
+  // Whether it has n elements of a type, at addresses that such elements have.
+  template <class T>
+  bool holds(size_t n) const {
+    return bytes / sizeof(T) >= n && reinterpret_cast<uintptr_t>(data) % alignof(T) == 0;
+  }
+};
+
+// The buffers of a call's arrays, in the order of the arguments.
+struct Kept {
+  static constexpr size_t most = 16;
+  struct Buffer {
+    napi_value value;
+    void* data;  // null where it is shared
+    size_t bytes;
+  };
+  Buffer buffers[most];
+  size_t count = 0;
+};
+
+class Arguments {
+ public:
+  static constexpr size_t most = 1 + 16;
+
+  Arguments(napi_env env, napi_callback_info info) : env_(env) {
+    size_t count = most;
+    napi_get_cb_info(env, info, &count, values_, nullptr, &data);
+    const View block = view();
+    numbers_ = static_cast<const double*>(block.data);
+    if (block.absent || !block.holds<double>(1)) fail("numbers expected a Float64Array");
+    numbers_left_ = block.bytes / sizeof(double);
+  }
+  ~Arguments() { std::free(copy_); }
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  // From here on arrays have memory that a thread may keep: shared, or all of an ArrayBuffer that can be taken over.
+  void keep_arrays(Kept* kept) { kept_ = kept; }
+
+  // The next array.
+  EVENKEEL_NOINLINE View view() {
+    const napi_value value = values_[position_++];
+    View out{nullptr, 0, false};
+    bool is_array = false;
+    napi_is_typedarray(env_, value, &is_array);
+    if (!is_array) {
+      napi_valuetype kind = napi_object;
+      napi_typeof(env_, value, &kind);
+      out.absent = kind == napi_undefined;
+      if (!out.absent) fail("arrays expected typed arrays or undefined");
+    } else if (kept_) {
+      keep(value, out);
+    } else if (!view_of(env_, value, &out.data, &out.bytes)) {
+      fail("arrays expected memory that can be read");
+    }
+    return out;
+  }
+
+  // The next array where it is no tensor: never kept, since it is copied.
+  View small_view() {
+    Kept* const kept = std::exchange(kept_, nullptr);
+    const View out = view();
+    kept_ = kept;
+    return out;
+  }
+
+  // A copy of an array that lives as long as this; null where there is no memory for it. At most one.
+  const void* copy_of(const View& view) {
+    copy_ = std::malloc(view.bytes + 1);
+    if (copy_ && view.bytes > 0) std::memcpy(copy_, view.data, view.bytes);
+    return copy_;
+  }
+  // Leaves that copy to the caller.
+  void* release_copy() { return std::exchange(copy_, nullptr); }
+
+  // The next number. Each is read once: the block may be shared memory.
+  EVENKEEL_NOINLINE double number() {
+    if (numbers_left_ == 0) {
+      fail("numbers expected more of them");
+      return 0;
+    }
+    --numbers_left_;
+    return *static_cast<const volatile double*>(numbers_++);
+  }
+
+  EVENKEEL_NOINLINE size_t size() {
+    const double value = number();
+    if (value >= 0 && value <= 9007199254740991.0 && value == static_cast<double>(static_cast<uint64_t>(value))) {
+      return static_cast<size_t>(value);
+    }
+    fail("numbers expected an integer from 0 to 2^53 - 1 for a size");
+    return 0;
+  }
+
+  // The first that is wrong is reported; what is read after it is empty.
+  void fail(const char* what) {
+    if (error) return;
+    error = what;
+    numbers_left_ = 0;
+  }
+
+  void* data = nullptr;
+  const char* error = nullptr;  // what was expected
+
+ private:
+  // An array for a thread, with its buffer.
+  void keep(napi_value value, View& out) {
+    napi_typedarray_type type = napi_int8_array;
+    napi_value buffer = nullptr;
+    size_t length = 0, offset = 0;
+    if (kept_->count == Kept::most ||
+        napi_get_typedarray_info(env_, value, &type, &length, &out.data, &buffer, &offset) != napi_ok) {
+      fail("arrays expected memory that can be read");
+      return;
+    }
+    const bool is_double = type == napi_float64_array;
+    if (!is_double && type != napi_float32_array) {
+      fail("arrays expected Float32Array or Float64Array");
+      return;
+    }
+    out.bytes = length * (is_double ? sizeof(double) : sizeof(float));
+    Kept::Buffer& kept = kept_->buffers[kept_->count++];
+    kept = {buffer, nullptr, 0};
+    bool own = false;
+    napi_is_arraybuffer(env_, buffer, &own);
+    if (!own) return;  // a SharedArrayBuffer: its memory cannot be taken away
+    napi_get_arraybuffer_info(env_, buffer, &kept.data, &kept.bytes);
+    if (kept.bytes == 0 || offset != 0 || out.bytes != kept.bytes) {
+      fail("arrays expected all of their ArrayBuffer, or a SharedArrayBuffer");
+    }
+  }
+
+  napi_env env_;
+  Kept* kept_ = nullptr;
+  void* copy_ = nullptr;
+  napi_value values_[most];
+  size_t position_ = 0;
+  const double* numbers_ = nullptr;
+  size_t numbers_left_ = 0;
+};
+
+// Throws what is wrong with the arguments of a kernel.
+inline napi_value refuse(Napi::Env env, const char* kernel, const Arguments& arguments) {
+  char message[200];
+  std::snprintf(message, sizeof message, "%s: %s, got something else", kernel, arguments.error);
+  Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace evenkeel

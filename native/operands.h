@@ -1,0 +1,179 @@
+// The kinds of operands that kernels have. The twin of src/kernels/operands.ts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace evenkeel {
+
+// Which positions of each sample are real (rule 15), as spans [begin, end) of neighbors. First, for each sample and
+// once more, where its spans stand in the list; then the spans, each as two numbers, in order and apart from each
+// other. Absent where the list is null: all positions are real.
+struct Spans {
+  const int32_t* list = nullptr;
+  size_t sample = 0;  // of the list, the one that is here the first
+  size_t from = 0;    // the position that is here the first
+
+  explicit operator bool() const { return list != nullptr; }
+  const int32_t* first(size_t n) const { return list + list[sample + n]; }
+};
+
+// Calls step(begin, end) for each span of a sample, in order: those between position 0 and `positions`.
+template <class Step>
+void each_span(const Spans& spans, size_t sample, size_t positions, Step step) {
+  if (!spans) {
+    step(size_t{0}, positions);
+    return;
+  }
+  const int32_t* const end_of_spans = spans.first(sample + 1);
+  for (const int32_t* at = spans.first(sample); at < end_of_spans; at += 2) {
+    const size_t first = static_cast<size_t>(at[0]), last = static_cast<size_t>(at[1]);
+    const size_t begin = first > spans.from ? first - spans.from : 0;
+    const size_t end = last > spans.from ? last - spans.from : 0;
+    if (begin < positions && begin < end) step(begin, end < positions ? end : positions);
+  }
+}
+
+// How many positions of a sample are real.
+inline size_t count_real(const Spans& spans, size_t sample, size_t positions) {
+  size_t count = 0;
+  each_span(spans, sample, positions, [&](size_t begin, size_t end) { count += end - begin; });
+  return count;
+}
+
+// The shape of an op over rows or columns: `outer` matrices of `size` rows and `inner` columns, each column a group;
+// with inner == 1 each matrix is one, and its elements are neighbors. Of the spans, the samples are the matrices and
+// the positions their columns; with inner == 1 there is one sample, whose positions are the matrices. Kernels are
+// called for real groups alone: divide.h sees to that.
+struct Groups {
+  size_t outer;
+  size_t size;
+  size_t inner;
+  size_t pitch = inner;  // columns of a matrix in memory, of which these are neighbors: a thread's share
+  size_t whole = outer;  // matrices of the whole call
+  Spans spans{};
+
+  size_t count() const { return outer * inner; }
+};
+
+// The shape of an op over channels: samples x (groups * channels_per_group) x positions, or, where the channels are
+// last, samples x positions x (groups * channels_per_group). A group is `channels_per_group` neighboring channels.
+struct Volume {
+  size_t samples;
+  size_t groups;
+  size_t channels_per_group;
+  size_t positions;
+  bool channels_last;
+  size_t pitch = groups * channels_per_group;  // channels of the tensor in memory, of which these are neighbors
+  size_t whole = samples;                      // samples of the whole call
+  Spans spans{};
+
+  size_t in_memory() const { return whole * pitch * positions; }
+  size_t count() const { return samples * groups; }
+  size_t channels() const { return groups * channels_per_group; }
+};
+
+// The shape of a copy in another order: its dimensions, and how far apart their elements stand in x and in y.
+struct Axes {
+  static constexpr size_t most = 16;
+  size_t rank;
+  size_t dims[most];
+  size_t x_strides[most];
+  size_t y_strides[most];
+
+  size_t count() const {
+    size_t n = 1;
+    for (size_t i = 0; i < rank; ++i) n *= dims[i];
+    return n;
+  }
+};
+
+// Matrices one after the other: matrix i begins at data + i * stride (in elements).
+template <class T>
+struct Matrix {
+  T* data;
+  size_t stride;
+
+  T* at(size_t i) const { return data + i * stride; }
+};
+
+// Matrices that may be absent: then data is null, and so is every one.
+template <class T>
+struct Maybe : Matrix<T> {
+  explicit operator bool() const { return this->data != nullptr; }
+  T* at(size_t i) const { return this->data ? Matrix<T>::at(i) : nullptr; }
+};
+
+template <class T>
+using Out = Matrix<T>;
+template <class T>
+using In = Matrix<const T>;
+template <class T>
+using MaybeOut = Maybe<T>;
+template <class T>
+using MaybeIn = Maybe<const T>;
+
+// All elements of a volume.
+template <class T>
+struct Tensor {
+  T* data;
+};
+
+// One value for every element of a group (weight, bias). Absent where data is null.
+template <class T>
+struct PerElement {
+  const T* data;
+};
+
+// One value for every channel (weight, bias). Absent where data is null.
+template <class T>
+struct PerChannel {
+  const T* data;
+};
+
+// One float64 for every group of a sample: the statistics of channels over a batch.
+template <class T>
+struct OverBatch {
+  T* data;
+};
+
+// One statistic for every group, written as float32 or as float64. Absent where both are null.
+struct PerGroup {
+  float* single;
+  double* full;
+
+  void set(size_t group, double value) const {
+    if (single) single[group] = static_cast<float>(value);
+    if (full) full[group] = value;
+  }
+};
+
+// How many elements of a group count, from the first: 1 to size.
+struct Counted {
+  size_t n;
+};
+
+// What the division of a call among threads asks of an operand's kind.
+template <class Operand>
+struct Traits {
+  static constexpr bool over_batch = false;   // a statistic of channels over all samples, written
+  static constexpr bool per_channel = false;  // the channels, or groups of them, are each on their own
+  static constexpr bool per_group = false;    // a statistic of each group
+};
+
+template <>
+struct Traits<OverBatch<double>> : Traits<void> {
+  static constexpr bool over_batch = true;
+};
+
+template <class T>
+struct Traits<PerChannel<T>> : Traits<void> {
+  static constexpr bool per_channel = true;
+};
+
+template <>
+struct Traits<PerGroup> : Traits<void> {
+  static constexpr bool per_group = true;
+};
+
+}  // namespace evenkeel
