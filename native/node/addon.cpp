@@ -14,11 +14,6 @@
 #include <type_traits>
 #include <utility>
 
-// Nothing here is worth the size that speed takes.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("Os")
-#endif
-
 #include "../dispatch.h"
 #include "../platform/cpu.h"
 #include "arguments.h"

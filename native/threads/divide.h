@@ -215,6 +215,13 @@ struct Splitter {
   static size_t elements(const Volume& shape) { return shape.samples * shape.channels() * shape.positions; }
   static size_t elements(const Axes& shape) { return shape.count(); }
 
+  // Whether groups are padded that are rows or columns: the kernel is called for the others alone.
+  static bool padded_rows(const Groups& shape) { return static_cast<bool>(shape.spans); }
+  template <class Other>
+  static bool padded_rows(const Other&) {
+    return false;
+  }
+
   static Share all(const Groups& shape) { return {0, shape.outer, 0, shape.inner}; }
   static Share all(const Volume& shape) { return {0, shape.samples, 0, shape.groups}; }
   static Share all(const Axes& shape) { return {0, shape.rank == 0 ? 1 : shape.dims[longest_axis(shape)], 0, 1}; }
@@ -254,16 +261,18 @@ template <class... Operands>
 void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& operands, size_t helpers) {
   using Split = Splitter<Operands...>;
   using Shape = typename Split::Shape;
-  Call<Operands...> call{kernel, operands};
-  Shape& shape = std::get<Shape>(call.operands);
-  const size_t elements = Split::elements(shape);
-  if (helpers == 0 || elements < worth_dividing) {
+  const size_t elements = Split::elements(std::get<Shape>(operands));
+  const bool whole = helpers == 0 || elements < worth_dividing;
+  if (whole && !Split::padded_rows(std::get<Shape>(operands))) {
     const DefaultFloatControl undisturbed;
-    if constexpr (std::is_same_v<Shape, Groups>) {
-      if (shape.spans) return call.run_real(shape, Split::all(shape));
-    }
     std::apply(kernel, operands);
     return;
+  }
+  Call<Operands...> call{kernel, operands};
+  Shape& shape = std::get<Shape>(call.operands);
+  if (whole) {
+    const DefaultFloatControl undisturbed;
+    return call.run_real(shape, Split::all(shape));
   }
   if constexpr (Split::by_position) Split::flatten(shape);
   struct Divided {

@@ -1,6 +1,7 @@
 // Which kernels run: orders the backends that native.ts found and chooses one of them. Chosen once, at import.
+import { lengthOf } from '../kernels/arrays.js'
 import { type Kernel, kernels, type Op, ops } from '../kernels/index.js'
-import { flattened } from './flatten.js'
+import { flattened, flattenedPlain, type PlainKernel } from './flatten.js'
 import { native } from './native.js'
 import { setFirstThreadCount } from './thread_count.js'
 import { BACKEND_NAMES, type Backend, type BackendName, type NativeBackend } from './types.js'
@@ -53,6 +54,23 @@ setFirstThreadCount(native)
 
 /** Name of the backend that runs, chosen at import: the best of `backends`, or what EVENKEEL_BACKEND names. */
 export const backend: BackendName = chosen.name
+
+/** The kernel of an op over rows for plain calls, on the backend that runs. */
+export function plainKernelOf(op: RowOp, constants: { readonly [operand: string]: number }): PlainKernel {
+  const native = nativeOf(chosen)?.float32.run[op]
+  if (native) return flattenedPlain(op, native, constants)
+  const kernel = kernelOf(op) as (call: object) => void
+  return (y, x, size, weight, bias, eps) => {
+    const shape = { outer: lengthOf(x) / size, size, inner: 1 }
+    kernel({ counted: size, ...constants, y, x, weight, bias, shape, eps })
+  }
+}
+
+/** Operations over rows, which have an eps. */
+export type RowOp = 'layer_norm' | 'normalize' | 'rms_norm'
+
+const nativeOf = ({ name }: Backend): NativeBackend | undefined =>
+  native.addon?.backends.find(backend => backend.name === name)
 
 /** The kernel of an op on the backend that runs. */
 export function kernelOf<Name extends Op>(op: Name): Kernel<Name> {

@@ -1,75 +1,103 @@
 // From a call's operands by name to the arguments of a function of the addon: one block of numbers, then the arrays. The order
 // is that of the signatures, which native/node/readers.h follows.
-import { isFloat64 } from '../kernels/arrays.js'
-import {
-  type Axes,
-  type Groups,
-  type Kind,
-  kinds,
-  type Spans,
-  type Statistic,
-  type Volume
-} from '../kernels/operands.js'
+import { isFloat64, lengthOf } from '../kernels/arrays.js'
+import { type Axes, type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
 import { type Op, signatures } from '../kernels/signatures.js'
 import type { Arrays } from './types.js'
 
 /** The most arrays of a call; a test compares it with the signatures. */
 export const MOST_ARRAYS = 10
 
-// Of all calls: the addon reads it before anything else runs.
-const numbers = new Float64Array(64)
-
 interface Operands {
   readonly [operand: string]: unknown
 }
 
-type Plan = readonly { readonly name: string; readonly kind: Kind; readonly strided: boolean }[]
+/** What is done with an operand, by the number of its kind. */
+const ARRAY = 0
+const MATRIX = 1
+const STATISTIC = 2
+const GROUPS = 3
+const VOLUME = 4
+const AXES = 5
+const NUMBER = 6
 
-const planOf = (op: Op): Plan =>
-  Object.entries(signatures[op] as { readonly [operand: string]: Kind }).map(([name, kind]) => ({
-    name,
-    kind,
-    strided: kinds[kind].strided === true
-  }))
+interface Step {
+  readonly name: string
+  readonly what: number
+}
+
+function stepOf(name: string, kind: Kind): Step {
+  const { role, strided } = kinds[kind]
+  if (kind === 'groups') return { name, what: GROUPS }
+  if (kind === 'volume') return { name, what: VOLUME }
+  if (kind === 'axes') return { name, what: AXES }
+  if (role === 'number') return { name, what: NUMBER }
+  return { name, what: kind === 'perGroup' ? STATISTIC : strided ? MATRIX : ARRAY }
+}
+
+const stepsOf = (op: Op): readonly Step[] =>
+  Object.entries(signatures[op] as { readonly [operand: string]: Kind }).map(([name, kind]) => stepOf(name, kind))
 
 /** The arrays of a call, in order, without those that are absent and without spans. */
 export function arraysOf(op: Op, call: object): { readonly name: string; readonly array: Statistic }[] {
-  return planOf(op).flatMap(({ name, kind }) => {
+  return stepsOf(op).flatMap(({ name, what }) => {
     const array = (call as Operands)[name] as Statistic | undefined
-    const { role } = kinds[kind]
-    return role === 'shape' || role === 'number' || !array ? [] : [{ name, array }]
+    return what > STATISTIC || !array ? [] : [{ name, array }]
   })
 }
 
-/** Writes all numbers of a call into the block. */
-function writeNumbers(plan: Plan, call: Operands): void {
-  const strides = call.strides as { readonly [operand: string]: number | undefined } | undefined
+// Of all calls: the addon reads them before anything else runs. First which arrays there are, a bit each; then all numbers.
+const numbers = new Float64Array(64)
+const arrays: (ArrayBufferView | undefined)[] = new Array(MOST_ARRAYS).fill(undefined)
+
+/** Writes the numbers and the arrays of a call; returns how many arrays there are. */
+function write(steps: readonly Step[], call: Operands): number {
   const shape = call.shape as Groups & Volume
+  const strides = call.strides as { readonly [operand: string]: number | undefined } | undefined
   const dense = shape.size * shape.inner
-  let at = 0
-  for (let i = 0; i < plan.length; i++) {
-    const { name, kind, strided } = plan[i]
-    if (strided) {
-      numbers[at++] = strides?.[name] ?? dense
-    } else if (kind === 'number' || kind === 'size' || kind === 'counted') {
+  let present = 0
+  let bit = 1
+  let count = 0
+  let at = 1
+  for (let i = 0; i < steps.length; i++) {
+    const { name, what } = steps[i]
+    if (what === NUMBER) {
       numbers[at++] = call[name] as number
-    } else if (kind === 'perGroup') {
-      const statistic = call[name]
-      numbers[at++] = statistic !== undefined && isFloat64(statistic) ? 1 : 0
-    } else if (kind === 'groups') {
-      numbers[at++] = shape.outer
-      numbers[at++] = shape.size
-      numbers[at++] = shape.inner
-    } else if (kind === 'volume') {
-      numbers[at++] = shape.samples
-      numbers[at++] = shape.groups
-      numbers[at++] = shape.channelsPerGroup
-      numbers[at++] = shape.positions
-      numbers[at++] = shape.channelsLast ? 1 : 0
-    } else if (kind === 'axes') {
-      at = writeAxes(call.shape as Axes, at)
+      continue
     }
+    let array: ArrayBufferView | undefined
+    if (what <= STATISTIC) {
+      array = call[name] as ArrayBufferView | undefined
+      if (what === MATRIX) numbers[at++] = strides?.[name] ?? dense
+      else if (what === STATISTIC) numbers[at++] = array !== undefined && isFloat64(array) ? 1 : 0
+    } else {
+      at = what === AXES ? writeAxes(call.shape as Axes, at) : writeShape(shape, what, at)
+      array = shape.spans
+    }
+    if (array !== undefined) {
+      arrays[count++] = array
+      present += bit
+    }
+    bit *= 2
   }
+  numbers[0] = present
+  return count
+}
+
+function writeShape(shape: Groups & Volume, what: number, first: number): number {
+  let at = first
+  if (what === GROUPS) {
+    numbers[at++] = shape.outer
+    numbers[at++] = shape.size
+    numbers[at++] = shape.inner
+  } else {
+    numbers[at++] = shape.samples
+    numbers[at++] = shape.groups
+    numbers[at++] = shape.channelsPerGroup
+    numbers[at++] = shape.positions
+    numbers[at++] = shape.channelsLast ? 1 : 0
+  }
+  return at
 }
 
 function writeAxes({ dims, xStrides, yStrides }: Axes, first: number): number {
@@ -83,26 +111,83 @@ function writeAxes({ dims, xStrides, yStrides }: Axes, first: number): number {
   return at
 }
 
+/** An array of the call, which is not kept. */
+function take(i: number): ArrayBufferView | undefined {
+  const array = arrays[i]
+  arrays[i] = undefined
+  return array
+}
+
 /** The same function with the operands of a call by name. */
 export function flattened<Result>(
   op: Op,
   native: (numbers: Float64Array, ...arrays: Arrays) => Result
 ): (call: object) => Result {
-  const plan = planOf(op)
-  const names = plan.filter(({ kind }) => kinds[kind].role !== 'number').map(({ name }) => name)
-  const array = (call: Operands, i: number): ArrayBufferView | undefined => {
-    const name = names[i]
-    if (name === undefined) return undefined
-    const value = call[name]
-    return name === 'shape' ? (value as { readonly spans?: Spans }).spans : (value as ArrayBufferView | undefined)
-  }
-  return given => {
-    const call = given as Operands
-    writeNumbers(plan, call)
-    // biome-ignore format: MOST_ARRAYS of them; a spread array would cost as much as a small kernel (measured)
+  const steps = stepsOf(op)
+  return call => {
+    const count = write(steps, call as Operands)
+    // Each array that is passed costs, also one that is absent; to spread them costs as much as a small kernel (measured).
+    if (count <= 2) return native(numbers, take(0), take(1))
+    if (count <= 4) return native(numbers, take(0), take(1), take(2), take(3))
+    // biome-ignore format: MOST_ARRAYS of them
     return native(
-      numbers, array(call, 0), array(call, 1), array(call, 2), array(call, 3), array(call, 4),
-      array(call, 5), array(call, 6), array(call, 7), array(call, 8), array(call, 9)
+      numbers, take(0), take(1), take(2), take(3), take(4), take(5), take(6), take(7), take(8), take(9)
     )
+  }
+}
+
+/** A call of dense rows without residual, padding and statistics: y, x, the elements of a row, what the op has of weight and bias, eps. */
+export type PlainKernel = (
+  y: Float32Array,
+  x: Float32Array,
+  size: number,
+  weight: Float32Array | undefined,
+  bias: Float32Array | undefined,
+  eps: number
+) => void
+
+/**
+ * The same function for plain calls, whose numbers are written straight to where the signature has them: a third of what a
+ * call by name costs (measured). `constants` are the other numbers.
+ */
+export function flattenedPlain(
+  op: Op,
+  native: (numbers: Float64Array, ...arrays: Arrays) => void,
+  constants: { readonly [operand: string]: number }
+): PlainKernel {
+  // Where each number stands in the block, and which bit each array has.
+  const at: { [operand: string]: number } = {}
+  const bits: { [operand: string]: number } = {}
+  let next = 1
+  let bit = 1
+  for (const { name, what } of stepsOf(op)) {
+    at[name] = next
+    next += what === GROUPS ? 3 : what === ARRAY ? 0 : 1
+    if (what === NUMBER) continue
+    bits[name] = bit
+    bit *= 2
+  }
+  const block = new Float64Array(next)
+  for (const name of Object.keys(constants)) block[at[name]] = constants[name]
+  const { y: yAt, x: xAt, shape, eps: epsAt, counted = next } = at
+  block[shape + 2] = 1
+  const always = bits.y + bits.x
+  const { weight: weightBit = 0, bias: biasBit = 0 } = bits
+  return (y, x, size, weight, bias, eps) => {
+    block[yAt] = size
+    block[xAt] = size
+    block[shape] = lengthOf(x) / size
+    block[shape + 1] = size
+    block[counted] = size // beyond the block where the op counts all
+    block[epsAt] = eps
+    if (weight) {
+      block[0] = always + weightBit + (bias ? biasBit : 0)
+      if (bias) native(block, y, x, weight, bias)
+      else native(block, y, x, weight)
+    } else {
+      block[0] = always + (bias ? biasBit : 0)
+      if (bias) native(block, y, x, bias)
+      else native(block, y, x)
+    }
   }
 }

@@ -25,12 +25,15 @@ export function shareAPart(a: Float32Array, b: Float32Array): boolean {
 }
 
 /** An array of a call, as it was when it was read. */
-export interface Used {
+interface Used {
   readonly name: string
   readonly array: Statistic
   readonly length: number
+  readonly buffer: ArrayBufferLike
   readonly role: Role
 }
+
+const isWritten = ({ role }: Used) => role === 'result' || role === 'statistic'
 
 /** The arrays of a call, in the order in which they are compared. */
 export class Operands {
@@ -43,7 +46,7 @@ export class Operands {
 
   /** Adds an array, where there is one. */
   add(name: string, array: Statistic | undefined, role: Role): void {
-    if (array) this.#used.push({ name, array, length: lengthOf(array), role })
+    if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role })
   }
 
   /**
@@ -52,24 +55,31 @@ export class Operands {
    * more before the kernel.
    */
   check(): void {
-    for (const { name, array, length } of this.#used) {
-      checkLength(this.#op, name, array, length, 'its length when it was read')
-      checkAttached(this.#op, name, array)
+    const used = this.#used
+    for (let i = 0; i < used.length; i++) {
+      const { name, array, length } = used[i]
+      if (lengthOf(array) !== length) checkLength(this.#op, name, array, length, 'its length when it was read')
+      if (length === 0) checkAttached(this.#op, name, array)
     }
-    this.#used.forEach((written, i) => {
-      const { role } = written
-      if (role !== 'result' && role !== 'statistic') return
-      this.#used.forEach((other, k) => {
-        const isWritten = other.role === 'result' || other.role === 'statistic'
-        if (k === i || (isWritten && k > i)) return
-        const shared = sharing(written.array, other.array)
-        if (shared === 'none') return
-        if (role === 'result' && other.role === 'input') {
-          if (shared === 'all') return
-          throw wrongValue(this.#op, written.name, `exactly the memory of ${other.name}, or none of it`, 'a part')
-        }
-        throw wrongValue(this.#op, written.name, `no memory shared with ${other.name}`, 'an overlap')
-      })
-    })
+    for (let i = 0; i < used.length; i++) {
+      const written = used[i]
+      if (!isWritten(written)) continue
+      for (let k = 0; k < used.length; k++) {
+        const other = used[k]
+        if (written.buffer !== other.buffer || k === i || (k > i && isWritten(other))) continue
+        this.#compare(written, other)
+      }
+    }
+  }
+
+  /** Of two arrays over the same buffer, the first of which is written. */
+  #compare(written: Used, other: Used): void {
+    const shared = sharing(written.array, other.array)
+    if (shared === 'none') return
+    if (written.role === 'result' && other.role === 'input') {
+      if (shared === 'all') return
+      throw wrongValue(this.#op, written.name, `exactly the memory of ${other.name}, or none of it`, 'a part')
+    }
+    throw wrongValue(this.#op, written.name, `no memory shared with ${other.name}`, 'an overlap')
   }
 }

@@ -2,7 +2,6 @@
 // that the general way checks; what is anything but plain is left to that, which finds the words for what is wrong.
 import type { RunPrepared } from '../backend/types.js'
 import { isFloat32, isTypedArray, lengthOf } from '../kernels/arrays.js'
-import type { Groups } from '../kernels/operands.js'
 import { shareAPart, sharing } from './overlap.js'
 
 const onlyOut: { readonly [option: string]: true } = { out: true }
@@ -53,19 +52,14 @@ export function quickOutput(
   return out
 }
 
-/** The shape of dense rows; without x, of any number of them. */
-export function denseRows(x: Float32Array | undefined, size: number): Groups {
-  return { outer: x ? lengthOf(x) / size : 0, size, inner: 1 }
-}
-
 /** The plain calls of a layer over rows: where kernels are native, its parameters and numbers are in native memory. */
 export class QuickLayer {
   readonly #size: number
   /** Prepared at the first call. */
   #run: RunPrepared | undefined
-  readonly #prepare: () => RunPrepared
+  readonly #prepare: (size: number) => RunPrepared
 
-  constructor(size: number, prepare: () => RunPrepared) {
+  constructor(size: number, prepare: (size: number) => RunPrepared) {
     this.#size = size
     this.#prepare = prepare
   }
@@ -84,7 +78,7 @@ export class QuickLayer {
     if (out !== undefined && (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x)))) {
       return undefined
     }
-    this.#run ??= this.#prepare()
+    this.#run ??= this.#prepare(this.#size)
     const y = out === undefined ? new Float32Array(n) : (out as Float32Array)
     this.#run(y, x)
     return y

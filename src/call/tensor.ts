@@ -1,5 +1,5 @@
 // Arrays and tensors: what goes in as one comes back as one.
-import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
+import { isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
 import { checkFloat32, checkLength, checkStatisticArray } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
@@ -105,8 +105,10 @@ export function readVector(
   why: string
 ): Float32Array | undefined {
   if (value === undefined) return undefined
+  let size = 1
+  for (let i = 0; i < shape.length; i++) size *= shape[i]
+  if (isFloat32(value) && lengthOf(value) === size) return value
   const { data, dims } = readOperand(op, what, value)
-  const size = shape.reduce((product, dim) => product * dim, 1)
   checkLength(op, what, data, size, why)
   const above1 = (dims: readonly number[]) => dims.filter(dim => dim !== 1).join(', ')
   if (dims && ![above1(shape), above1([size])].includes(above1(dims))) {

@@ -1,10 +1,10 @@
 // LayerNorm: the public operation and layer. Its kernel is layer_norm.
-import { chosen, kernelOf } from '../backend/choice.js'
+import { chosen, plainKernelOf } from '../backend/choice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
-import { denseRows, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import { isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -42,7 +42,7 @@ export interface LayerNormOptions extends LayerNormForwardOptions, LayerNormWeig
 const forwardOptions: Known<LayerNormForwardOptions> = { ...rowOptions, mean: true }
 const functionOptions: Known<LayerNormOptions> = { weight: true, bias: true, eps: true, ...forwardOptions }
 const parameters: Known<LayerNormWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
-const kernel = kernelOf('layer_norm')
+const plain = plainKernelOf('layer_norm', { residualScale: 1 })
 
 /**
  * Layer normalisation over the trailing dimensions (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
@@ -72,7 +72,7 @@ export function layerNorm(
     const { weight, bias, eps = 1e-5, out } = options
     const y = quickOutput(x, normalizedShape, weight, bias, eps, out)
     if (y) {
-      kernel(plainCall(y, x as Float32Array, normalizedShape, weight as Float32Array, bias as Float32Array, eps))
+      plain(y, x as Float32Array, normalizedShape, weight as Float32Array, bias as Float32Array, eps)
       return y
     }
   }
@@ -98,11 +98,11 @@ export class LayerNorm {
     this.#eps = checkEps(op, eps)
     this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape')
     this.#weights.set({ weight, bias })
-    this.#quick = new QuickLayer(this.#shape.size, () => {
+    this.#quick = new QuickLayer(this.#shape.size, size => {
       const { weight, bias } = this.#weights
-      const { size } = this.#shape
-      const prepared = chosen.prepare?.layer_norm?.(plainCall(undefined, undefined, size, weight, bias, this.#eps))
-      return prepared ?? ((y, x) => kernel(plainCall(y, x, size, weight, bias, this.#eps)))
+      const shape = { outer: 0, size, inner: 1 }
+      const prepared = chosen.prepare?.layer_norm?.({ weight, bias, shape, residualScale: 1, eps: this.#eps })
+      return prepared ?? ((y, x) => plain(y, x, size, weight, bias, this.#eps))
     })
     Object.freeze(this.#shape.dims)
   }
@@ -158,28 +158,4 @@ export class LayerNorm {
 function callOf(call: RowCall, eps: number): Call<'layer_norm'> {
   const { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale } = call
   return { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale, eps }
-}
-
-/** The same of a call of rows without residual and statistics. */
-function plainCall<Y extends Float32Array | undefined>(
-  y: Y,
-  x: Y,
-  size: number,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  eps: number
-) {
-  return {
-    y,
-    sum: undefined,
-    mean: undefined,
-    rstd: undefined,
-    x,
-    residual: undefined,
-    weight,
-    bias,
-    shape: denseRows(x, size),
-    residualScale: 1,
-    eps
-  }
 }

@@ -1,9 +1,9 @@
 // normalize: the public operation. Its kernel is normalize.
-import { kernelOf } from '../backend/choice.js'
+import { plainKernelOf } from '../backend/choice.js'
 import type { Axis } from '../call/axes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
-import { denseRows, isPlain, quickOutput } from '../call/quick.js'
+import { isPlain, quickOutput } from '../call/quick.js'
 import { type NormalizedShape, readGroups, readRowCall } from '../call/rows.js'
 import { runCall } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -37,7 +37,7 @@ export interface NormalizeOptions {
 }
 
 const known: Known<NormalizeOptions> = { p: true, eps: true, rule: true, scale: true, norm: true, out: true }
-const kernel = kernelOf('normalize')
+const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
 
 /**
  * Division by the p-norm (torch.nn.functional.normalize; ONNX LpNormalization): `y = x / max(norm, eps) * scale` for each
@@ -65,8 +65,7 @@ export function normalize(
     const { eps = 1e-12, out } = options
     const y = quickOutput(x, normalizedShape, undefined, undefined, eps, out)
     if (y) {
-      const shape = denseRows(x as Float32Array, normalizedShape)
-      kernel({ y, norm: undefined, x: x as Float32Array, shape, p: 2, rule: 0, eps, factor: 1 })
+      plain(y, x as Float32Array, normalizedShape, undefined, undefined, eps)
       return y
     }
   }

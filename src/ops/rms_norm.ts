@@ -1,11 +1,12 @@
 // RMSNorm: the public operation and layer. Its kernel is rms_norm.
-import { chosen, kernelOf } from '../backend/choice.js'
+import { chosen, kernelOf, plainKernelOf } from '../backend/choice.js'
+import type { RunPrepared } from '../backend/types.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
-import { denseRows, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import { isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -18,6 +19,7 @@ import {
 } from '../call/rows.js'
 import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
+import { lengthOf } from '../kernels/arrays.js'
 import type { Call } from '../kernels/index.js'
 
 /** The parameters of RMSNorm. */
@@ -50,7 +52,7 @@ const parameters: Known<RMSNormWeights & RMSNormConstants> = {
   partial: true
 }
 const functionOptions: Known<RMSNormOptions> = { ...parameters, ...forwardOptions }
-const kernel = kernelOf('rms_norm')
+const plain = plainKernelOf('rms_norm', { residualScale: 1, weightOffset: 0 })
 
 /**
  * Root mean square normalisation over the trailing dimensions (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX
@@ -76,7 +78,7 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, opt
     const { weight, eps = 1e-6, out } = options
     const y = 'bias' in options ? undefined : quickOutput(x, normalizedShape, weight, undefined, eps, out)
     if (y) {
-      kernel(plainCall(y, x as Float32Array, normalizedShape, weight as Float32Array, { ...defaults, eps }))
+      plain(y, x as Float32Array, normalizedShape, weight as Float32Array, undefined, eps)
       return y
     }
   }
@@ -102,12 +104,7 @@ export class RMSNorm {
     this.#shape = readShape(op, normalizedShape)
     this.#constants = readConstants(op, constants)
     this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape', { weight: true })
-    this.#quick = new QuickLayer(this.#shape.size, () => {
-      const { size } = this.#shape
-      const { weight } = this.#weights
-      const prepared = chosen.prepare?.rms_norm?.(plainCall(undefined, undefined, size, weight, this.#constants))
-      return prepared ?? ((y, x) => kernel(plainCall(y, x, size, weight, this.#constants)))
-    })
+    this.#quick = new QuickLayer(this.#shape.size, size => this.#prepare(size))
     this.setWeights({ weight })
     Object.freeze(this.#shape.dims)
   }
@@ -161,12 +158,24 @@ export class RMSNorm {
     return runCallAsync(op, 'rms_norm', callOf(call, this.#constants), call, given)
   }
 
+  #prepare(size: number): RunPrepared {
+    const { weight } = this.#weights
+    const { eps, weightOffset, partial } = this.#constants
+    const shape = { outer: 0, size, inner: 1 }
+    const counted = countedOf(size, partial)
+    const numbers = { counted, residualScale: 1, eps, weightOffset }
+    const prepared = chosen.prepare?.rms_norm?.({ weight, shape, ...numbers })
+    if (prepared) return prepared
+    const absent = { sum: undefined, rstd: undefined, residual: undefined }
+    return (y, x) => {
+      kernelOf('rms_norm')({ ...absent, y, x, weight, shape: { ...shape, outer: lengthOf(x) / size }, ...numbers })
+    }
+  }
+
   #read(x: Operand, options: RowOptions, async: boolean): RowCall {
     return readRowCall('RMSNorm', x, this.#shape, options, this.#weights.weight, undefined, { async })
   }
 }
-
-const defaults: Required<RMSNormConstants> = { eps: 1e-6, weightOffset: 0, partial: 1 }
 
 function readConstants(op: string, options: RMSNormConstants): Required<RMSNormConstants> {
   const { eps = 1e-6, weightOffset = 0, partial = 1 } = options
@@ -190,27 +199,4 @@ function callOf(call: RowCall, { eps, weightOffset, partial }: Required<RMSNormC
   const { y, sum, rstd, x, residual, weight, shape, residualScale } = call
   const counted = countedOf(shape.size, partial)
   return { y, sum, rstd, x, residual, weight, shape, counted, residualScale, eps, weightOffset }
-}
-
-/** The same of a call of rows without residual and statistics. */
-function plainCall<Y extends Float32Array | undefined>(
-  y: Y,
-  x: Y,
-  size: number,
-  weight: Float32Array | undefined,
-  { eps, weightOffset, partial }: Required<RMSNormConstants>
-) {
-  return {
-    y,
-    sum: undefined,
-    rstd: undefined,
-    x,
-    residual: undefined,
-    weight,
-    shape: denseRows(x, size),
-    counted: countedOf(size, partial),
-    residualScale: 1,
-    eps,
-    weightOffset
-  }
 }
