@@ -1,5 +1,5 @@
 // How far a result is from the exact one.
-import { errorInHalfUlps, integer, normalise, type Truth } from '../test/support/oracle.ts'
+import { errorInHalfUlps, integer, normalise, type Truth } from '../test/support/truth/oracle.ts'
 import { GROUPS, indexOf, LRN, type Op, PARTIAL, type Problem } from './problem.ts'
 
 /** What NUMERICS.md guarantees, in ULP, with weight and bias where the op has them. */

@@ -60,6 +60,8 @@ inline D operator-(D a, D b) { return {_mm256_sub_pd(a.low, b.low), _mm256_sub_p
 inline D operator*(D a, D b) { return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)}; }
 inline D operator/(D a, D b) { return {_mm256_div_pd(a.low, b.low), _mm256_div_pd(a.high, b.high)}; }
 inline D root(D a) { return {_mm256_sqrt_pd(a.low), _mm256_sqrt_pd(a.high)}; }
+inline F magnitude(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+inline F larger(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }  // b where a is NaN
 inline D magnitude(D a) {
   const __m256d sign = _mm256_set1_pd(-0.0);
   return {_mm256_andnot_pd(sign, a.low), _mm256_andnot_pd(sign, a.high)};

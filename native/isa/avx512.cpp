@@ -60,6 +60,8 @@ inline D operator-(D a, D b) { return {_mm512_sub_pd(a.low, b.low), _mm512_sub_p
 inline D operator*(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)}; }
 inline D operator/(D a, D b) { return {_mm512_div_pd(a.low, b.low), _mm512_div_pd(a.high, b.high)}; }
 inline D root(D a) { return {_mm512_sqrt_pd(a.low), _mm512_sqrt_pd(a.high)}; }
+inline F magnitude(F a) { return {_mm512_abs_ps(a.v)}; }
+inline F larger(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where a is NaN
 inline D magnitude(D a) { return {_mm512_abs_pd(a.low), _mm512_abs_pd(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {_mm512_fmadd_pd(a.low, a.low, sum.low), _mm512_fmadd_pd(a.high, a.high, sum.high)};

@@ -55,6 +55,8 @@ inline D operator-(D a, D b) { return {vsubq_f64(a.low, b.low), vsubq_f64(a.high
 inline D operator*(D a, D b) { return {vmulq_f64(a.low, b.low), vmulq_f64(a.high, b.high)}; }
 inline D operator/(D a, D b) { return {vdivq_f64(a.low, b.low), vdivq_f64(a.high, b.high)}; }
 inline D root(D a) { return {vsqrtq_f64(a.low), vsqrtq_f64(a.high)}; }
+inline F magnitude(F a) { return {vabsq_f32(a.v)}; }
+inline F larger(F a, F b) { return {vmaxnmq_f32(a.v, b.v)}; }  // b where a is NaN
 inline D magnitude(D a) { return {vabsq_f64(a.low), vabsq_f64(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {vfmaq_f64(sum.low, a.low, a.low), vfmaq_f64(sum.high, a.high, a.high)};

@@ -88,6 +88,13 @@ inline D operator/(D a, D b) {
 inline D root(D a) {
   return build<D>([&](size_t i) { return std::sqrt(a.v[i]); });
 }
+inline F magnitude(F a) {
+  return build<F>([&](size_t i) { return std::fabs(a.v[i]); });
+}
+// b where a is NaN.
+inline F larger(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
 inline D magnitude(D a) {
   return build<D>([&](size_t i) { return std::fabs(a.v[i]); });
 }

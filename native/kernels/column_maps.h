@@ -5,21 +5,8 @@
 constexpr size_t abreast =
     2;  // rows normalized side by side (measured: from memory, more take up to 1.6 times as long)
 
-// Weights or biases of a matrix, one for every column. Absent where data is null: then what changes no bit, 1 or -0.
-template <class T>
-struct ByColumn {
-  const T* data;
-  float absent;
-
-  template <class At>
-  F columns(At at) const {
-    return data ? at.read(data) : broadcast(absent);
-  }
-  F row(size_t, F columns) const { return columns; }
-  float single(size_t, size_t k) const { return data ? static_cast<float>(data[k]) : absent; }
-};
-
-// One for every row, or, with step 0, one for all. Absent where data is null.
+// Weights or biases of a matrix, one for every row or, with step 0, one for all. Absent where data is null: then what
+// changes no bit, 1 or -0.
 template <class T>
 struct ByRow {
   const T* data;
@@ -27,33 +14,26 @@ struct ByRow {
   size_t step = 1;
   float offset = 0;  // added in float32; 0 is not
 
-  template <class At>
-  F columns(At) const {
-    return broadcast(absent);
-  }
-  F row(size_t i, F columns) const { return data ? broadcast(single(i, 0)) : columns; }
-  float single(size_t i, size_t) const {
+  F row(size_t i) const { return broadcast(single(i)); }
+  float single(size_t i) const {
     if (!data) return absent;
     const float w = static_cast<float>(data[i * step]);
     return offset == 0 ? w : w + offset;
   }
 };
 
-// `count` rows of affine_columns, from this one on. The columns' scales and weights stay in registers from row to
-// row.
-template <class T, class Weights>
+// `count` rows of affine_columns, from this one on. The columns' scales stay in registers from row to row.
+template <class T>
 void affine_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_t count, const ColumnScales& of,
-                 bool any_float64, Weights weight, Weights bias) {
+                 bool any_float64, const ByRow<T>& weight, const ByRow<T>& bias) {
   const auto step = [&](auto at) {
     const F m = at.read(of.m);
     const F r = at.read(of.r);
     const F c = at.read(of.c);
-    const F weights = weight.columns(at);
-    const F biases = bias.columns(at);
     for (size_t i = 0; i < count; ++i) {
       F t = (at.read(x + i * stride) - m) * r + c;
-      t = t * weight.row(row + i, weights);
-      t = t + bias.row(row + i, biases);
+      t = t * weight.row(row + i);
+      t = t + bias.row(row + i);
       at.write(y + i * stride, t);
     }
   };
@@ -68,29 +48,62 @@ void affine_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_t c
     }
     for (size_t i = 0; i < count; ++i) {
       double t = (static_cast<double>(x[i * stride + k]) - of.mean[k]) * of.rstd[k];
-      t = t * static_cast<double>(weight.single(row + i, k));
-      t = t + static_cast<double>(bias.single(row + i, k));
+      t = t * static_cast<double>(weight.single(row + i));
+      t = t + static_cast<double>(bias.single(row + i));
       y[i * stride + k] = static_cast<T>(t);
     }
   }
 }
 
-// Rules 7 and 8 over n <= strip columns, a scale for each. Rows that are not real become 0 (rule 15). Centered: there
-// is a mean to subtract.
-template <class T, class Weights>
-EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n, RowSet given, const ColumnScales& of,
-                                      Weights weight, Weights bias) {
-  const RowSet rows = given.joined();
+// Rules 7 and 8 over n <= strip columns of `size` rows, a scale for each column.
+template <class T>
+EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n, size_t size, const ColumnScales& of,
+                                      const ByRow<T>& weight, const ByRow<T>& bias) {
   const bool any_float64 = of.any_float64(n);
+  for (size_t row = 0; row < size; row += abreast) {
+    const size_t count = size - row < abreast ? size - row : abreast;
+    affine_rows(y + row * stride, x + row * stride, stride, n, row, count, of, any_float64, weight, bias);
+  }
+}
+
+// `count` rows of affine_channels. The channels' numbers stay in registers from row to row.
+template <class T>
+void affine_channel_rows(T* y, const T* x, size_t stride, size_t n, size_t count, const ChannelScales& of) {
+  const auto step = [&](auto at) {
+    const F m = at.read(of.m);
+    const F f = at.read(of.f);
+    const F c = at.read(of.c);
+    for (size_t i = 0; i < count; ++i) at.write(y + i * stride, (at.read(x + i * stride) - m) * f + c);
+  };
+  if (!of.any_float64) {
+    each(n, step);
+    return;
+  }
+  for (size_t k = 0; k < n; ++k) {
+    if (!of.needs_float64[k]) {
+      step(Tail{k, 1});
+      continue;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const double d = static_cast<double>(x[i * stride + k]) - of.mean[k];
+      y[i * stride + k] = static_cast<T>(d * of.s[k] + of.bias[k]);
+    }
+  }
+}
+
+// Rules 7a and 8a over n <= strip columns, which are channels. Rows that are not real become 0 (rule 15).
+template <class T>
+EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n, RowSet given,
+                                       const ChannelScales& of) {
+  const RowSet rows = given.joined();
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
     const size_t first = sample * rows.positions;
     size_t done = 0;
     each_span(rows.spans, sample, rows.positions, [&](size_t begin, size_t end) {
       for (; done < begin; ++done) clear(y + (first + done) * stride, n);
       for (size_t position = begin; position < end; position += abreast) {
-        const size_t row = first + position;
-        const size_t count = end - position < abreast ? end - position : abreast;
-        affine_rows(y + row * stride, x + row * stride, stride, n, row, count, of, any_float64, weight, bias);
+        const size_t at = (first + position) * stride;
+        affine_channel_rows(y + at, x + at, stride, n, end - position < abreast ? end - position : abreast, of);
       }
       done = end;
     });

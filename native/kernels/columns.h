@@ -89,6 +89,16 @@ EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* ce
   in_fold.move_to(total, n);
 }
 
+// Largest |x| of each of n <= strip columns of `size` rows, NaN left out.
+template <class T>
+EVENKEEL_NOINLINE void largest_of_columns(float* largest, size_t n, const T* x, size_t stride, size_t size) {
+  each(n, [&](auto at) {
+    F out = broadcast(0.0f);
+    for (size_t row = 0; row < size; ++row) out = larger(magnitude(at.read(x + row * stride)), out);
+    at.write(largest, out);
+  });
+}
+
 // How many groups of `channels` neighboring columns are worked on together: at most a strip, or one group.
 inline size_t bundle(size_t groups, size_t channels) {
   const size_t fit = channels > strip ? 1 : strip / channels;

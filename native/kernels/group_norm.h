@@ -8,7 +8,7 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
   const size_t stride = shape.pitch;
   const size_t width = bundle(shape.groups, shape.channels_per_group);
   double means[strip], variances[strip];
-  ColumnScales scales;
+  ChannelScales scales;
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const RowSet rows{sample, 1, shape.positions, shape.spans};
     for (size_t first = 0; first < shape.groups; first += width) {
@@ -21,14 +21,14 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
         rstd.set(at, 1 / std::sqrt(variances[group] + eps));  // rule 6
       }
       each_strip(count * shape.channels_per_group, [&](size_t column, size_t n) {
+        const size_t start = first * shape.channels_per_group + column;
         for (size_t k = 0; k < n; ++k) {
           const size_t group = (column + k) / shape.channels_per_group;
-          scales.set(k, scale_of(means[group], variances[group], 1 / std::sqrt(variances[group] + eps)));
+          const float w = weight ? static_cast<float>(weight[start + k]) : no_weight;
+          const float b = bias ? static_cast<float>(bias[start + k]) : no_bias;
+          scales.set(k, channel_scale(means[group], 1 / std::sqrt(variances[group] + eps), w, b));
         }
-        const size_t start = first * shape.channels_per_group + column;
-        affine_columns(y + start, x + start, stride, n, rows, scales,
-                       ByColumn<T>{weight ? weight + start : weight, no_weight},
-                       ByColumn<T>{bias ? bias + start : bias, no_bias});
+        affine_channels(y + start, x + start, stride, n, rows, scales);
       });
     }
   }
@@ -49,19 +49,20 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
       const size_t per_group = shape.channels_per_group;
       const size_t at = (sample * shape.pitch + group * per_group) * shape.positions;
       const Moments of = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample);
-      const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
+      const double r = 1 / std::sqrt(of.var + eps);  // rule 6
       mean.set(sample * shape.groups + group, of.mean);
-      rstd.set(sample * shape.groups + group, scale.rstd);
-      if (shape.positions == 1 && !shape.spans) {
-        const size_t channel = group * per_group;
-        affine_row(y.data + at, x.data + at, per_group, scale, w ? w + channel : w, b ? b + channel : b);
+      rstd.set(sample * shape.groups + group, r);
+      const size_t first = group * per_group;
+      if (shape.positions == 1 && count_real(shape.spans, sample, 1) == 1) {
+        affine_row(y.data + at, x.data + at, per_group, scale_of(of.mean, of.var, r), w ? w + first : w,
+                   b ? b + first : b);
         continue;
       }
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
-        const size_t channel = group * per_group + k;
-        affine_real_run(y.data + run, x.data + run, shape.positions, shape.spans, sample, scale, w ? w + channel : w,
-                        b ? b + channel : b, streamed);
+        const ChannelScale scale = channel_scale(of.mean, r, w ? static_cast<float>(w[first + k]) : no_weight,
+                                                 b ? static_cast<float>(b[first + k]) : no_bias);
+        affine_real_run(y.data + run, x.data + run, shape.positions, shape.spans, sample, scale, streamed);
       }
     }
   }

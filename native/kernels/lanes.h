@@ -96,6 +96,18 @@ EVENKEEL_RARE double largest_magnitude(size_t n, const T* x) {
   return largest;
 }
 
+// Largest |x|, NaN left out.
+template <class T>
+EVENKEEL_NOINLINE double largest_number(size_t n, const T* x) {
+  F largest = broadcast(0.0f);
+  each(n, [&](auto at) { largest = larger(magnitude(at.read(x)), largest); });
+  float lane[width];
+  store(lane, largest);
+  float out = 0;
+  for (const float value : lane) out = value > out ? value : out;
+  return static_cast<double>(out);
+}
+
 // Rule 16: sum of (|x| / largest)^p: no term is above 1, and one is 1.
 template <class T>
 EVENKEEL_NOINLINE double sum_of_powers(size_t n, const T* x, double largest, double p) {

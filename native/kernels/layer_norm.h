@@ -14,7 +14,7 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    affine_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{weight.data, no_weight},
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales, ByRow<T>{weight.data, no_weight},
                    ByRow<T>{bias.data, no_bias});
   });
 }

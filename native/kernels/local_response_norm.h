@@ -20,6 +20,18 @@ void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t be
     for (size_t c = 0; c < count; ++c) squares = add_exact_square(squares, at.read_wide(window + c * stride));
     at.write(out, narrow(at.read_wide(in) / power(one + a * squares, beta)));
   };
+  // The same, one by one: 0 stays what it is, also where the power vanishes.
+  const auto single = [=](T* out, const T* in, const T* window, size_t stride, size_t n) {
+    double squares = 0;
+    for (size_t c = 0; c < n; ++c) {
+      const double v = static_cast<double>(window[c * stride]);
+      squares += v * v;
+    }
+    const double base = k + alpha * squares;
+    *out = *in == 0 && base > 0 ? *in : static_cast<T>(static_cast<double>(*in) / power(base, beta));
+  };
+  // Whether no power can vanish or overflow: the base is between 2^-20 and 2^300.
+  const bool ordinary = k >= 0x1p-20 && k <= 0x1p20 && alpha <= 1 && beta >= -2 && beta <= 2;
   const auto window_of = [=](size_t channel, size_t& count) {
     const size_t first = channel < before ? 0 : channel - before;
     const size_t last = channels - 1 - channel < behind ? channels - 1 : channel + behind;
@@ -33,14 +45,20 @@ void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t be
       for (size_t channel = 0; channel < channels; ++channel) {
         const T* window = x.data + base + window_of(channel, count) * shape.positions;
         const size_t at = base + channel * shape.positions;
-        each(shape.positions,
-             [&](auto position) { element(position, y.data + at, x.data + at, window, shape.positions, count); });
+        if (ordinary) {
+          each(shape.positions,
+               [&](auto position) { element(position, y.data + at, x.data + at, window, shape.positions, count); });
+          continue;
+        }
+        for (size_t i = 0; i < shape.positions; ++i) {
+          single(y.data + at + i, x.data + at + i, window + i, shape.positions, count);
+        }
       }
     }
     return;
   }
-  // Channels with a whole window take the vector steps, those at the borders one each.
-  const size_t low = before < channels ? before : channels;
+  // Channels with a whole window take the vector steps, those at the borders one each; all do where a power may vanish.
+  const size_t low = ordinary && before < channels ? before : channels;
   const size_t high = behind < channels - low ? channels - behind : low;
   for (size_t row = 0; row < shape.samples * shape.positions; ++row) {
     T* out = y.data + row * channels;
@@ -48,9 +66,7 @@ void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t be
     const auto one_by_one = [&](size_t from, size_t to) {
       for (size_t channel = from; channel < to; ++channel) {
         const T* window = in + window_of(channel, count);
-        double squares = 0;
-        for (size_t c = 0; c < count; ++c) squares += static_cast<double>(window[c]) * static_cast<double>(window[c]);
-        out[channel] = static_cast<T>(static_cast<double>(in[channel]) / power(k + alpha * squares, beta));
+        single(out + channel, in + channel, window, 1, count);
       }
     };
     one_by_one(0, low);

@@ -91,18 +91,19 @@ bool goes_past_caches(Tensor<T> y, Tensor<const T> x, Volume shape) {
   return streams && shape.in_memory() > cached && y.data != x.data;
 }
 
-// Rules 7 and 8 over n elements that share a weight and a bias, null where there is none: a channel.
+// Rules 7a and 8a over n elements of a channel.
 template <class T>
-EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
-                                  bool streamed) {
-  if (scale.needs_float64) return affine_float64(y, x, n, scale, weight, bias, 0);
+EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const ChannelScale& scale, bool streamed) {
+  if (scale.needs_float64) {
+    for (size_t i = 0; i < n; ++i) {
+      y[i] = static_cast<T>((static_cast<double>(x[i]) - scale.mean) * scale.s + scale.bias);
+    }
+    return;
+  }
   const F m = broadcast(scale.m);
-  const F r = broadcast(scale.r);
+  const F f = broadcast(scale.f);
   const F c = broadcast(scale.c);
-  // What is absent changes no bit.
-  const F w = broadcast(weight ? static_cast<float>(*weight) : no_weight);
-  const F b = broadcast(bias ? static_cast<float>(*bias) : no_bias);
-  const auto step = [=](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w + b); };
+  const auto step = [=](auto at) { at.write(y, (at.read(x) - m) * f + c); };
   if (!(streams && streamed)) return each(n, step);
   prefetch(y + n);  // two runs may share a line of memory, which a stream cannot write
   each_streamed(y, n, step);
@@ -110,12 +111,12 @@ EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const Scale& scale
 
 // The same over the real positions of a run (rule 15), in x and y alike; the others become 0.
 template <class T>
-void affine_real_run(T* y, const T* x, size_t positions, const Spans& spans, size_t sample, const Scale& scale,
-                     const T* weight, const T* bias, bool streamed) {
+void affine_real_run(T* y, const T* x, size_t positions, const Spans& spans, size_t sample, const ChannelScale& scale,
+                     bool streamed) {
   size_t done = 0;
   each_span(spans, sample, positions, [&](size_t begin, size_t end) {
     clear(y + done, begin - done);
-    affine_run(y + begin, x + begin, end - begin, scale, weight, bias, streamed);
+    affine_run(y + begin, x + begin, end - begin, scale, streamed);
     done = end;
   });
   clear(y + done, positions - done);

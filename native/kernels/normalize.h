@@ -5,20 +5,30 @@ enum NormalizeRule : size_t { clamp_norm, clamp_square, add_square, mean_square,
 
 // 1 over what x is divided by, from its norm; where p is 2 also from the sum of squares.
 inline double reciprocal(double norm, double square, size_t n, size_t rule, double eps) {
-  if (rule == clamp_norm) return 1 / (norm < eps ? eps : norm);
+  if (rule == clamp_norm) return 1 / (norm < eps ? std::fmax(eps, 0x1p-1022) : norm);  // rule 8c
   if (rule == clamp_square) return 1 / std::sqrt(square < eps ? eps : square);
   if (rule == add_square) return 1 / std::sqrt(square + eps);
   if (rule == mean_square) return 1 / std::sqrt(square / static_cast<double>(n) + eps);
   return norm == 0 ? 0 : 1 / norm;
 }
 
+// A norm, and what rule 8 asks of it: its square, for p < 1 that of the largest element (rule 8c).
+struct Norm {
+  double length;
+  double square;
+};
+
 template <class T>
-double norm_of(size_t n, const T* x, double p) {
-  if (p == 1) return sum_of_magnitudes(n, x);
+Norm norm_of(size_t n, const T* x, double p) {
+  if (p == 1) {
+    const double sum = sum_of_magnitudes(n, x);
+    return {sum, sum * sum};
+  }
   const double largest = largest_magnitude(n, x);
   const double infinity = HUGE_VAL;
-  if (p == infinity || !(largest > 0 && largest < infinity)) return largest;
-  return largest * power(sum_of_powers(n, x, largest, p), 1 / p);
+  if (p == infinity || !(largest > 0 && largest < infinity)) return {largest, largest * largest};
+  const double length = largest * power(sum_of_powers(n, x, largest, p), 1 / p);
+  return {length, p < 1 ? largest * largest : length * length};
 }
 
 // The groups of one matrix whose columns they are; p is 2.
@@ -34,7 +44,7 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
       scales.set(k, scale_without_mean(length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    affine_columns(y + first, x + first, shape.pitch, n, rows, scales, ByRow<T>{&factor, no_weight, 0},
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales, ByRow<T>{&factor, no_weight, 0},
                    ByRow<T>{nullptr, no_bias});
   });
 }
@@ -49,9 +59,10 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
     return;
   }
   const auto statistics = [=](size_t row, const T* in, Sums raw) {
-    const double length = p == 2 ? std::sqrt(raw.q) : norm_of(shape.size, in, p);
-    norm.set(row, length);
-    return scale_of(0, length * length, reciprocal(length, raw.q, shape.size, rule, eps));
+    const double second = std::sqrt(raw.q);
+    const Norm of = p == 2 ? Norm{second, second * second} : norm_of(shape.size, in, p);
+    norm.set(row, of.length);
+    return scale_of(0, of.square, reciprocal(of.length, raw.q, shape.size, rule, eps));
   };
   const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);

@@ -13,7 +13,14 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
       scales.set(k, scale_without_mean(square, 1 / std::sqrt(square + eps)));  // rule 6
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    affine_columns(y + first, x + first, shape.pitch, n, RowSet{0, 1, shape.size, {}}, scales,
+    if (counted.n < shape.size) {
+      float largest[strip];
+      largest_of_columns(largest, n, x + first, shape.pitch, shape.size);
+      for (size_t k = 0; k < n; ++k) {
+        scales.needs_float64[k] = needs_float64_partial(static_cast<double>(largest[k]), scales.rstd[k]);
+      }
+    }
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales,
                    ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
@@ -30,9 +37,12 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
     }
     return;
   }
-  const auto statistics = [=](size_t row, const T*, Sums raw) {
+  const auto statistics = [=](size_t row, const T* in, Sums raw) {
     const double square = raw.q / static_cast<double>(counted.n);
-    const Scale scale = scale_of(0, square, 1 / std::sqrt(square + eps));  // rule 6
+    Scale scale = scale_of(0, square, 1 / std::sqrt(square + eps));  // rule 6
+    if (counted.n < shape.size) {
+      scale.needs_float64 = needs_float64_partial(largest_number(shape.size, in), scale.rstd);
+    }
     rstd.set(row, scale.rstd);
     return scale;
   };

@@ -11,6 +11,12 @@ inline bool needs_float64(double mean, double square, double rstd) {
          (square > 0 && square * rstd * rstd < vanishing);
 }
 
+// Rule 8b: the same for a group whose statistics are those of a part of it; `largest` is the largest |x| of all.
+inline bool needs_float64_partial(double largest, double rstd) {
+  const double scaled = largest * rstd;
+  return !(rstd > small && rstd < large && (largest == 0 || (scaled > small && scaled < large)));
+}
+
 // What a group is normalized with: rules 6 to 8.
 struct Scale {
   double mean;
@@ -63,5 +69,53 @@ struct ColumnScales {
       if (needs_float64[k]) return true;
     }
     return false;
+  }
+};
+
+// What a channel is normalized with where weight and bias belong to channels (rules 7a and 8a).
+struct ChannelScale {
+  double mean;
+  double s;  // rstd * weight
+  double bias;
+  bool needs_float64;
+  float m, f, c;  // y = (x - m) * f + c
+};
+
+inline ChannelScale channel_scale(double mean, double rstd, float weight, float bias) {
+  const double s = rstd * static_cast<double>(weight);
+  const float m = static_cast<float>(mean);
+  const double low = (static_cast<double>(m) - mean) * s;
+  const double magnitude = std::fabs(s);
+  const bool in_range =
+      std::fabs(mean) <= large && std::fabs(low) <= large && (s == 0 || (magnitude > small && magnitude < large));
+  return {mean,
+          s,
+          static_cast<double>(bias),
+          !in_range,
+          m,
+          static_cast<float>(s),
+          static_cast<float>(low + static_cast<double>(bias))};
+}
+
+// The same of a strip's columns.
+struct ChannelScales {
+  double mean[strip];
+  double s[strip];
+  double bias[strip];
+  alignas(64) float m[strip];
+  alignas(64) float f[strip];
+  alignas(64) float c[strip];
+  bool needs_float64[strip];
+  bool any_float64 = false;
+
+  void set(size_t k, const ChannelScale& scale) {
+    mean[k] = scale.mean;
+    s[k] = scale.s;
+    bias[k] = scale.bias;
+    m[k] = scale.m;
+    f[k] = scale.f;
+    c[k] = scale.c;
+    needs_float64[k] = scale.needs_float64;
+    any_float64 = k == 0 ? scale.needs_float64 : any_float64 || scale.needs_float64;
   }
 };

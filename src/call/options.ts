@@ -23,7 +23,7 @@ export function readOptions<Options extends object>(op: string, options: Options
   }
   const copy: Partial<Options> = {}
   for (const key in known) {
-    const value = options[key]
+    const value = known[key] === true ? options[key] : undefined // scripts may have put more on Object.prototype
     if (value !== undefined) copy[key] = value
   }
   return copy as Options

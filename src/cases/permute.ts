@@ -41,8 +41,12 @@ export function* permuteCases(): Generator<PermuteCase> {
         dims.reduce((size, dim) => size * dim, 1),
         seed
       )
-      yield { name: `[${dims}] as ${order}`, x, shape: { dims: moved, xStrides, yStrides } }
-      yield { name: `[${dims}] from ${order}`, x, shape: { dims: moved, xStrides: yStrides, yStrides: xStrides } }
+      yield { name: `[${dims}] as ${order}, ${seed}`, x, shape: { dims: moved, xStrides, yStrides } }
+      yield {
+        name: `[${dims}] from ${order}, ${seed}`,
+        x,
+        shape: { dims: moved, xStrides: yStrides, yStrides: xStrides }
+      }
     }
   }
 }

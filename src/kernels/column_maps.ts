@@ -1,30 +1,29 @@
 // Elementwise maps of columns (rules 7 and 8), a strip of them at a time. The twin of native/kernels/column_maps.h. "Rule n" is a rule of NUMERICS.md.
-import { joined, type RowSet, STRIP } from './columns.js'
-import { clear, NO_BIAS, NO_WEIGHT } from './maps.js'
+import { joined, type RowSet } from './columns.js'
+import { clear } from './maps.js'
 import { endOfSpans, firstSpan, spanBegin, spanEnd } from './operands.js'
-import type { ColumnScales } from './scale.js'
+import { type ChannelScales, type ColumnScales, NO_BIAS, NO_WEIGHT } from './scale.js'
 
-/** Rows of a matrix that are normalized side by side, as affineRowsByColumn is written. No bits depend on it. */
+/** Rows of a matrix that are normalized side by side, as affineRows and affineChannelRows are written. No bits depend on it. */
 const ABREAST = 4
 
 const f32 = Math.fround
 
-/** Weights or biases of a matrix: that of row i and column k is data[start + i * perRow + k * perColumn]. */
+/** Weights or biases of a matrix: that of row i is data[i * perRow]. */
 export interface Weights {
   data: Float32Array
-  start: number
   perRow: number
-  perColumn: number
 }
 
-/** The weight or bias of row i and column k. */
-function weightAt(weights: Weights | undefined, i: number, k: number, absent: number): number {
-  return weights ? weights.data[weights.start + i * weights.perRow + k * weights.perColumn] : absent
+/** The weight or bias of row i. */
+function weightAt(weights: Weights | undefined, i: number, absent: number): number {
+  return weights ? weights.data[i * weights.perRow] : absent
 }
 
-/**
- * Rules 7 and 8 over n <= STRIP columns, a scale for each. Rows that are not real become 0 (rule 15).
- */
+// Four rows side by side, so that the scales of a column are read once. Where `count` is less, the first stands in for
+// those that are not there: it is read before it is written, and written four times alike.
+
+/** Rules 7 and 8 over n <= STRIP columns of `size` rows, a scale for each column. */
 export function affineColumns(
   y: Float32Array,
   y0: number,
@@ -32,134 +31,34 @@ export function affineColumns(
   x0: number,
   stride: number,
   n: number,
-  given: RowSet,
+  size: number,
   scales: ColumnScales,
   weight: Weights | undefined,
   bias: Weights | undefined
 ): void {
-  const rows = joined(given)
-  const anyFloat64 = scales.needsFloat64.subarray(0, n).includes(1)
-  const byRow = (weight ? weight.perRow : 0) + (bias ? bias.perRow : 0) > 0
-  for (let k = 0; k < n && !byRow; k++) {
-    columnWeight[k] = weightAt(weight, 0, k, NO_WEIGHT)
-    columnBias[k] = weightAt(bias, 0, k, NO_BIAS)
-  }
-  const { spans, positions } = rows
-  for (let sample = rows.first; sample < rows.first + rows.samples; sample++) {
-    const first = sample * positions
-    const last = endOfSpans(spans, sample)
-    let done = 0
-    for (let at = firstSpan(spans, sample); at < last; at += 2) {
-      const begin = spanBegin(spans, at)
-      const end = spanEnd(spans, positions, at)
-      for (let position = done; position < begin; position++) clear(y, y0 + (first + position) * stride, n)
-      for (let position = begin; position < end; position += ABREAST) {
-        const row = first + position
-        const count = Math.min(ABREAST, end - position)
-        affineRows(
-          y,
-          y0 + row * stride,
-          x,
-          x0 + row * stride,
-          stride,
-          n,
-          row,
-          count,
-          scales,
-          anyFloat64,
-          byRow,
-          weight,
-          bias
-        )
-      }
-      done = end
+  const anyFloat64 = hasOne(scales.needsFloat64, n)
+  for (let row = 0; row < size; row += ABREAST) {
+    const count = Math.min(ABREAST, size - row)
+    for (let i = 0; i < count; i++) {
+      rowWeight[i] = weightAt(weight, row + i, NO_WEIGHT)
+      rowBias[i] = weightAt(bias, row + i, NO_BIAS)
     }
-    for (let position = done; position < positions; position++) clear(y, y0 + (first + position) * stride, n)
+    const at = row * stride
+    if (anyFloat64) affineMixedRows(y, y0 + at, x, x0 + at, stride, n, count, scales)
+    else affineRows(y, y0 + at, x, x0 + at, stride, n, count, scales)
   }
 }
 
-/** `count` rows of affineColumns, from this one on. */
-function affineRows(
-  y: Float32Array,
-  y0: number,
-  x: Float32Array,
-  x0: number,
-  stride: number,
-  n: number,
-  row: number,
-  count: number,
-  scales: ColumnScales,
-  anyFloat64: boolean,
-  byRow: boolean,
-  weight: Weights | undefined,
-  bias: Weights | undefined
-): void {
-  if (anyFloat64) {
-    for (let i = 0; i < count; i++) {
-      affineMixedRow(y, y0 + i * stride, x, x0 + i * stride, row + i, n, scales, weight, bias)
-    }
-  } else if (byRow) {
-    for (let i = 0; i < count; i++) {
-      rowWeight[i] = weightAt(weight, row + i, 0, NO_WEIGHT)
-      rowBias[i] = weightAt(bias, row + i, 0, NO_BIAS)
-    }
-    affineRowsByRow(y, y0, x, x0, stride, n, count, scales)
-  } else {
-    affineRowsByColumn(y, y0, x, x0, stride, n, count, scales)
-  }
-}
-
-const columnWeight = new Float64Array(STRIP)
-const columnBias = new Float64Array(STRIP)
-
-// Four rows side by side, so that the scales of a column are read once. Where `count` is less, the first stands in for
-// those that are not there: it is read before it is written, and written four times alike.
-
-/** `count` rows with `columnWeight` and `columnBias`. */
-function affineRowsByColumn(
-  y: Float32Array,
-  y0: number,
-  x: Float32Array,
-  x0: number,
-  stride: number,
-  n: number,
-  count: number,
-  { m, r, c }: ColumnScales
-): void {
-  const second = count > 1 ? stride : 0
-  const third = count > 2 ? 2 * stride : 0
-  const fourth = count > 3 ? 3 * stride : 0
-  const x1 = x0 + second
-  const x2 = x0 + third
-  const x3 = x0 + fourth
-  const y1 = y0 + second
-  const y2 = y0 + third
-  const y3 = y0 + fourth
-  const w = columnWeight
-  const b = columnBias
-  for (let k = 0; k < n; k++) {
-    // V8 reads an element as often as it is written.
-    const mean = m[k]
-    const rstd = r[k]
-    const low = c[k]
-    const weight = w[k]
-    const bias = b[k]
-    const t0 = f32(f32(f32(f32(x[x0 + k] - mean) * rstd) + low) * weight)
-    const t1 = f32(f32(f32(f32(x[x1 + k] - mean) * rstd) + low) * weight)
-    const t2 = f32(f32(f32(f32(x[x2 + k] - mean) * rstd) + low) * weight)
-    const t3 = f32(f32(f32(f32(x[x3 + k] - mean) * rstd) + low) * weight)
-    y[y0 + k] = t0 + bias
-    y[y1 + k] = t1 + bias
-    y[y2 + k] = t2 + bias
-    y[y3 + k] = t3 + bias
-  }
+function hasOne(flags: Uint8Array, n: number): boolean {
+  for (let k = 0; k < n; k++) if (flags[k] !== 0) return true
+  return false
 }
 
 const rowWeight = new Float64Array(ABREAST)
 const rowBias = new Float64Array(ABREAST)
 
 /** `count` rows with a number of `rowWeight` and of `rowBias` each. */
-function affineRowsByRow(
+function affineRows(
   y: Float32Array,
   y0: number,
   x: Float32Array,
@@ -201,23 +100,105 @@ function affineRowsByRow(
   }
 }
 
-/** A row where some columns need float64. */
-function affineMixedRow(
+/** The same where some columns need float64. */
+function affineMixedRows(
   y: Float32Array,
   y0: number,
   x: Float32Array,
   x0: number,
-  row: number,
+  stride: number,
   n: number,
-  { mean, rstd, m, r, c, needsFloat64 }: ColumnScales,
-  weight: Weights | undefined,
-  bias: Weights | undefined
+  count: number,
+  { mean, rstd, m, r, c, needsFloat64 }: ColumnScales
 ): void {
+  for (let i = 0; i < count; i++) {
+    const w = rowWeight[i]
+    const b = rowBias[i]
+    const at = x0 + i * stride
+    const to = y0 + i * stride
+    for (let k = 0; k < n; k++) {
+      const v = x[at + k]
+      if (needsFloat64[k]) y[to + k] = (v - mean[k]) * rstd[k] * w + b
+      else y[to + k] = f32(f32(f32(f32(v - m[k]) * r[k]) + c[k]) * w) + b
+    }
+  }
+}
+
+/** Rules 7a and 8a over n <= STRIP columns, which are channels. Rows that are not real become 0 (rule 15). */
+export function affineChannels(
+  y: Float32Array,
+  x: Float32Array,
+  first: number,
+  stride: number,
+  n: number,
+  given: RowSet,
+  scales: ChannelScales
+): void {
+  const { first: firstSample, samples, positions, spans } = joined(given)
+  const anyFloat64 = hasOne(scales.needsFloat64, n)
+  for (let sample = firstSample; sample < firstSample + samples; sample++) {
+    const base = first + sample * positions * stride
+    const last = endOfSpans(spans, sample)
+    let done = 0
+    for (let at = firstSpan(spans, sample); at < last; at += 2) {
+      const begin = spanBegin(spans, at)
+      const end = spanEnd(spans, positions, at)
+      for (let position = done; position < begin; position++) clear(y, base + position * stride, n)
+      for (let position = begin; position < end; position += ABREAST) {
+        const count = Math.min(ABREAST, end - position)
+        if (anyFloat64) affineMixedChannelRows(y, x, base + position * stride, stride, n, count, scales)
+        else affineChannelRows(y, x, base + position * stride, stride, n, count, scales)
+      }
+      done = end
+    }
+    for (let position = done; position < positions; position++) clear(y, base + position * stride, n)
+  }
+}
+
+/** `count` rows from this element on, in x and y alike. */
+function affineChannelRows(
+  y: Float32Array,
+  x: Float32Array,
+  start: number,
+  stride: number,
+  n: number,
+  count: number,
+  { m, f, c }: ChannelScales
+): void {
+  const second = start + (count > 1 ? stride : 0)
+  const third = start + (count > 2 ? 2 * stride : 0)
+  const fourth = start + (count > 3 ? 3 * stride : 0)
   for (let k = 0; k < n; k++) {
-    const v = x[x0 + k]
-    const w = weightAt(weight, row, k, NO_WEIGHT)
-    const b = weightAt(bias, row, k, NO_BIAS)
-    if (needsFloat64[k]) y[y0 + k] = (v - mean[k]) * rstd[k] * w + b
-    else y[y0 + k] = f32(f32(f32(f32(v - m[k]) * r[k]) + c[k]) * w) + b
+    // V8 reads an element as often as it is written.
+    const mean = m[k]
+    const factor = f[k]
+    const shift = c[k]
+    const t0 = f32(f32(x[start + k] - mean) * factor)
+    const t1 = f32(f32(x[second + k] - mean) * factor)
+    const t2 = f32(f32(x[third + k] - mean) * factor)
+    const t3 = f32(f32(x[fourth + k] - mean) * factor)
+    y[start + k] = t0 + shift
+    y[second + k] = t1 + shift
+    y[third + k] = t2 + shift
+    y[fourth + k] = t3 + shift
+  }
+}
+
+/** The same where some channels need float64. */
+function affineMixedChannelRows(
+  y: Float32Array,
+  x: Float32Array,
+  start: number,
+  stride: number,
+  n: number,
+  count: number,
+  { mean, s, bias, m, f, c, needsFloat64 }: ChannelScales
+): void {
+  for (let i = 0; i < count; i++) {
+    const row = start + i * stride
+    for (let k = 0; k < n; k++) {
+      const v = x[row + k]
+      y[row + k] = needsFloat64[k] ? (v - mean[k]) * s[k] + bias[k] : f32(f32(v - m[k]) * f[k]) + c[k]
+    }
   }
 }

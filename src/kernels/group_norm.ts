@@ -1,16 +1,17 @@
 // group_norm: y = (x - mean) / sqrt(variance + eps) * weight + bias over each group of channels of each sample. The twin of
 // native/kernels/group_norm.h.
-import { affineColumns } from './column_maps.js'
+import { affineChannels } from './column_maps.js'
 import { bundle, type RowSet, STRIP } from './columns.js'
 import { sums, withReal } from './lanes.js'
 import { affineRealRun, affineRow } from './maps.js'
 import { columnMoments, moments } from './moments.js'
-import { makeColumnScales, scaleOf, setColumnScale } from './scale.js'
+import { countReal } from './operands.js'
+import { channelScale, makeChannelScales, NO_BIAS, NO_WEIGHT, scaleOf, setChannelScale } from './scale.js'
 import type { Call } from './signatures.js'
 
 const groupMean = new Float64Array(STRIP)
 const groupVariance = new Float64Array(STRIP)
-const scales = makeColumnScales()
+const scales = makeChannelScales()
 
 /** Every group of each sample. */
 export function group_norm(call: Call<'group_norm'>): void {
@@ -24,16 +25,19 @@ export function group_norm(call: Call<'group_norm'>): void {
     for (let group = 0; group < groups; group++) {
       const at = (sample * groups + group) * channelsPerGroup * positions
       const of = withReal(x, at, channelsPerGroup, positions, spans, sample, rowMoments)
-      const scale = scaleOf(of.mean, of.variance, 1 / Math.sqrt(of.variance + eps)) // rule 6
+      const r = 1 / Math.sqrt(of.variance + eps) // rule 6
       if (mean) mean[sample * groups + group] = of.mean
-      if (rstd) rstd[sample * groups + group] = scale.rstd
-      if (positions === 1 && !spans) {
-        affineRow(y, at, x, at, channelsPerGroup, scale, weight, bias, group * channelsPerGroup)
+      if (rstd) rstd[sample * groups + group] = r
+      const first = group * channelsPerGroup
+      if (positions === 1 && countReal(spans, 1, sample) === 1) {
+        affineRow(y, at, x, at, channelsPerGroup, scaleOf(of.mean, of.variance, r), weight, bias, first)
         continue
       }
       for (let k = 0; k < channelsPerGroup; k++) {
-        const channel = group * channelsPerGroup + k
-        affineRealRun(y, x, at + k * positions, positions, spans, sample, scale, weight, bias, channel)
+        const w = weight ? weight[first + k] : NO_WEIGHT
+        const b = bias ? bias[first + k] : NO_BIAS
+        const scale = channelScale(of.mean, r, w, b)
+        affineRealRun(y, x, at + k * positions, positions, spans, sample, scale)
       }
     }
   }
@@ -58,15 +62,15 @@ function groupNormColumns({ y, mean, rstd, x, weight, bias, shape, eps }: Call<'
       }
       for (let strip = 0; strip < count * channels; strip += STRIP) {
         const n = Math.min(STRIP, count * channels - strip)
+        const start = first * channels + strip
         for (let k = 0; k < n; k++) {
           const group = Math.floor((strip + k) / channels)
-          const v = groupVariance[group]
-          setColumnScale(scales, k, groupMean[group], v, 1 / Math.sqrt(v + eps))
+          const r = 1 / Math.sqrt(groupVariance[group] + eps)
+          const w = weight ? weight[start + k] : NO_WEIGHT
+          const b = bias ? bias[start + k] : NO_BIAS
+          setChannelScale(scales, k, groupMean[group], r, w, b)
         }
-        const start = first * channels + strip
-        const w = weight && { data: weight, start, perRow: 0, perColumn: 1 }
-        const b = bias && { data: bias, start, perRow: 0, perColumn: 1 }
-        affineColumns(y, start, x, start, stride, n, rows, scales, w, b)
+        affineChannels(y, x, start, stride, n, rows, scales)
       }
     }
   }

@@ -153,6 +153,16 @@ export function largestMagnitude(n: number, x: Float32Array, start: number): num
   return largest
 }
 
+/** Largest |x|, NaN left out. */
+export function largestNumber(n: number, x: Float32Array, start: number, step = 1): number {
+  let largest = 0
+  for (let i = 0; i < n; i++) {
+    const magnitude = Math.abs(x[start + i * step])
+    if (magnitude > largest) largest = magnitude
+  }
+  return largest
+}
+
 /** Rule 16: sum of (|x| / largest)^p: no term is above 1, and one is 1. */
 export function sumOfPowers(n: number, x: Float32Array, start: number, largest: number, p: number): number {
   return laneSum(n, x, start, magnitude => power(magnitude / largest, p))

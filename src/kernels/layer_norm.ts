@@ -56,8 +56,8 @@ function layerNormColumns(
   eps: number
 ): void {
   const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
-  const b = bias && { data: bias, start: 0, perRow: 1, perColumn: 0 }
+  const w = weight && { data: weight, perRow: 1 }
+  const b = bias && { data: bias, perRow: 1 }
   for (let first = 0; first < inner; first += STRIP) {
     const n = Math.min(STRIP, inner - first)
     columnMoments(columnMean, columnVariance, n, 1, x, x0 + first, pitch, rows)
@@ -67,6 +67,6 @@ function layerNormColumns(
       if (mean) mean[group0 + first + k] = columnMean[k]
       if (rstd) rstd[group0 + first + k] = scales.rstd[k]
     }
-    affineColumns(y, y0 + first, x, x0 + first, pitch, n, rows, scales, w, b)
+    affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, w, b)
   }
 }

@@ -21,7 +21,8 @@ export function local_response_norm(call: Call<'local_response_norm'>): void {
           squares += v * v
         }
         const at = base + channel * perChannel
-        y[at] = x[at] / power(k + alpha * squares, beta)
+        const sum = k + alpha * squares
+        y[at] = x[at] === 0 && sum > 0 ? x[at] : x[at] / power(sum, beta)
       }
     }
   }

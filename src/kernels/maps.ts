@@ -1,6 +1,6 @@
 // Elementwise maps of rows and runs (rules 7 and 8). The twin of native/kernels/maps.h. "Rule n" is a rule of NUMERICS.md.
 import { endOfSpans, firstSpan, type Groups, type Spans, type Statistic, spanBegin, spanEnd } from './operands.js'
-import type { Scale } from './scale.js'
+import type { ChannelScale, Scale } from './scale.js'
 
 const f32 = Math.fround
 
@@ -54,10 +54,6 @@ export function addResidual(
 export function clear(y: Statistic, y0: number, n: number): void {
   for (let i = 0; i < n; i++) y[y0 + i] = 0
 }
-
-/** What stands in for an absent weight or bias: multiplying by one and adding the other change no bit. */
-export const NO_WEIGHT = 1
-export const NO_BIAS = -0
 
 /** Rule 8 over n elements, with weights and biases `step` apart. */
 export function affineFloat64(
@@ -139,7 +135,7 @@ function affineWeightedRow(
   }
 }
 
-/** Without weight and bias. */
+/** Three steps: without weight and bias, or with those of a channel. */
 function affinePlain(
   y: Float32Array,
   y0: number,
@@ -164,33 +160,21 @@ function affinePlain(
   for (; i < n; i++) y[y0 + i] = f32(f32(x[x0 + i] - m) * r) + c
 }
 
-/** Rules 7 and 8 over n elements that share weight[channel] and bias[channel]. */
+/** Rules 7a and 8a over n elements of a channel. */
 export function affineRun(
   y: Float32Array,
   y0: number,
   x: Float32Array,
   x0: number,
   n: number,
-  scale: Scale,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  channel: number
+  scale: ChannelScale
 ): void {
   if (scale.needsFloat64) {
-    affineFloat64(y, y0, x, x0, n, scale, weight, bias, channel, 0)
+    const { mean, s, bias } = scale
+    for (let i = 0; i < n; i++) y[y0 + i] = (x[x0 + i] - mean) * s + bias
     return
   }
-  const { m, r, c } = scale
-  if (!weight && !bias) {
-    affinePlain(y, y0, x, x0, n, m, r, c)
-    return
-  }
-  const w = weight ? weight[channel] : NO_WEIGHT
-  const b = bias ? bias[channel] : NO_BIAS
-  // Where the mean is a number of float32, as running statistics are, c is 0. Adding that changes at most the sign of a
-  // zero, which a bias other than 0 takes away.
-  if (c === 0 && b !== 0) affineRunWithoutLow(y, y0, x, x0, n, m, r, w, b)
-  else affineWeightedRun(y, y0, x, x0, n, m, r, c, w, b)
+  affinePlain(y, y0, x, x0, n, scale.m, scale.f, scale.c)
 }
 
 /** The same over the real positions of a run (rule 15), in x and y alike; the others become 0. */
@@ -201,10 +185,7 @@ export function affineRealRun(
   positions: number,
   spans: Spans,
   sample: number,
-  scale: Scale,
-  weight: Float32Array | undefined,
-  bias: Float32Array | undefined,
-  channel: number
+  scale: ChannelScale
 ): void {
   const last = endOfSpans(spans, sample)
   let done = 0
@@ -212,62 +193,10 @@ export function affineRealRun(
     const begin = spanBegin(spans, at)
     const end = spanEnd(spans, positions, at)
     clear(y, run + done, begin - done)
-    affineRun(y, run + begin, x, run + begin, end - begin, scale, weight, bias, channel)
+    affineRun(y, run + begin, x, run + begin, end - begin, scale)
     done = end
   }
   clear(y, run + done, positions - done)
-}
-
-/** The mean has no low part: takes 0.77 times as long as with one (measured). */
-function affineRunWithoutLow(
-  y: Float32Array,
-  y0: number,
-  x: Float32Array,
-  x0: number,
-  n: number,
-  m: number,
-  r: number,
-  w: number,
-  b: number
-): void {
-  let i = 0
-  for (; i + 3 < n; i += 4) {
-    const t0 = f32(f32(f32(x[x0 + i] - m) * r) * w)
-    const t1 = f32(f32(f32(x[x0 + i + 1] - m) * r) * w)
-    const t2 = f32(f32(f32(x[x0 + i + 2] - m) * r) * w)
-    const t3 = f32(f32(f32(x[x0 + i + 3] - m) * r) * w)
-    y[y0 + i] = t0 + b
-    y[y0 + i + 1] = t1 + b
-    y[y0 + i + 2] = t2 + b
-    y[y0 + i + 3] = t3 + b
-  }
-  for (; i < n; i++) y[y0 + i] = f32(f32(f32(x[x0 + i] - m) * r) * w) + b
-}
-
-function affineWeightedRun(
-  y: Float32Array,
-  y0: number,
-  x: Float32Array,
-  x0: number,
-  n: number,
-  m: number,
-  r: number,
-  c: number,
-  w: number,
-  b: number
-): void {
-  let i = 0
-  for (; i + 3 < n; i += 4) {
-    const t0 = f32(f32(f32(x[x0 + i] - m) * r) + c)
-    const t1 = f32(f32(f32(x[x0 + i + 1] - m) * r) + c)
-    const t2 = f32(f32(f32(x[x0 + i + 2] - m) * r) + c)
-    const t3 = f32(f32(f32(x[x0 + i + 3] - m) * r) + c)
-    y[y0 + i] = f32(t0 * w) + b
-    y[y0 + i + 1] = f32(t1 * w) + b
-    y[y0 + i + 2] = f32(t2 * w) + b
-    y[y0 + i + 3] = f32(t3 * w) + b
-  }
-  for (; i < n; i++) y[y0 + i] = f32(f32(f32(f32(x[x0 + i] - m) * r) + c) * w) + b
 }
 
 // Without a mean, t = x * r, a weight for each element or one for all: in C++ a line in the ops that need it.

@@ -19,18 +19,30 @@ const scales = makeColumnScales()
 
 /** 1 over what x is divided by, from its norm; where p is 2 also from the sum of squares. */
 function reciprocal(norm: number, square: number, n: number, rule: number, eps: number): number {
-  if (rule === CLAMP) return 1 / (norm < eps ? eps : norm)
+  if (rule === CLAMP) return 1 / (norm < eps ? Math.max(eps, 2 ** -1022) : norm) // rule 8c
   if (rule === CLAMP_SQUARE) return 1 / Math.sqrt(square < eps ? eps : square)
   if (rule === ADD_SQUARE) return 1 / Math.sqrt(square + eps)
   if (rule === MEAN_SQUARE) return 1 / Math.sqrt(square / n + eps)
   return norm === 0 ? 0 : 1 / norm
 }
 
-function normOf(n: number, x: Float32Array, start: number, p: number): number {
-  if (p === 1) return sumOfMagnitudes(n, x, start)
+/** A norm, and what rule 8 asks of it: its square, for p < 1 that of the largest element (rule 8c). */
+interface Norm {
+  readonly length: number
+  readonly square: number
+}
+
+function normOf(n: number, x: Float32Array, start: number, p: number): Norm {
+  if (p === 1) {
+    const sum = sumOfMagnitudes(n, x, start)
+    return { length: sum, square: sum * sum }
+  }
   const largest = largestMagnitude(n, x, start)
-  if (p === Number.POSITIVE_INFINITY || !(largest > 0 && largest < Number.POSITIVE_INFINITY)) return largest
-  return largest * power(sumOfPowers(n, x, start, largest, p), 1 / p)
+  if (p === Number.POSITIVE_INFINITY || !(largest > 0 && largest < Number.POSITIVE_INFINITY)) {
+    return { length: largest, square: largest * largest }
+  }
+  const length = largest * power(sumOfPowers(n, x, start, largest, p), 1 / p)
+  return { length, square: p < 1 ? largest * largest : length * length }
 }
 
 /** Every group of a call. More than one inner column needs p = 2. */
@@ -47,8 +59,9 @@ export function normalize(call: Call<'normalize'>): void {
       continue
     }
     const square = p === 2 ? sumOfSquares(size, 0, x, x0) : 0
-    const length = p === 2 ? Math.sqrt(square) : normOf(size, x, x0, p)
-    const of = scaleOf(0, length * length, reciprocal(length, square, size, rule, eps))
+    const second = Math.sqrt(square)
+    const { length, square: v } = p === 2 ? { length: second, square: second * second } : normOf(size, x, x0, p)
+    const of = scaleOf(0, v, reciprocal(length, square, size, rule, eps))
     if (norm) norm[row] = length
     if (of.needsFloat64) affineFloat64(y, y0, x, x0, size, of, Float32Array.of(f), undefined, 0, 0)
     else scaleRun(y, y0, x, x0, size, of.r, f)
@@ -69,7 +82,7 @@ function normalizeColumns(
   factor: number
 ): void {
   const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-  const weight = { data: Float32Array.of(factor), start: 0, perRow: 0, perColumn: 0 }
+  const weight = { data: Float32Array.of(factor), perRow: 0 }
   for (let first = 0; first < inner; first += STRIP) {
     const n = Math.min(STRIP, inner - first)
     columnSquares(squares, n, x, x0 + first, pitch, rows)
@@ -78,6 +91,6 @@ function normalizeColumns(
       setColumnScaleWithoutMean(scales, k, length * length, reciprocal(length, squares[k], size, rule, eps))
       if (norm) norm[norm0 + first + k] = length
     }
-    affineColumns(y, y0 + first, x, x0 + first, pitch, n, rows, scales, weight, undefined)
+    affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, weight, undefined)
   }
 }

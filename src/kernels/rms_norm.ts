@@ -1,10 +1,10 @@
 // rms_norm: y = x / sqrt(mean of x^2 + eps) * weight over each group. The twin of native/kernels/rms_norm.h.
 import { affineColumns } from './column_maps.js'
-import { columnSquares, type RowSet, STRIP } from './columns.js'
-import { sumOfSquares } from './lanes.js'
+import { columnSquares, STRIP } from './columns.js'
+import { largestNumber, sumOfSquares } from './lanes.js'
 import { addResidual, affineFloat64, scaleRow, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
-import { makeColumnScales, scaleOf, setColumnScaleWithoutMean } from './scale.js'
+import { makeColumnScales, needsFloat64Partial, scaleOf, setColumnScaleWithoutMean } from './scale.js'
 import type { Call } from './signatures.js'
 
 const f32 = Math.fround
@@ -45,7 +45,8 @@ export function rms_norm(call: Call<'rms_norm'>): void {
     const of = scaleOf(0, square, 1 / Math.sqrt(square + eps)) // rule 6
     if (rstd) rstd[row] = of.rstd
 
-    if (of.needsFloat64) affineFloat64(y, y0, input, x0, size, of, weights, undefined, 0, 1)
+    const asFloat64 = counted < size ? needsFloat64Partial(largestNumber(size, input, x0), of.rstd) : of.needsFloat64
+    if (asFloat64) affineFloat64(y, y0, input, x0, size, of, weights, undefined, 0, 1)
     else if (weights) scaleRow(y, y0, input, x0, size, of.r, weights)
     else scaleRun(y, y0, input, x0, size, of.r, 1)
   }
@@ -64,7 +65,7 @@ function rmsNormColumns(
   counted: number,
   eps: number
 ): void {
-  const w = weight && { data: weight, start: 0, perRow: 1, perColumn: 0 }
+  const w = weight && { data: weight, perRow: 1 }
   for (let first = 0; first < inner; first += STRIP) {
     const n = Math.min(STRIP, inner - first)
     columnSquares(squares, n, x, x0 + first, pitch, { first: 0, samples: 1, positions: counted, spans: undefined })
@@ -72,8 +73,11 @@ function rmsNormColumns(
       const square = squares[k] / counted
       setColumnScaleWithoutMean(scales, k, square, 1 / Math.sqrt(square + eps)) // rule 6
       if (rstd) rstd[group0 + first + k] = scales.rstd[k]
+      if (counted < size) {
+        const largest = largestNumber(size, x, x0 + first + k, pitch)
+        scales.needsFloat64[k] = needsFloat64Partial(largest, scales.rstd[k]) ? 1 : 0
+      }
     }
-    const rows: RowSet = { first: 0, samples: 1, positions: size, spans: undefined }
-    affineColumns(y, y0 + first, x, x0 + first, pitch, n, rows, scales, w, undefined)
+    affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, w, undefined)
   }
 }

@@ -170,9 +170,10 @@ export function normalizeBatch(
 
 /** Mean and variance of x. */
 function batchMoments({ call, shape, count }: Read): Used {
-  if (count === 0) return none
+  if (call.empty) return none
   const mean = new Float64Array(shape.groups)
   const variance = new Float64Array(shape.groups)
+  if (count === 0) return { mean, variance } // all is padding, which the kernel clears
   kernelOf('batch_statistics')({ mean, variance, x: call.x, shape })
   return { mean, variance }
 }
@@ -202,7 +203,7 @@ export async function normalizeBatchAsync(
   const own = ownCall(op, memory, 'batch_norm', base, call, options)
   let { x: ownX, y } = own
   if (!used) {
-    used = none
+    used = call.empty ? none : { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
     if (count > 0) {
       const places = { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
       const done = await memory.run('batch_statistics', { ...places, x: ownX, shape }, signal)

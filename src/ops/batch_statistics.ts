@@ -203,9 +203,14 @@ function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {
   const added = { mean: b.mean, squaredDeviations: b.squaredDeviations }
   for (let c = 0; c < mean.length; c++) {
     const delta = added.mean[c] - mean[c]
-    mean[c] += delta * (b.count / count)
-    squaredDeviations[c] =
-      squaredDeviations[c] + added.squaredDeviations[c] + delta * delta * ((a.count * b.count) / count)
+    // Where the difference of two numbers leaves float64 their mean does not.
+    const overflows = !Number.isFinite(delta) && Number.isFinite(mean[c]) && Number.isFinite(added.mean[c])
+    mean[c] = overflows
+      ? mean[c] * (a.count / count) + added.mean[c] * (b.count / count)
+      : mean[c] + delta * (b.count / count)
+    // The square of delta alone might overflow or vanish.
+    const between = delta * (delta * ((a.count * b.count) / count))
+    squaredDeviations[c] = squaredDeviations[c] + added.squaredDeviations[c] + between
   }
   return new BatchStatistics(count, mean, squaredDeviations)
 }

@@ -1,5 +1,6 @@
 // LocalResponseNorm: the public operation. Its kernel is local_response_norm.
 import { type LayoutOption, readVolume, readVolumeCall } from '../call/channels.js'
+import { wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
 import { Operands, sharing } from '../call/overlap.js'
 import { runCall } from '../call/run.js'
@@ -7,11 +8,11 @@ import type { Operand, TensorLike } from '../call/tensor.js'
 
 /** Options of {@link localResponseNorm}. */
 export interface LocalResponseNormOptions extends LayoutOption {
-  /** Factor of the mean of squares. Default: 1e-4. */
+  /** Factor of the mean of squares: 0, or from 1e-200 to 1e200. Default: 1e-4. */
   alpha?: number
-  /** Exponent. Default: 0.75. */
+  /** Exponent, of either sign. Default: 0.75. */
   beta?: number
-  /** Added to alpha times the mean of squares. Default: 1. */
+  /** Added to alpha times the mean of squares, >= 0. Default: 1. */
   k?: number
   /**
    * Where a window of even size stands: 'pytorch' takes size / 2 channels before and size / 2 - 1 behind, 'onnx' the other
@@ -46,6 +47,10 @@ export function localResponseNorm<X extends TensorLike>(x: X, size: number, opti
   const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch', layout, out } = readOptions(op, options, known)
   checkCount(op, 'size', size)
   for (const [what, value] of Object.entries({ alpha, beta, k })) checkFinite(op, what, value)
+  if (!(alpha === 0 || (alpha >= 1e-200 && alpha <= 1e200))) {
+    throw wrongValue(op, 'alpha', '0 or a number from 1e-200 to 1e200', String(alpha))
+  }
+  if (k < 0) throw wrongValue(op, 'k', 'a number >= 0', String(k))
   checkChoice(op, 'window', window, ['pytorch', 'onnx'], "'pytorch' or 'onnx'")
   const input = readVolume(op, x, { layout })
   const { shape } = input

@@ -115,9 +115,32 @@ function centredMap(mean: number, variance: number, rstd: number): Affine {
   }
 }
 
+/** Rules 7a and 8a: the elements of a channel, where weight and bias belong to channels. */
+function channelMap(mean: number, rstd: number): Affine {
+  return (value, weight, bias) => {
+    const s = weight === undefined ? rstd : rstd * weight
+    const m = f32(mean)
+    const low = (m - mean) * s
+    const ordinary = Math.abs(mean) <= 2 ** 100 && Math.abs(low) <= 2 ** 100
+    const factor = s === 0 || (Math.abs(s) > 2 ** -100 && Math.abs(s) < 2 ** 100)
+    if (!ordinary || !factor) {
+      const scaled = (value - mean) * s
+      return f32(bias === undefined ? scaled : scaled + bias)
+    }
+    const c = f32(bias === undefined ? low : low + bias)
+    return f32(f32(f32(value - m) * f32(s)) + c)
+  }
+}
+
+/** Rule 8b: with statistics of a part of the group. */
+function isWideOfPart(values: readonly number[], rstd: number): boolean {
+  const largest = Math.max(0, ...values.map(Math.abs).filter(value => !Number.isNaN(value)))
+  const inside = (value: number) => value > 2 ** -100 && value < 2 ** 100
+  return !inside(rstd) || (largest !== 0 && !inside(largest * rstd))
+}
+
 /** Rules 7 and 8 for operations that subtract no mean. */
-function scalingMap(power: number, rstd: number): Affine {
-  const wide = isWide(0, power, rstd)
+function scalingMap(power: number, rstd: number, wide = isWide(0, power, rstd)): Affine {
   return (value, weight) => {
     const normalised = wide ? value * rstd : f32(value * f32(rstd))
     return f32(weight === undefined ? normalised : normalised * weight)
@@ -202,7 +225,8 @@ export function rmsNormModel(call: RowCall): RowResult {
   return overRows(call, (values, inner) => {
     const power = rowOrColumn(values.slice(0, counted), inner).sumsAbout(0).q / counted
     const rstd = 1 / Math.sqrt(power + call.eps)
-    return { map: scalingMap(power, rstd), mean: 0, rstd }
+    const wide = counted < call.cols ? isWideOfPart(values, rstd) : undefined
+    return { map: scalingMap(power, rstd, wide), mean: 0, rstd }
   })
 }
 
@@ -236,14 +260,18 @@ export function normalizeModel({ x, rows, cols, inner = 1, p, rule, eps, factor 
     const square = rowOrColumn(values, inner).sumsAbout(0).q
     const length = p === 2 ? Math.sqrt(square) : normOf(values, p)
     const atLeast = (value: number) => (value < eps ? eps : value)
+    // Rule 8c: an eps that is subnormal counts as the smallest normal number.
+    const smallest = eps > 0 && eps < 2 ** -1022 ? 2 ** -1022 : eps
     const reciprocal = [
-      () => 1 / atLeast(length),
+      () => 1 / (length < eps ? smallest : length),
       () => 1 / Math.sqrt(atLeast(square)),
       () => 1 / Math.sqrt(square + eps),
       () => 1 / Math.sqrt(square / cols + eps),
       () => (length === 0 ? 0 : 1 / length)
     ][rule]()
-    const map = scalingMap(length * length, reciprocal)
+    // Rule 8c: for p < 1 the norm says nothing about the elements.
+    const magnitude = p < 1 ? Math.max(...values.map(Math.abs)) : length
+    const map = scalingMap(magnitude * magnitude, reciprocal)
     for (const at of places) y[at] = map(x[at], f32(factor), undefined)
     norm[group] = length
   })
@@ -316,7 +344,7 @@ export function batchNormModel(call: VolumeCall, mean: Float64Array, variance: F
   const y = new Float32Array(call.x.length)
   for (const channel of upTo(call.groups)) {
     const rstd = 1 / Math.sqrt(variance[channel] + call.eps)
-    write(call, y, upTo(call.samples), [channel], centredMap(mean[channel], variance[channel], rstd))
+    write(call, y, upTo(call.samples), [channel], channelMap(mean[channel], rstd))
   }
   return { y }
 }
@@ -336,7 +364,9 @@ export function groupNormModel(call: VolumeCall) {
       const scale = 1 / Math.sqrt(of.variance + eps)
       mean[n * groups + group] = of.mean
       rstd[n * groups + group] = scale
-      write(call, y, [n], members, centredMap(of.mean, of.variance, scale))
+      // Without positions, channels first, the group is a row whose weights belong to elements.
+      const isRow = call.positions === 1 && !channelsLast
+      write(call, y, [n], members, isRow ? centredMap(of.mean, of.variance, scale) : channelMap(of.mean, scale))
     }
   }
   return { y, mean, rstd }
@@ -360,7 +390,8 @@ export function localResponseNormModel(call: LocalResponseCall) {
         const values = window.map(c => x[place(call, n, c, position)])
         const squares = inOrder(values.map(value => value * value))
         const at = place(call, n, channel, position)
-        y[at] = x[at] / powerModel(k + alpha * squares, beta)
+        const base = k + alpha * squares
+        y[at] = x[at] === 0 && base > 0 ? x[at] : x[at] / powerModel(base, beta)
       }
     }
   }

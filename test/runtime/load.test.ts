@@ -1,0 +1,167 @@
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
+import os from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { backendInfo } from '../../dist/esm/index.js'
+import { node, root } from '../support/process.ts'
+
+const binary = backendInfo().loadedFrom
+const platform = `${process.platform}-${process.arch}`
+const own = 'native/build/Release/evenkeel.node'
+const prebuilt = `prebuilds/${platform}.node`
+
+/** The package as it is installed, without a binary. */
+let folder = ''
+beforeEach(() => {
+  folder = realpathSync(mkdtempSync(join(os.tmpdir(), 'evenkeel-')))
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
+  copyFileSync(join(root, 'package.json'), join(folder, 'package.json'))
+  mkdirSync(join(folder, 'native/build/Release'), { recursive: true })
+  mkdirSync(join(folder, 'prebuilds'))
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+const put = (name: string, bytes: Uint8Array = readFileSync(binary as string)) =>
+  writeFileSync(join(folder, name), bytes)
+
+/** What a process in that package sees. */
+function look(env: { [name: string]: string } = {}, flags: string[] = [], prepare = '') {
+  const program = `${prepare}
+    const { backendInfo } = await import('evenkeel')
+    console.log(JSON.stringify(backendInfo()))`
+  const { stdout, stderr, code } = node(
+    [...flags, '--input-type=module', '-e', program],
+    { NODE_NO_WARNINGS: '', EVENKEEL_BACKEND: '', EVENKEEL_NATIVE_PATH: '', ...env },
+    folder
+  )
+  expect(code, stderr).toBe(0)
+  return { info: JSON.parse(stdout) as ReturnType<typeof backendInfo>, stderr }
+}
+
+describe.skipIf(binary === undefined)('behaviour: the native binary that is loaded', () => {
+  it('is the prebuilt one, unless one was built on this machine', () => {
+    put(prebuilt)
+    expect(look()).toMatchObject({ info: { loadedFrom: join(folder, prebuilt), failures: [] }, stderr: '' })
+    put(own)
+    expect(look()).toMatchObject({ info: { loadedFrom: join(folder, own), failures: [] }, stderr: '' })
+  })
+
+  it('is the one that EVENKEEL_NATIVE_PATH names, and no other', () => {
+    put(prebuilt)
+    put('other.node')
+    const named = look({ EVENKEEL_NATIVE_PATH: join(folder, 'other.node') })
+    expect(named).toMatchObject({ info: { loadedFrom: join(folder, 'other.node') }, stderr: '' })
+    expect(look({ EVENKEEL_NATIVE_PATH: 'other.node' }).info.loadedFrom).toBe(join(folder, 'other.node'))
+    const { info, stderr } = look({ EVENKEEL_NATIVE_PATH: join(folder, 'absent.node') })
+    expect(info).toMatchObject({ backend: 'js', failures: [{ path: join(folder, 'absent.node') }] })
+    expect(stderr).toContain('absent.node did not load: there is no such file; EVENKEEL_NATIVE_PATH names it')
+  })
+
+  it('is the next one where one does not load, and the reason is kept', () => {
+    put(own, Buffer.from('not a binary'))
+    put(prebuilt)
+    const { info, stderr } = look()
+    expect(info).toMatchObject({ loadedFrom: join(folder, prebuilt), failures: [{ path: join(folder, own) }] })
+    expect(info.failures[0].why).toMatch(/; .*`npx evenkeel build`/)
+    expect(stderr).toBe('')
+    const told = node(['dist/esm/cli/index.js', 'info'], { EVENKEEL_NATIVE_PATH: '' }, folder).stdout
+    expect(told).toContain(`not loaded:    ${join(folder, own)}: `)
+  })
+
+  it('is of this version: another one may give other bits', () => {
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    const bytes = readFileSync(binary as string)
+    const other = '9'.repeat(version.length)
+    for (let at = bytes.indexOf(`${version}\0`); at >= 0; at = bytes.indexOf(`${version}\0`)) bytes.write(other, at)
+    put(prebuilt, bytes)
+    const { info, stderr } = look()
+    expect(info).toMatchObject({ backend: 'js', failures: [{ path: join(folder, prebuilt) }] })
+    expect(info.failures[0].why).toContain(`made for evenkeel ${other}, this is ${version}`)
+    expect(stderr).toContain('running on the TypeScript backend')
+  })
+
+  it('is none where addons are forbidden, with what to do', () => {
+    put(prebuilt)
+    const { info, stderr } = look({}, ['--no-addons'])
+    expect(info.backend).toBe('js')
+    expect(info.why).toContain('start Node.js with --allow-addons, or without --no-addons')
+    expect(stderr).toContain('running on the TypeScript backend')
+  })
+
+  it('is one object for both module systems', () => {
+    put(prebuilt)
+    const program = `
+      import { createRequire } from 'node:module'
+      import { tables } from './dist/esm/backend/choice.js'
+      const cjs = createRequire(import.meta.url)('./dist/cjs/backend/choice.js')
+      console.log(tables.length === cjs.tables.length && tables.slice(0, -1).every((table, i) => table === cjs.tables[i]))`
+    writeFileSync(join(folder, 'program.mjs'), program)
+    expect(node(['program.mjs'], {}, folder).stdout).toBe('true\n')
+  })
+})
+
+describe('behaviour: where no binary is made for the platform', () => {
+  it('runs in TypeScript without a warning, and says why when it is asked', () => {
+    const { info, stderr } = look({}, [], `Object.defineProperty(process, 'platform', { value: 'sunos' })`)
+    expect(stderr).toBe('')
+    expect(info).toMatchObject({ backend: 'js', failures: [] })
+    expect(info.why).toBe(`no native binary is made for sunos-${process.arch}; \`npx evenkeel build\` compiles it here`)
+  })
+
+  it('warns where the package should have one', () => {
+    const { info, stderr } = look()
+    expect(info.why).toContain(`no native binary for ${platform} was found`)
+    expect(stderr).toContain(`running on the TypeScript backend: ${info.why}`)
+  })
+})
+
+describe('behaviour: evenkeel/js', () => {
+  it('is the TypeScript implementation, whatever there is, for import and require', () => {
+    const program = `
+      import { createRequire } from 'node:module'
+      import * as esm from 'evenkeel/js'
+      import * as native from 'evenkeel'
+      const cjs = createRequire(import.meta.url)('evenkeel/js')
+      console.log(esm.backend, esm.backends, cjs.backend, esm.backendInfo().why)
+      console.log([esm, cjs].every(one => Object.keys(one).sort().join() === Object.keys(native).sort().join()))`
+    const { stdout } = node(['--input-type=module', '-e', program], {}, root)
+    expect(stdout).toBe(`js [ 'js' ] js this is evenkeel/js, the TypeScript implementation alone\ntrue\n`)
+  })
+
+  it('has no trace of Node.js', () => {
+    const files = (readdirSync(join(root, 'dist/js'), { recursive: true }) as string[]).filter(name =>
+      name.endsWith('.js')
+    )
+    expect(files.length).toBeGreaterThan(10)
+    for (const name of files) {
+      const text = readFileSync(join(root, 'dist/js', name), 'utf8')
+      const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
+      expect(code, name).not.toMatch(/node:|\bprocess\b|\bBuffer\b|__dirname|require\((?!"\.\.?\/)/)
+    }
+  })
+})
+
+describe('behaviour: evenkeel build', () => {
+  it('says what is missing', () => {
+    const gyp = join(folder, 'node-gyp.js')
+    writeFileSync(gyp, '')
+    const build = (env: { [name: string]: string }) =>
+      node(['dist/esm/cli/index.js', 'build'], { PATH: folder, ...env }, folder)
+    const { code, stderr } = build({ npm_config_node_gyp: gyp, CXX: 'no-such-compiler' })
+    expect(code).toBe(1)
+    if (process.platform !== 'win32')
+      expect(stderr).toContain('on the PATH expected a C++ compiler, make, python3, got none: ')
+    expect(existsSync(join(folder, own))).toBe(false)
+  })
+})

@@ -1,0 +1,65 @@
+// docs/guide.md: every sample and command in it runs, and prints what stands below it.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { node, type Outcome, root, shell } from '../support/process.ts'
+
+interface Sample {
+  readonly language: string
+  readonly code: string
+  readonly line: number
+  readonly outputs: string[]
+}
+
+/** The fenced blocks of the guide: each that runs, with the text blocks that follow it. */
+function samples(): Sample[] {
+  const guide = readFileSync(join(root, 'docs/guide.md'), 'utf8')
+  const found: Sample[] = []
+  for (const { 1: language, 2: code, index } of guide.matchAll(/^```(\w*)\n(.*?)^```$/gms)) {
+    if (language === 'text') found[found.length - 1].outputs.push(code)
+    else found.push({ language, code, line: guide.slice(0, index).split('\n').length, outputs: [] })
+  }
+  return found
+}
+
+/** A command of the guide, without npx and npm, which would start slowly and build first. */
+function command(line: string): Outcome {
+  if (line.startsWith('mkdir ')) return shell(line)
+  const [program, ...args] = line
+    .replace(/^npx evenkeel /, 'dist/esm/cli/index.js ')
+    .replace(/^npm run example /, 'node_modules/tsx/dist/cli.mjs ')
+    .replace(/^npm start$/, 'node_modules/tsx/dist/cli.mjs examples/hidden_states.ts')
+    .split(' ')
+  expect(program, line).toMatch(/\.m?js$/)
+  return node([program, ...args])
+}
+
+describe('behaviour: docs/guide.md', () => {
+  it.each(samples())('line $line: $language', ({ language, code, outputs }) => {
+    expect(language).toMatch(/^(ts|sh)$/)
+    const outcomes =
+      language === 'ts' ? [node(['--input-type=module', '-e', code])] : code.trim().split('\n').map(command)
+    for (const { code, stderr } of outcomes) {
+      expect(stderr).toBe('')
+      expect(code).toBe(0)
+    }
+    const printed = outcomes.map(({ stdout }) => stdout).join('')
+    if (language === 'ts') expect(outputs).toEqual([printed])
+    for (const output of outputs) expect(printed).toContain(output)
+  })
+
+  it('links to files and headings that are there', () => {
+    const guide = readFileSync(join(root, 'docs/guide.md'), 'utf8')
+    const headings = [...guide.matchAll(/^#+ (.*)$/gm)].map(([, text]) => text.toLowerCase().replace(/[^\w -]/g, ''))
+    const anchors = headings.map(text => text.replaceAll(' ', '-'))
+    const links = [...guide.matchAll(/\]\(([^)]*)\)/g)].map(([, link]) => link)
+    expect(links.length).toBeGreaterThan(10)
+    for (const link of links) {
+      if (link.startsWith('#')) expect(anchors).toContain(link.slice(1))
+      else expect(() => readFileSync(join(root, 'docs', link)), link).not.toThrow(/ENOENT/)
+    }
+    for (const [, file] of guide.matchAll(/`((?:test|examples|bench)\/[\w./-]+)`/g)) {
+      expect(() => readFileSync(join(root, file)), file).not.toThrow(/ENOENT/)
+    }
+  })
+})

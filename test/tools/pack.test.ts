@@ -1,0 +1,49 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { VERSION } from '../../dist/esm/version.js'
+import { root } from '../support/process.ts'
+
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+
+describe('behaviour: the npm package', () => {
+  it('holds exactly the files that belong there, runs nothing when it is installed, and keeps its size', () => {
+    const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+    const run = (command: string, args: string[], cwd = root) =>
+      spawnSync(command, args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' })
+    const check = (name: string) => {
+      const { status, stdout, stderr } = run(process.execPath, ['scripts/check-tarball.mjs', join(folder, name)])
+      return { status, output: stdout + stderr }
+    }
+    try {
+      const packed = run('npm', ['pack', '--pack-destination', folder])
+      expect(packed.status, packed.stderr).toBe(0)
+      const tarball = readdirSync(folder)[0]
+      expect(check(tarball)).toMatchObject({ status: 0, output: expect.stringMatching(/^\d+ files, \d+ bytes/) })
+
+      run('tar', ['-xzf', tarball], folder)
+      writeFileSync(join(folder, 'package', 'stray.js'), '')
+      rmSync(join(folder, 'package', 'NUMERICS.md'))
+      run('tar', ['-czf', 'other.tgz', 'package'], folder)
+      const { status, output } = check('other.tgz')
+      expect(output).toContain('stray.js does not belong there')
+      expect(output).toContain('NUMERICS.md is missing')
+      expect(status).toBe(1)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('has one version everywhere', () => {
+    const { version } = JSON.parse(read('package.json'))
+    expect(VERSION).toBe(version)
+    expect(JSON.parse(read('native/binding.gyp')).targets[0].defines).toContain(`EVENKEEL_VERSION=${version}`)
+    expect(read('CHANGELOG.md')).toContain(`## [${version}]`)
+  })
+
+  it('has no binding.gyp at its root: npm would run node-gyp for it', () => {
+    expect(existsSync(join(root, 'binding.gyp'))).toBe(false)
+  })
+})
