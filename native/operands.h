@@ -18,6 +18,9 @@ struct Spans {
   const int32_t* first(size_t n) const { return list + list[sample + n]; }
 };
 
+// Of each source file its own: a shared copy could be one that is compiled for another CPU.
+namespace {
+
 // Calls step(begin, end) for each span of a sample, in order: those between position 0 and `positions`.
 template <class Step>
 void each_span(const Spans& spans, size_t sample, size_t positions, Step step) {
@@ -40,6 +43,8 @@ inline size_t count_real(const Spans& spans, size_t sample, size_t positions) {
   each_span(spans, sample, positions, [&](size_t begin, size_t end) { count += end - begin; });
   return count;
 }
+
+}  // namespace
 
 // The shape of an op over rows or columns: `outer` matrices of `size` rows and `inner` columns, each column a group;
 // with inner == 1 each matrix is one, and its elements are neighbors. Of the spans, the samples are the matrices and

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import load from '../dist/esm/load.cjs'
+import load from '../dist/esm/backend/load.cjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const budget = 2_000_000 // bytes

@@ -8,8 +8,8 @@ import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import load from '../dist/esm/backend/load.cjs'
 import { compile, missingTools } from '../dist/esm/cli/compile.js'
-import load from '../dist/esm/load.cjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const require = createRequire(import.meta.url)

@@ -60,6 +60,7 @@ struct Reader<Tensor<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
   bool fits(const Volume& shape) const { return this->holds(shape.in_memory()); }
   bool fits(const Axes& shape) const {
+    if (shape.count() == 0) return true;
     // The last element, checked not to be beyond any memory when the shape was read.
     size_t last = 0;
     for (size_t i = 0; i < shape.rank; ++i) {
@@ -263,8 +264,7 @@ Reading read(Arguments& arguments, std::tuple<Operands...>& operands) {
   if (arguments.error) return Reading::wrong;
   const auto& reader_of_shape = std::get<Reader<ShapeOf<Operands...>>>(readers);
   const auto shape = reader_of_shape.value();
-  if (!reader_of_shape.empty() &&
-      !std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers)) {
+  if (!std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers)) {
     arguments.fail("arrays expected memory for what the shape says");
     return Reading::wrong;
   }

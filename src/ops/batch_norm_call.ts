@@ -1,6 +1,6 @@
 // One call of BatchNorm: what it reads, which statistics it uses, and how it updates the running ones.
 import { kernelOf } from '../backend/choice.js'
-import { checkLength } from '../call/arrays.js'
+import { checkAttached, checkLength } from '../call/arrays.js'
 import { CallMemory } from '../call/async_memory.js'
 import type { AsyncOptions } from '../call/async_options.js'
 import {
@@ -219,7 +219,9 @@ export async function normalizeBatchAsync(
   }
   for (const what of ['mean', 'rstd', 'runningMean', 'runningVar'] as const) {
     const place = read[what]
-    if (place) checkLength(op, what, place, shape.groups, 'channels')
+    if (!place) continue
+    checkAttached(op, what, place)
+    checkLength(op, what, place, shape.groups, 'channels')
   }
   memory.deliver()
   writeStatistics(read, used, eps)

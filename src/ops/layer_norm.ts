@@ -78,7 +78,8 @@ export function layerNorm(
   }
   const given = readOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  const eps = checkEps(op, given.eps ?? 1e-5)
+  const { eps = 1e-5 } = given
+  checkEps(op, eps)
   const call = readRowCall(op, x, groups, given, given.weight, given.bias)
   return runCall('layer_norm', callOf(call, eps), call)
 }

@@ -103,9 +103,9 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     put(prebuilt)
     const program = `
       import { createRequire } from 'node:module'
-      import { tables } from './dist/esm/backend/choice.js'
-      const cjs = createRequire(import.meta.url)('./dist/cjs/backend/choice.js')
-      console.log(tables.length === cjs.tables.length && tables.slice(0, -1).every((table, i) => table === cjs.tables[i]))`
+      import { native } from './dist/esm/backend/native.js'
+      const cjs = createRequire(import.meta.url)('./dist/cjs/backend/native.js')
+      console.log(native.addon !== undefined && native.addon === cjs.native.addon)`
     writeFileSync(join(folder, 'program.mjs'), program)
     expect(node(['program.mjs'], {}, folder).stdout).toBe('true\n')
   })

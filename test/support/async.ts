@@ -127,7 +127,7 @@ function channelCalls(): Later[] {
     GroupNorm: [() => new GroupNorm(2, C, { weight, bias }), N * 2],
     InstanceNorm: [() => new InstanceNorm(C, { weight }), N * C],
     'BatchNorm, eval': [() => new BatchNorm(C, { weight, bias, ...running() }).eval(), C],
-    'BatchNorm, training': [() => new BatchNorm(C, { weight, bias, ...running() }), C],
+    'BatchNorm, training': [() => new BatchNorm(C, { weight, bias, ...running(), training: true }), C],
     'BatchNorm, average': [() => new BatchNorm(C, { momentum: null, unbiased: false }), C],
     'BatchNorm, untracked': [() => new BatchNorm(C, { trackRunningStats: false }).eval(), C]
   }
