@@ -106,6 +106,10 @@ template <class T>
 void clear_share(Matrix<T> operand, const Groups& shape, const Share& share) {
   for (size_t i = 0; i < share.count; ++i) {
     T* first = operand.at(share.first + i) + share.column;
+    if (share.columns == shape.pitch) {
+      std::fill_n(first, shape.size * shape.pitch, T{0});
+      continue;
+    }
     for (size_t row = 0; row < shape.size; ++row) std::fill_n(first + row * shape.pitch, share.columns, T{0});
   }
 }

@@ -47,6 +47,7 @@ void serve(size_t index);
 using Condition = CONDITION_VARIABLE;
 SRWLOCK mutex = SRWLOCK_INIT;
 Condition something_to_do = CONDITION_VARIABLE_INIT;
+Condition pool_resized = CONDITION_VARIABLE_INIT;
 Condition something_done = CONDITION_VARIABLE_INIT;
 
 void lock() { AcquireSRWLockExclusive(&mutex); }
@@ -70,6 +71,7 @@ bool start_thread(size_t index) {
 using Condition = pthread_cond_t;
 pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 Condition something_to_do = PTHREAD_COND_INITIALIZER;
+Condition pool_resized = PTHREAD_COND_INITIALIZER;
 Condition something_done = PTHREAD_COND_INITIALIZER;
 
 void lock() { pthread_mutex_lock(&mutex); }
@@ -189,11 +191,14 @@ bool do_something() {
   return true;
 }
 
-// What a thread of the pool does for ever. Those beyond the pool's size, which may have shrunk, sleep.
+// What a thread of the pool does for ever. Those beyond the pool's size, which may have shrunk, sleep apart from the
+// others: no work wakes them.
 void serve(size_t index) {
   lock();
   for (bool rested = false;;) {
-    if (index < pool_size() && do_something()) {
+    if (index >= pool_size()) {
+      wait(pool_resized);
+    } else if (do_something()) {
       rested = false;
     } else if (!rested) {
       const uint32_t seen = news.load(std::memory_order_relaxed);
@@ -217,6 +222,8 @@ void set_threads(size_t n) {
   const Lock held;
   threads.store(n, std::memory_order_relaxed);
   announce();
+  wake_all(something_to_do);  // those that are one too many now
+  wake_all(pool_resized);
 }
 
 void run_pieces(const Work& work, size_t helpers) {

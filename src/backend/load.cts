@@ -16,6 +16,92 @@ function advice(error: { code?: string; message: string }): string {
   return rebuild
 }
 
+/**
+ * What is wrong with a file that is to be loaded, before the system maps it: reading a binary whose end is missing (a broken
+ * image layer, a full disk) would end the process. undefined where its headers promise nothing that is not there.
+ */
+function damageOf(path: string): string | undefined {
+  const { openSync, readSync, closeSync, fstatSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+  const file = openSync(path, 'r')
+  try {
+    const about = fstatSync(file)
+    if (!about.isFile()) return 'it is no file'
+    const { size } = about
+    const bytes = (length: number, at: number): Buffer => {
+      const buffer = Buffer.alloc(length)
+      return buffer.subarray(0, Math.max(0, readSync(file, buffer, 0, length, at)))
+    }
+    const end = endOf(bytes)
+    if (end === undefined) return size === 0 ? 'it is empty' : undefined // of no format that we know: the system refuses it
+    return end > size ? `it is cut off: ${end} bytes expected, got ${size}` : undefined
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** How long a binary must be at least, as its headers say: ELF, PE and Mach-O of 64 bits. */
+function endOf(bytes: (length: number, at: number) => Buffer): number | undefined {
+  const head = bytes(64, 0)
+  if (head.length < 64) return head.length === 0 ? undefined : isBinary(head) ? 64 : undefined
+  if (head.readUInt32BE(0) === 0x7f454c46) {
+    if (head[4] !== 2 || head[5] !== 1) return undefined // 32 bits or big-endian
+    // The table of sections stands behind everything, also in a stripped file.
+    const [offset, entry, count] = [Number(head.readBigUInt64LE(40)), head.readUInt16LE(58), head.readUInt16LE(60)]
+    const segments = bytes(56 * head.readUInt16LE(56), Number(head.readBigUInt64LE(32)))
+    let end = offset + entry * count
+    for (let at = 0; at + 56 <= segments.length; at += 56) {
+      end = Math.max(end, Number(segments.readBigUInt64LE(at + 8)) + Number(segments.readBigUInt64LE(at + 32)))
+    }
+    return end
+  }
+  if (head.toString('latin1', 0, 2) === 'MZ') {
+    const start = head.readUInt32LE(60)
+    const coff = bytes(24, start)
+    if (coff.length < 24) return start + 24
+    const table = start + 24 + coff.readUInt16LE(20)
+    const count = coff.readUInt16LE(6)
+    const sections = bytes(40 * count, table)
+    let end = table + 40 * count
+    for (let at = 0; at + 40 <= sections.length; at += 40) {
+      end = Math.max(end, sections.readUInt32LE(at + 16) + sections.readUInt32LE(at + 20))
+    }
+    return end
+  }
+  if (head.readUInt32LE(0) === 0xfeedfacf) {
+    const length = head.readUInt32LE(20)
+    const commands = bytes(Math.min(length, 2 ** 20), 32)
+    let end = 32 + length
+    for (let at = 0; at + 56 <= commands.length; ) {
+      // LC_SEGMENT_64: where its part of the file ends.
+      if (commands.readUInt32LE(at) === 0x19) {
+        const part = Number(commands.readBigUInt64LE(at + 40)) + Number(commands.readBigUInt64LE(at + 48))
+        end = Math.max(end, part)
+      }
+      at += Math.max(8, commands.readUInt32LE(at + 4))
+    }
+    return end
+  }
+  return undefined
+}
+
+function isBinary(head: Buffer): boolean {
+  const magic = head.toString('latin1', 0, 4)
+  return magic === '\x7fELF' || magic.startsWith('MZ') || magic === '\xcf\xfa\xed\xfe'
+}
+
+/** What is wrong with something that was loaded as the addon. */
+function oddityOf(addon: Addon, version: string): string | undefined {
+  const isAddon =
+    typeof addon === 'object' && addon !== null && typeof addon.version === 'string' && Array.isArray(addon.backends)
+  if (!isAddon) return `it is no binary of evenkeel; ${rebuild}`
+  if (addon.version !== version) return `made for evenkeel ${addon.version}, this is ${version}; ${rebuild}`
+  // A binary of an earlier build of the same version.
+  if (typeof addon.threads !== 'function' || typeof addon.signatures !== 'object') {
+    return `made from other sources of evenkeel ${version}; ${rebuild}`
+  }
+  return undefined
+}
+
 /** Only a platform without a binary is an ordinary reason to go on without one; any other failure is told in full. */
 export function loadAddon(version: string): Loaded {
   const failures: { path: string; why: string }[] = []
@@ -46,9 +132,15 @@ export function loadAddon(version: string): Loaded {
         continue
       }
       try {
+        const damage = damageOf(path)
+        if (damage !== undefined) {
+          failures.push({ path, why: `${damage}; install it again, or ${rebuild}` })
+          continue
+        }
         const addon: Addon = createRequire(path)(path)
-        if (addon.version === version) return { addon, path, failures, ordinary: false }
-        failures.push({ path, why: `made for evenkeel ${addon.version}, this is ${version}; ${rebuild}` })
+        const why = oddityOf(addon, version)
+        if (why === undefined) return { addon, path, failures, ordinary: false }
+        failures.push({ path, why })
       } catch (error) {
         const [reason] = (error as Error).message.split('\n')
         failures.push({ path, why: `${reason}; ${advice(error as Error)}` })
@@ -76,6 +168,13 @@ function textOf(path: string): string {
   }
 }
 
+/** A folder and all that it is in, but for '/'. */
+function parents(path: string): string[] {
+  const folders: string[] = []
+  for (let folder = path; folder !== '' && folder !== '/'; folder = folder.replace(/\/[^/]*$/, '')) folders.push(folder)
+  return folders
+}
+
 function availableCores(): number {
   return (process.getBuiltinModule?.('node:os') ?? require('node:os')).availableParallelism()
 }
@@ -93,16 +192,18 @@ export function usableCores(read: (path: string) => string = textOf, available: 
   if (process.platform !== 'linux') return cores
   // Version 2: the group's own limit and those of all groups that it is in. In a container the last of them is '/'.
   const group = /^0::(\/.*)$/m.exec(read('/proc/self/cgroup'))?.[1]
-  for (
-    let folder = group;
-    folder !== undefined;
-    folder = folder === '/' ? undefined : folder.replace(/\/[^/]*$/, '') || '/'
-  ) {
-    const [quota, period] = read(`/sys/fs/cgroup${folder === '/' ? '' : folder}/cpu.max`).split(/\s+/)
+  for (const folder of group === undefined ? [] : [...parents(group), '']) {
+    const [quota, period] = read(`/sys/fs/cgroup${folder}/cpu.max`).split(/\s+/)
     if (period) limit(quota, period)
   }
-  // Version 1.
-  const quota = read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us')
-  if (quota) limit(quota, read('/sys/fs/cgroup/cpu/cpu.cfs_period_us'))
+  // Version 1: the same, below the folder of the controller, which has one of two names. In a container with its own view of
+  // the file system the group is the folder itself, whatever /proc calls it.
+  const controller = /^\d+:(?:[^:\n]*,)?cpu(?:,[^:\n]*)?:(\/.*)$/m.exec(read('/proc/self/cgroup'))?.[1]
+  for (const root of ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/cpu,cpuacct', '/sys/fs/cgroup/cpuacct,cpu']) {
+    for (const folder of [...parents(controller ?? '/'), '']) {
+      const quota = read(`${root}${folder}/cpu.cfs_quota_us`)
+      if (quota) limit(quota, read(`${root}${folder}/cpu.cfs_period_us`))
+    }
+  }
   return cores
 }

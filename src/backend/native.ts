@@ -20,13 +20,18 @@ function sharedState(): Shared {
 }
 
 const shared = sharedState()
+const { allocUnsafeSlow } = Buffer
 
 export const native: Native = {
   ...loadAddon(VERSION),
   forced: shared.forced,
   arch: process.arch,
   cores: () => usableCores(),
-  threads: process.env.EVENKEEL_THREADS || undefined
+  threads: process.env.EVENKEEL_THREADS || undefined,
+  allocate: bytes => {
+    const { buffer, byteLength } = allocUnsafeSlow(bytes)
+    return byteLength === bytes && buffer.byteLength === bytes ? (buffer as ArrayBuffer) : undefined
+  }
 }
 
 if (!native.addon && !native.ordinary && native.forced === undefined && !shared.warned) {

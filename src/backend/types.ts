@@ -81,4 +81,6 @@ export interface Native extends Loaded {
   readonly cores: () => number
   /** EVENKEEL_THREADS. */
   readonly threads: string | undefined
+  /** Memory with nothing in it yet: whatever was there before. */
+  readonly allocate?: (bytes: number) => ArrayBuffer | undefined
 }

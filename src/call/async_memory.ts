@@ -5,6 +5,7 @@
 
 import { chosen } from '../backend/choice.js'
 import { arraysOf } from '../backend/flatten.js'
+import { native } from '../backend/native.js'
 import { hasThreads } from '../backend/threads.js'
 import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels, type Op } from '../kernels/index.js'
@@ -33,6 +34,15 @@ export function copyParameter(array: Float32Array | undefined): Float32Array | u
   const copy = new Float32Array(new SharedArrayBuffer(4 * lengthOf(array)))
   set.call(copy, array)
   return copy
+}
+
+/**
+ * Memory for a result whose every element a kernel writes before it is shown. To clear 16 MiB first would hold the event loop
+ * for a millisecond (measured).
+ */
+export function resultMemory(length: number): Float32Array {
+  const buffer = hasThreads && length >= 2 ** 16 ? native.allocate?.(4 * length) : undefined
+  return buffer ? new Float32Array(buffer) : new Float32Array(length)
 }
 
 /** The memory that one call has for itself, and where its results go in the end. */

@@ -41,46 +41,52 @@ export function readPadding(
   return spans.finish()
 }
 
-/** Collects the spans of one sample after the other. */
+/** Collects the spans of one sample after the other, in the form that kernels take (kernels/operands.ts). */
 class SpanList {
   readonly #positions: number
   readonly #joined: boolean
-  readonly #ends: number[] = []
-  readonly #list: number[] = []
-  #real = 0
   readonly #all: number
+  /** Long enough for a span at every second position. */
+  readonly #list: Int32Array
+  #ended = 0
+  #end: number
+  #real = 0
 
   constructor(samples: number, positions: number, joined: boolean) {
     this.#positions = positions
     this.#joined = joined
     this.#all = samples * positions
+    const heads = (joined ? 1 : samples) + 1
+    this.#list = new Int32Array(heads + this.#all + samples + 1)
+    this.#list[0] = heads
+    this.#end = heads
   }
 
   /** Adds a span of a sample, behind those before. */
   add(sample: number, begin: number, end: number): void {
     if (begin === end) return
-    const first = this.#joined ? sample * this.#positions : 0
     const list = this.#list
+    const at = this.#end
+    const first = this.#joined ? sample * this.#positions : 0
     this.#real += end - begin
-    if (this.#joined && list.length > 0 && list[list.length - 1] === first + begin) list[list.length - 1] = first + end
-    else list.push(first + begin, first + end)
+    if (this.#joined && at > 2 && list[at - 1] === first + begin) {
+      list[at - 1] = first + end
+      return
+    }
+    list[at] = first + begin
+    list[at + 1] = first + end
+    this.#end = at + 2
   }
 
   /** Ends a sample. */
   end(): void {
-    this.#ends.push(this.#list.length)
+    if (!this.#joined) this.#list[++this.#ended] = this.#end
   }
 
   finish(): Spans {
     if (this.#real === this.#all) return undefined
-    const list = this.#list
-    const ends = this.#joined ? [list.length] : this.#ends
-    const spans = new Int32Array(ends.length + 1 + list.length)
-    const start = ends.length + 1
-    spans[0] = start
-    for (let i = 0; i < ends.length; i++) spans[i + 1] = start + ends[i]
-    spans.set(list, start)
-    return spans
+    if (this.#joined) this.#list[1] = this.#end
+    return this.#list.slice(0, this.#end)
   }
 }
 

@@ -6,7 +6,7 @@ import type { Call, Op } from '../kernels/index.js'
 import { type Axes, type Kind, kinds, type Statistic } from '../kernels/operands.js'
 import { signatures } from '../kernels/signatures.js'
 import { isShared } from './arrays.js'
-import { CallMemory } from './async_memory.js'
+import { CallMemory, resultMemory } from './async_memory.js'
 import { type AsyncOptions, checkTransfer } from './async_options.js'
 import { inverse } from './axes.js'
 import { wrongValue } from './errors.js'
@@ -93,7 +93,7 @@ export function ownCall<Name extends Op>(
   const ownX = transfer ? memory.take(x) : memory.own(x)
   own.x = ownX
   const fresh = isShared(x) ? undefined : ownX
-  own.y = out ? memory.place('out', out, fresh) : (fresh ?? new Float32Array(lengthOf(x)))
+  own.y = out ? memory.place('out', out, fresh) : (fresh ?? resultMemory(lengthOf(x)))
   return own as unknown as Call<Name>
 }
 
@@ -126,12 +126,12 @@ async function runOwn<Name extends Op>(
   if (empty) return own
   if (!permutation) return memory.run(name, own, signal)
   const { x, y, residual, sum } = own as unknown as Arrays
-  const space = () => new Float32Array(lengthOf(x))
+  const space = () => resultMemory(lengthOf(x))
   const back = inverse(permutation)
-  const first = await memory.run('permute', { y: new Float32Array(lengthOf(x)), x, shape: permutation }, signal)
+  const first = await memory.run('permute', { y: space(), x, shape: permutation }, signal)
   const target = y === x ? first.x : y
   const residualRows = residual && (await memory.run('permute', { y: space(), x: residual, shape: permutation })).y
-  const rows = { ...own, x: first.y, y: first.y, residual: residualRows, sum: sum && new Float32Array(lengthOf(sum)) }
+  const rows = { ...own, x: first.y, y: first.y, residual: residualRows, sum: sum && space() }
   const done = (await memory.run(name, rows)) as unknown as Arrays
   const result = await memory.run('permute', { y: target, x: done.y, shape: back })
   if (sum && done.sum) await memory.run('permute', { y: sum, x: done.sum, shape: back })

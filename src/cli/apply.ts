@@ -1,6 +1,7 @@
 // evenkeel apply: normalises a .npy file, block by block.
-import { rmSync } from 'node:fs'
-import { chmod, type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { constants, rmSync } from 'node:fs'
+import { copyFile, type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import {
   bytesOf,
@@ -130,10 +131,12 @@ function readArguments(args: readonly string[]): Options {
 async function withFile<Result>(
   path: string,
   flags: string,
-  use: (file: FileHandle) => Promise<Result>
+  use: (file: FileHandle) => Promise<Result>,
+  mode?: number
 ): Promise<Result> {
-  const file = await open(path, flags)
+  const file = await open(path, flags, mode === undefined ? undefined : mode & 0o777)
   try {
+    if (mode !== undefined) await file.chmod(mode) // what the umask took away
     return await use(file)
   } finally {
     await file.close()
@@ -218,13 +221,31 @@ async function progressBar(total: number): Promise<{ update(done: number): void;
   }
 }
 
-/** Writes a file under a temporary name beside it and renames it when all is there: no run leaves half a file. */
+/**
+ * Puts a finished file in its place. With a mode it replaces the one that is there; without, nothing may be there, also
+ * nothing that appeared meanwhile.
+ */
+async function place(temporary: string, path: string, mode: number | undefined): Promise<void> {
+  if (mode !== undefined) return rename(temporary, path)
+  try {
+    await link(temporary, path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') throw new Error(`${path} exists; --force overwrites it`)
+    // A file system without links.
+    await copyFile(temporary, path, constants.COPYFILE_EXCL)
+  }
+  await rm(temporary, { force: true })
+}
+
+/** Writes a file under a temporary name beside it and puts it in its place when all is there: no run leaves half a file. */
 async function writeWhole(
   path: string,
   mode: number | undefined,
   write: (file: FileHandle) => Promise<void>
 ): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
+  // Random: in containers every process has the number 1.
+  const temporary = `${path}.${randomUUID()}.tmp`
   const interrupted = (signal: NodeJS.Signals) => {
     rmSync(temporary, { force: true })
     process.kill(process.pid, signal)
@@ -232,9 +253,8 @@ async function writeWhole(
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.once(signal, interrupted)
   try {
-    await withFile(temporary, 'wx', write)
-    if (mode !== undefined) await chmod(temporary, mode)
-    await rename(temporary, path)
+    await withFile(temporary, 'wx', write, mode)
+    await place(temporary, path, mode)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error

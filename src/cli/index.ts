@@ -51,11 +51,19 @@ async function main(args: readonly string[]): Promise<number> {
   return command.run(rest)
 }
 
+/** Text of files and of the command line as a terminal may show it: control characters escaped. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, character => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}
+
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   const usage = error instanceof UsageError
-  console.error(`evenkeel: ${(error as Error).message.replace(/^evenkeel: /, '')}`)
+  console.error(`evenkeel: ${printable((error as Error).message.replace(/^evenkeel: /, ''))}`)
   if (usage) console.error('evenkeel --help tells how it is used')
   process.exitCode = usage ? 2 : 1
 }

@@ -93,6 +93,10 @@ function clearShare(
     } else if (role === 'result' && strided) {
       const stride = strideOf(given, name, shape)
       for (let i = first; i < first + count; i++) {
+        if (columns === pitch) {
+          clear(array, i * stride, shape.size * pitch)
+          continue
+        }
         for (let row = 0; row < shape.size; row++) {
           clear(array, i * stride + row * pitch + column, columns)
         }

@@ -91,6 +91,41 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     expect(stderr).toContain('running on the TypeScript backend')
   })
 
+  it('is none where its end is missing, wherever it was cut: the process does not end', () => {
+    const bytes = readFileSync(binary as string)
+    const lengths = [0, 1, 3, 4, 16, 63, 64, 65, 100, 500, 5000, bytes.length >> 2, bytes.length >> 1, bytes.length - 1]
+    for (const length of [...lengths, ...[0.6, 0.7, 0.8, 0.9, 0.99].map(part => Math.floor(part * bytes.length))]) {
+      put(prebuilt, bytes.subarray(0, length))
+      const { info, stderr } = look()
+      expect(info, `${length} bytes`).toMatchObject({ backend: 'js', failures: [{ path: join(folder, prebuilt) }] })
+      if (length >= 64)
+        expect(info.failures[0].why).toMatch(/^it is cut off: \d+ bytes expected, got \d+; install it again/)
+      expect(stderr).toContain('running on the TypeScript backend')
+    }
+  })
+
+  it('is none where EVENKEEL_NATIVE_PATH names something else, with the reason', () => {
+    // package.json of this folder says that scripts are ES modules.
+    put('script.js', Buffer.from('export const version = "0.1.0"'))
+    put('number.cjs', Buffer.from('module.exports = 5'))
+    put('older.cjs', Buffer.from('module.exports = { version: "0.1.0", backends: [] }'))
+    put('throws.cjs', Buffer.from('throw new Error("no")'))
+    const wrong = {
+      [folder]: 'it is no file',
+      [join(folder, 'script.js')]: ';',
+      [join(folder, 'number.cjs')]: 'it is no binary of evenkeel',
+      [join(folder, 'older.cjs')]: 'made from other sources of evenkeel',
+      [join(folder, 'throws.cjs')]: 'no;',
+      [join(folder, 'package.json')]: 'it is no binary of evenkeel'
+    }
+    for (const [path, why] of Object.entries(wrong)) {
+      const { info } = look({ EVENKEEL_NATIVE_PATH: path })
+      if (path.endsWith('package.json')) expect(info.failures[0].why).not.toContain('TypeError')
+      else expect(info.failures[0].why, path).toContain(why)
+      expect(info).toMatchObject({ backend: 'js', failures: [{ path }] })
+    }
+  })
+
   it('is none where addons are forbidden, with what to do', () => {
     put(prebuilt)
     const { info, stderr } = look({}, ['--no-addons'])

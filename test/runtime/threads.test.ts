@@ -354,6 +354,20 @@ describe('behaviour: how many threads', () => {
     expect(cores(first('50000\n'))).toBe(1)
     // what no kernel writes
     expect(cores({ ...group, '/sys/fs/cgroup/a/b/cpu.max': 'nonsense 100000\n' })).toBe(64)
+    // Version 1, a sub-group, under either name of the controller's folder.
+    const subGroup = { '/proc/self/cgroup': '4:memory:/m\n3:cpu,cpuacct:/a/b\n1:name=systemd:/a/b\n' }
+    for (const root of ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/cpu,cpuacct', '/sys/fs/cgroup/cpuacct,cpu']) {
+      const half = { [`${root}/a/b/cpu.cfs_quota_us`]: '50000\n', [`${root}/a/b/cpu.cfs_period_us`]: '100000\n' }
+      expect(cores({ ...subGroup, ...half }, 8)).toBe(1)
+      const three = { [`${root}/a/cpu.cfs_quota_us`]: '300000\n', [`${root}/a/cpu.cfs_period_us`]: '100000\n' }
+      expect(cores({ ...subGroup, ...three }, 8)).toBe(3)
+      expect(cores({ ...subGroup, ...three, ...half }, 8)).toBe(1)
+      const none = { [`${root}/a/b/cpu.cfs_quota_us`]: '-1\n', [`${root}/a/b/cpu.cfs_period_us`]: '100000\n' }
+      expect(cores({ ...subGroup, ...none }, 8)).toBe(8)
+      const own = { [`${root}/cpu.cfs_quota_us`]: '200000\n', [`${root}/cpu.cfs_period_us`]: '100000\n' }
+      expect(cores({ ...subGroup, ...own }, 8)).toBe(2)
+    }
+    expect(cores({ '/proc/self/cgroup': '3:cpuset:/a\n', '/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us': '50000' }, 8)).toBe(8)
   })
 
   it('setNumThreads refuses what is no integer from 1 to 1024, and changes nothing', () => {

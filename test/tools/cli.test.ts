@@ -1,13 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process'
 import {
+  closeSync,
   lstatSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
-  writeFileSync
+  writeFileSync,
+  writeSync
 } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
@@ -430,6 +434,70 @@ describe('behaviour: .npy files', () => {
     fail(['batch-norm', x, ...running, five], '--running-var: shape expected (3,), got (5,)')
     fail(['batch-norm', x, '--training', '--lengths', '1,0'], 'batchNorm: x expected more than one value per channel')
     expect(readdirSync(folder).length).toBe(before)
+  })
+
+  it('writes beside other runs: two at once both end well, and only the files that belong there are left', async () => {
+    const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+    try {
+      const input = save('twice.npy', fill(normal, 4000 * 768, 5), [4000, 768])
+      const output = join(folder, 'out.npy')
+      const runs = [1, 2].map(
+        () =>
+          new Promise<number | null>(resolve => {
+            const args = ['dist/esm/cli/index.js', 'apply', 'layer-norm', input, '-o', output, '--force']
+            spawn(process.execPath, args, { cwd: root, stdio: 'ignore' }).on('exit', resolve)
+          })
+      )
+      expect(await Promise.all(runs)).toEqual([0, 0])
+      expect(readdirSync(folder)).toEqual(['out.npy'])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('overwrites nothing that appeared while it worked, unless forced, and keeps the mode of what it replaces', async () => {
+    const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+    try {
+      const output = join(folder, 'late.npy')
+      const fifo = join(folder, 'input')
+      spawnSync('mkfifo', [fifo])
+      const run = spawn(process.execPath, ['dist/esm/cli/index.js', 'apply', 'layer-norm', fifo, '-o', output], {
+        cwd: root
+      })
+      let stderr = ''
+      run.stderr.on('data', data => {
+        stderr += data
+      })
+      const input = readFileSync(save('small.npy', fill(normal, 12, 5), [3, 4]))
+      const pipe = openSync(fifo, 'w')
+      writeSync(pipe, input.subarray(0, input.length - 4))
+      // It has seen that nothing is there.
+      while (!readdirSync(folder).some(name => name.endsWith('.tmp'))) await new Promise(done => setTimeout(done, 10))
+      writeFileSync(output, 'somebody else', { mode: 0o600 })
+      writeSync(pipe, input.subarray(input.length - 4))
+      closeSync(pipe)
+      expect(await new Promise(resolve => run.on('exit', resolve))).toBe(1)
+      expect(stderr).toContain('late.npy exists; --force overwrites it')
+      expect(readFileSync(output, 'utf8')).toBe('somebody else')
+      expect(readdirSync(folder).sort()).toEqual(['input', 'late.npy'])
+      const small = save('small.npy', fill(normal, 12, 5), [3, 4])
+      expect(evenkeel(['apply', 'layer-norm', small, '-o', output, '--force']).code).toBe(0)
+      expect(statSync(output).mode & 0o777).toBe(0o600)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('escapes what files and arguments would do to a terminal', () => {
+    const header = "{'descr': '<f4\u001b[2J', 'fortran_order': False, 'shape': (1,), }"
+    const bytes = Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(header.length)}\x00${header}`, 'latin1')
+    writeFileSync(at('odd.npy'), bytes)
+    for (const path of [at('odd.npy'), at('name\u001b]0;x\u0007.npy')]) {
+      const { stderr, code } = evenkeel(['apply', 'layer-norm', path, '-o', at('none.npy')])
+      expect(code).toBe(1)
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not come
+      expect(stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+    }
   })
 
   it('does not overwrite without --force', () => {
