@@ -52,7 +52,7 @@ function prepare() {
   // npm leaves them without the right to run where it did not install them for this platform.
   for (const file of [...Object.values(nodes), nodeArm64, bun, deno]) chmodSync(file, 0o755)
 
-  console.log(run('npm', ['run', '--silent', 'prebuild'], { cwd: root }).stdout.trimEnd())
+  console.log(run('npm', ['run', '--silent', 'build:prebuilds'], { cwd: root }).stdout.trimEnd())
   run('npm', ['pack', '--pack-destination', scratch], { cwd: root })
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   return join(scratch, `evenkeel-${version}.tgz`)
@@ -474,16 +474,21 @@ row('npx evenkeel build, without and with a compiler', () => {
   // Links stay relative: .bin/evenkeel is that of the copy.
   cpSync(join(app(), 'node_modules'), join(folder, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const path = barePath(process.execPath)
-  const refused = run(join(path, 'node'), [cli(folder), 'build'], {
-    cwd: folder,
-    path,
-    env: { npm_config_node_gyp: join(matrix, 'node_modules/npm11/node_modules/node-gyp/bin/node-gyp.js') },
-    code: 1
-  })
-  if (!/expected a C\+\+ compiler.*apt-get install/.test(refused.stderr)) throw new Error(refused.output)
+  const expectRefusal = words => {
+    const { stderr, output } = run(join(path, 'node'), [cli(folder), 'build'], {
+      cwd: folder,
+      path,
+      env: { npm_config_node_gyp: join(matrix, 'node_modules/npm11/node_modules/node-gyp/bin/node-gyp.js') },
+      code: 1
+    })
+    if (!words.test(stderr)) throw new Error(output)
+  }
+  expectRefusal(/^evenkeel: node-addon-api expected .*npm install --save-dev node-addon-api/m)
+  cpSync(join(root, 'node_modules/node-addon-api'), join(folder, 'node_modules/node-addon-api'), { recursive: true })
+  expectRefusal(/expected a C\+\+ compiler.*apt-get install/)
   find('a C++ compiler', 'c++')
   const { stdout } = run(process.execPath, [npm(11), 'exec', '--', 'evenkeel', 'build'], { cwd: folder })
-  if (!/^node-gyp: .+\nheaders: {2}.+\nbuilt: {4}.+evenkeel\.node$/m.test(stdout)) throw new Error(stdout)
+  if (!/^node-gyp: .+\nnode-addon-api: .+\nheaders: {2}.+\nbuilt: {4}.+evenkeel\.node$/m.test(stdout)) throw new Error(stdout)
   checkVerify(stdout)
   const { loadedFrom } = JSON.parse(run(process.execPath, ['esm.mjs'], { cwd: folder }).stdout)
   if (!loadedFrom.endsWith('evenkeel/native/build/Release/evenkeel.node')) throw new Error(loadedFrom)

@@ -24,7 +24,8 @@ struct napi_value__ {
   napi_value items[64];         // of an array
   uint32_t length;              // of an array or a typed array
   napi_typedarray_type elements;
-  void* data;  // of a typed array; what a function was made with
+  bool is_array_buffer;
+  void* data;  // of a typed array or an ArrayBuffer; what a function was made with
   napi_callback callback;
 };
 
@@ -108,7 +109,7 @@ napi_status napi_typeof(napi_env env, napi_value value, napi_valuetype* result) 
 napi_status napi_get_typedarray_info(napi_env env, napi_value value, napi_typedarray_type* type, size_t* length,
                                      void** data, napi_value* buffer, size_t* offset) {
   (void)env, (void)buffer, (void)offset;
-  if (value->type != napi_object || !value->data) return napi_invalid_arg;
+  if (value->type != napi_object || value->is_array_buffer || !value->data) return napi_invalid_arg;
   if (type) *type = value->elements;
   if (length) *length = value->length;
   if (data) *data = value->data;
@@ -122,30 +123,39 @@ napi_status napi_get_value_double(napi_env env, napi_value value, double* result
   return napi_ok;
 }
 
-napi_status napi_get_value_bool(napi_env env, napi_value value, bool* result) {
-  (void)env;
-  if (value->type != napi_boolean) return napi_boolean_expected;
-  *result = value->number != 0;
-  return napi_ok;
-}
-
 napi_status napi_get_undefined(napi_env env, napi_value* result) {
   (void)env;
   *result = make(napi_undefined);
   return napi_ok;
 }
 
-// As in Electron: JavaScript sees no memory of others, so that calls are made with arrays alone.
-napi_status napi_create_external_arraybuffer(napi_env env, void* data, size_t length, napi_finalize finalize,
-                                             void* hint, napi_value* result) {
-  (void)env, (void)data, (void)length, (void)finalize, (void)hint, (void)result;
-  return napi_no_external_buffers_allowed;
+napi_status napi_is_typedarray(napi_env env, napi_value value, bool* result) {
+  *result = napi_get_typedarray_info(env, value, NULL, NULL, NULL, NULL, NULL) == napi_ok;
+  return napi_ok;
+}
+
+napi_status napi_create_arraybuffer(napi_env env, size_t bytes, void** data, napi_value* result) {
+  (void)env;
+  *result = make(napi_object);
+  (*result)->is_array_buffer = true;
+  *data = (*result)->data = calloc(1, bytes + 1);
+  return napi_ok;
 }
 
 napi_status napi_create_typedarray(napi_env env, napi_typedarray_type type, size_t length, napi_value buffer,
                                    size_t offset, napi_value* result) {
-  (void)env, (void)type, (void)length, (void)buffer, (void)offset, (void)result;
-  return napi_generic_failure;
+  (void)env;
+  *result = make(napi_object);
+  (*result)->elements = type;
+  (*result)->length = (uint32_t)length;
+  (*result)->data = (char*)buffer->data + offset;
+  return napi_ok;
+}
+
+// As in the runtimes where it takes nothing but a Buffer: the addon must do without.
+napi_status napi_get_buffer_info(napi_env env, napi_value value, void** data, size_t* bytes) {
+  (void)env, (void)value, (void)data, (void)bytes;
+  return napi_invalid_arg;
 }
 
 napi_status napi_add_env_cleanup_hook(napi_env env, void (*hook)(void*), void* data) {
@@ -159,12 +169,29 @@ napi_status napi_throw_error(napi_env env, const char* code, const char* message
   exit(1);
 }
 
-napi_status napi_throw_type_error(napi_env env, const char* code, const char* message) {
-  return napi_throw_error(env, code, message);
+napi_status napi_create_error(napi_env env, napi_value code, napi_value message, napi_value* result) {
+  (void)env, (void)code, (void)result;
+  return napi_throw_error(env, NULL, message->text);
 }
 
-napi_status napi_throw_range_error(napi_env env, const char* code, const char* message) {
-  return napi_throw_error(env, code, message);
+napi_status napi_create_type_error(napi_env env, napi_value code, napi_value message, napi_value* result) {
+  return napi_create_error(env, code, message, result);
+}
+
+napi_status napi_create_range_error(napi_env env, napi_value code, napi_value message, napi_value* result) {
+  return napi_create_error(env, code, message, result);
+}
+
+void napi_fatal_error(const char* place, size_t place_length, const char* message, size_t message_length) {
+  (void)place, (void)place_length, (void)message_length;
+  napi_throw_error(NULL, NULL, message);
+  abort();
+}
+
+napi_status napi_is_exception_pending(napi_env env, bool* result) {
+  (void)env;
+  *result = false;
+  return napi_ok;
 }
 
 napi_status napi_create_double(napi_env env, double number, napi_value* result) {
@@ -176,27 +203,52 @@ napi_status napi_create_double(napi_env env, double number, napi_value* result) 
 
 napi_status napi_get_global(napi_env env, napi_value* result) { return napi_create_object(env, result); }
 
+// No global object has a property here: `structuredClone` is for calls in the background.
 napi_status napi_get_named_property(napi_env env, napi_value object, const char* name, napi_value* result) {
   (void)object, (void)name;
   return napi_get_undefined(env, result);
 }
 
-// What only calls in the background need: none are made here.
+napi_status napi_get_property(napi_env env, napi_value object, napi_value key, napi_value* result) {
+  return napi_get_named_property(env, object, key->text, result);
+}
+
+// Nothing is collected here.
+napi_status napi_open_handle_scope(napi_env env, napi_handle_scope* result) {
+  (void)env, (void)result;
+  return napi_ok;
+}
+
+napi_status napi_close_handle_scope(napi_env env, napi_handle_scope scope) {
+  (void)env, (void)scope;
+  return napi_ok;
+}
+
+// What only calls in the background need, and errors: none are made here.
 napi_status unused(void) { return napi_generic_failure; }
 #define UNUSED(name) __asm__(".globl " #name "\n.type " #name ", @function\n.set " #name ", unused");
+UNUSED(napi_async_destroy)
 UNUSED(napi_call_function)
 UNUSED(napi_call_threadsafe_function)
+UNUSED(napi_close_callback_scope)
+UNUSED(napi_close_escapable_handle_scope)
 UNUSED(napi_create_promise)
 UNUSED(napi_create_reference)
 UNUSED(napi_create_threadsafe_function)
 UNUSED(napi_define_properties)
 UNUSED(napi_delete_reference)
+UNUSED(napi_escape_handle)
+UNUSED(napi_get_and_clear_last_exception)
 UNUSED(napi_get_arraybuffer_info)
+UNUSED(napi_get_last_error_info)
 UNUSED(napi_get_reference_value)
+UNUSED(napi_has_property)
 UNUSED(napi_is_arraybuffer)
 UNUSED(napi_is_detached_arraybuffer)
+UNUSED(napi_open_escapable_handle_scope)
 UNUSED(napi_ref_threadsafe_function)
 UNUSED(napi_resolve_deferred)
+UNUSED(napi_throw)
 UNUSED(napi_unref_threadsafe_function)
 
 napi_status napi_add_finalizer(napi_env env, napi_value object, void* data, napi_finalize finalize, void* hint,
@@ -280,11 +332,8 @@ static int repeat(napi_value backends) {
   if (count > 64) fail("too many arguments in a call of ", name);
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t kind = read_word();
-    static const napi_valuetype types[] = {napi_undefined, napi_number, napi_object, napi_boolean, napi_boolean};
-    if (kind > 4) fail("an argument of an unknown kind in a call of ", name);
-    napi_value argument = arguments[i] = make(types[kind]);
-    argument->number = kind == 4;  // true
-    if (kind == 1) read_bytes(&argument->number, sizeof argument->number);
+    if (kind != 0 && kind != 2) fail("an argument of an unknown kind in a call of ", name);
+    napi_value argument = arguments[i] = make(kind == 0 ? napi_undefined : napi_object);
     if (kind == 2) {
       argument->elements = read_word();
       const struct block* block = &blocks[read_word()];
@@ -297,7 +346,7 @@ static int repeat(napi_value backends) {
   int different = 0;
   for (uint32_t b = 0; b < backends->length; ++b) {
     const napi_value backend = backends->items[b];
-    const napi_value kernel = property(property(backend, "float32"), name);
+    const napi_value kernel = property(property(property(backend, "float32"), "run"), name);
     for (uint32_t i = 0; i < block_count; ++i) memcpy(blocks[i].now, blocks[i].before, blocks[i].size);
     struct napi_callback_info__ info = {count, arguments, kernel->data};
     kernel->callback(NULL, &info);
@@ -324,8 +373,9 @@ int main(int argc, char** argv) {
   // Some calls are large enough for several threads.
   napi_value four = make(napi_number);
   four->number = 4;
-  struct napi_callback_info__ info = {1, &four, NULL};
-  property(exports, "threads")->callback(NULL, &info);
+  const napi_value threads = property(exports, "threads");
+  struct napi_callback_info__ info = {1, &four, threads->data};
+  threads->callback(NULL, &info);
 
   calls = fopen(argv[2], "rb");
   if (!calls) fail("cannot open ", argv[2]);

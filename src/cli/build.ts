@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { binary, compile, findHeaders, findNodeGyp, missingTools } from './compile.js'
+import { binary, compile, findHeaders, findNodeAddonApi, findNodeGyp, missingTools } from './compile.js'
 import { type Command, parsed } from './usage.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -11,8 +11,8 @@ export const build: Command = {
   help: `Usage: evenkeel build [--verbose]
 
 Compiles the native kernels on this machine, from the sources in the package, and verifies them. From then on they are used
-in place of the binary that came with the package. Needs node-gyp, Python 3, make and a C++17 compiler (on Windows the C++
-build tools of Visual Studio). To undo it, delete the folder native/build in the package.
+in place of the binary that came with the package. Needs node-gyp, node-addon-api, Python 3, make and a C++17 compiler (on
+Windows the C++ build tools of Visual Studio). To undo it, delete the folder native/build in the package.
 
 Options:
       --verbose  print what the compiler prints
@@ -24,6 +24,13 @@ Options:
     )
     const gyp = findNodeGyp()
     if (gyp === undefined) throw new Error('node-gyp expected, got none: npm install --save-dev node-gyp')
+    const addonApi = findNodeAddonApi()
+    if (addonApi === undefined) {
+      throw new Error(
+        'node-addon-api expected (its headers), got none: npm install --save-dev node-addon-api, or set ' +
+          'EVENKEEL_NODE_ADDON_API to the folder that has napi.h'
+      )
+    }
     const missing = missingTools()
     if (missing.length > 0) {
       throw new Error(
@@ -32,6 +39,7 @@ Options:
       )
     }
     console.log(`node-gyp: ${gyp}`)
+    console.log(`node-addon-api: ${addonApi}`)
     console.log(`headers:  ${findHeaders() ?? `those of Node.js ${process.versions.node}, downloaded by node-gyp`}`)
     const { ok, output } = compile(fileURLToPath(new URL('../../../native', import.meta.url)))
     if (values.verbose || !ok) process.stdout.write(output)

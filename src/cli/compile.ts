@@ -25,15 +25,29 @@ export function missingTools(): string[] {
     .map(([what]) => what)
 }
 
-/** The script of a node-gyp: a dependency of this project, npm's own copy, or the one on the PATH. */
-export function findNodeGyp(): string | undefined {
+/** A file of a package, as this package or the project in the working directory finds it. */
+function findInPackages(file: string): string | undefined {
   for (const from of [import.meta.url, join(process.cwd(), 'package.json')]) {
     try {
-      return createRequire(from).resolve('node-gyp/bin/node-gyp.js')
+      return createRequire(from).resolve(file)
     } catch {
       // Not a dependency here.
     }
   }
+  return undefined
+}
+
+/** The folder with the headers of node-addon-api: EVENKEEL_NODE_ADDON_API, or a dependency. */
+export function findNodeAddonApi(): string | undefined {
+  if (process.env.EVENKEEL_NODE_ADDON_API) return process.env.EVENKEEL_NODE_ADDON_API
+  const header = findInPackages('node-addon-api/napi.h')
+  return header && dirname(header)
+}
+
+/** The script of a node-gyp: a dependency of this project, npm's own copy, or the one on the PATH. */
+export function findNodeGyp(): string | undefined {
+  const dependency = findInPackages('node-gyp/bin/node-gyp.js')
+  if (dependency) return dependency
   const folder = dirname(process.execPath)
   const inNpm = join('node_modules', 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
   return [
@@ -66,10 +80,11 @@ export function compile(
   const gyp = findNodeGyp()
   if (gyp === undefined) return { ok: false, output: 'no node-gyp was found' }
   const headers = findHeaders()
+  const addonApi = findNodeAddonApi()
   const args = ['configure', 'build', '--jobs=max', `--arch=${arch}`, ...(headers ? [`--nodedir=${headers}`] : [])]
   const { status, stdout, stderr, error } = spawnSync(process.execPath, [gyp, ...args], {
     cwd: folder,
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...(addonApi && { EVENKEEL_NODE_ADDON_API: addonApi }), ...env },
     encoding: 'utf8',
     maxBuffer: 2 ** 28
   })
