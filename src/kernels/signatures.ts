@@ -1,4 +1,4 @@
-// The operands of every kernel, by name and kind, in the order of native/ops.h; test/architecture.test.ts compares the two. No
+// The operands of every kernel, by name and kind, in the order of native/ops.h; test/tools/architecture.test.ts compares the two. No
 // other file states an order.
 import type { Kind, OperandTypes, Strides } from './operands.js'
 

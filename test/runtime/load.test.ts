@@ -193,7 +193,13 @@ describe('behaviour: evenkeel build', () => {
     writeFileSync(gyp, '')
     const build = (env: { [name: string]: string }) =>
       node(['dist/esm/cli/index.js', 'build'], { PATH: folder, ...env }, folder)
-    const { code, stderr } = build({ npm_config_node_gyp: gyp, CXX: 'no-such-compiler' })
+    const tools = { npm_config_node_gyp: gyp, CXX: 'no-such-compiler' }
+    const headers = build(tools)
+    expect(headers.code).toBe(1)
+    expect(headers.stderr).toContain(
+      'node-addon-api expected (its headers), got none: npm install --save-dev node-addon-api'
+    )
+    const { code, stderr } = build({ ...tools, EVENKEEL_NODE_ADDON_API: folder })
     expect(code).toBe(1)
     if (process.platform !== 'win32')
       expect(stderr).toContain('on the PATH expected a C++ compiler, make, python3, got none: ')
