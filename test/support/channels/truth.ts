@@ -111,7 +111,9 @@ export function testVolumeTruth(op: TruthOp): void {
               )
               const where = `[${dims}] ${channels} a group, ${kind}, eps ${eps}, form ${more}`
               const at = n * groups + group
-              expect(error, where).toBeLessThanOrEqual(op.roundings + more + 0.1)
+              // Weight and bias of a channel are folded (rule 7a); of a row they round on their own.
+              const own = op.overBatch || positions > 1 ? 0 : more
+              expect(error, where).toBeLessThanOrEqual(op.roundings + own + 0.1)
               expect(meanErrorInHalfUlps(statistics.mean[at], x, truth), where).toBeLessThanOrEqual(roundings)
               expect(Math.abs(statistics.rstd[at] / truth.rstd - 1), where).toBeLessThanOrEqual(2 ** -28)
             })

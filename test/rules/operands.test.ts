@@ -1,0 +1,156 @@
+// What is refused, and what is read once.
+import { describe, expect, it } from 'vitest'
+import {
+  BatchNorm,
+  batchNorm,
+  GroupNorm,
+  groupNorm,
+  InstanceNorm,
+  LayerNorm,
+  layerNorm,
+  RMSNorm,
+  rmsNorm
+} from '../../dist/esm/index.js'
+
+const zeros = (...dims: number[]) => ({ data: new Float32Array(dims.reduce((a, b) => a * b, 1)), dims })
+
+describe('behaviour: dims are compared, not only numbers of elements', () => {
+  const x = zeros(2, 3)
+  it.each([
+    ['residual', () => layerNorm(x, 3, { residual: zeros(3, 2) })],
+    ['sum', () => rmsNorm(x, 3, { residual: zeros(2, 3), sum: zeros(3, 2) })],
+    ['out', () => layerNorm(x, 3, { out: zeros(3, 2) })],
+    ['weight', () => layerNorm(x, [2, 3], { weight: zeros(3, 2) })],
+    ['bias', () => layerNorm(x, [2, 3], { bias: zeros(3, 2) })],
+    ['weight', () => new LayerNorm([2, 3], { weight: zeros(3, 2) })],
+    ['weight', () => new RMSNorm([2, 3]).setWeights({ weight: zeros(3, 2) })],
+    ['out', () => groupNorm(zeros(1, 4, 2), 2, { out: zeros(1, 2, 4) })],
+    ['out', () => batchNorm(zeros(2, 3, 4), { training: true, layout: 'channels-last', out: zeros(2, 4, 3) })]
+  ] as [string, () => unknown][])('of %s', (what, call) => {
+    expect(call).toThrow(RangeError)
+    expect(call).toThrow(what)
+  })
+
+  it('and a weight of one dimension, or with ones, is the same weight', () => {
+    for (const weight of [new Float32Array(6), zeros(6), zeros(2, 3), zeros(1, 2, 3)]) {
+      expect(() => layerNorm(x, [2, 3], { weight })).not.toThrow()
+    }
+  })
+})
+
+describe('behaviour: tensors that are not dense', () => {
+  const dense = { strides: [3, 1], offset: 0 }
+  const others = [{ strides: [1, 2] }, { strides: [0, 1] }, { strides: [6, 2] }, { offset: 1 }, { strides: [3] }]
+
+  it('are refused as x, residual, out and weight', () => {
+    for (const other of others) {
+      const odd = { ...zeros(2, 3), ...other }
+      const x = zeros(2, 3)
+      const calls = [
+        () => layerNorm(odd, 3),
+        () => layerNorm(x, 3, { residual: odd }),
+        () => layerNorm(x, 3, { out: odd }),
+        () => layerNorm(x, [2, 3], { weight: odd }),
+        () => batchNorm(odd, { training: true })
+      ]
+      for (const call of calls) expect(call, JSON.stringify(other)).toThrow(RangeError)
+    }
+  })
+
+  it('say what dense ones may say too', () => {
+    expect(() => layerNorm({ ...zeros(2, 3), ...dense }, 3)).not.toThrow()
+    // The stride of a dimension of one element is anybody's.
+    expect(() => layerNorm({ ...zeros(1, 3), strides: [77, 1] }, 3)).not.toThrow()
+  })
+})
+
+describe('behaviour: running variances', () => {
+  const running = (value: number) => ({ runningMean: new Float32Array(1), runningVar: Float32Array.of(value) })
+
+  it.each([-1, Number.NaN])('of %d are refused wherever they come in', value => {
+    expect(() => batchNorm(zeros(1, 1), running(value))).toThrow(/batchNorm: runningVar/)
+    expect(() => new BatchNorm(1, running(value))).toThrow(/BatchNorm: runningVar/)
+  })
+
+  it('that training itself made NaN give NaN', () => {
+    const layer = new BatchNorm(1)
+    layer.forward({ data: Float32Array.of(Number.NaN, 1), dims: [2, 1] })
+    expect(layer.eval().forward({ data: Float32Array.of(1), dims: [1, 1] }).data[0]).toBeNaN()
+  })
+})
+
+describe('behaviour: properties of layers', () => {
+  const layers = {
+    BatchNorm: new BatchNorm(2),
+    GroupNorm: new GroupNorm(1, 2),
+    InstanceNorm: new InstanceNorm(2),
+    LayerNorm: new LayerNorm(2),
+    RMSNorm: new RMSNorm(2)
+  }
+
+  it.each(Object.entries(layers))('of %s cannot be assigned', (_, layer) => {
+    const names = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(layer)))
+      .filter(([, { get }]) => get)
+      .map(([name]) => name)
+    expect(names.length).toBeGreaterThan(0)
+    for (const name of names) {
+      expect(() => Object.assign(layer, { [name]: 7 }), name).toThrow(TypeError)
+    }
+    expect(Object.keys(layer)).toEqual([])
+  })
+})
+
+describe('behaviour: each operand and each option is read once', () => {
+  /** Options whose getters count, and answer another thing the second time. */
+  function counting(given: { [name: string]: unknown }, later: { [name: string]: unknown } = {}) {
+    const reads: { [name: string]: number } = {}
+    const options = {}
+    for (const [name, value] of Object.entries(given)) {
+      Object.defineProperty(options, name, {
+        enumerable: true,
+        get: () => {
+          reads[name] = (reads[name] ?? 0) + 1
+          return reads[name] === 1 ? value : later[name]
+        }
+      })
+    }
+    return { reads, options }
+  }
+
+  it('in functions, layers and asynchronous calls', async () => {
+    const x = { data: Float32Array.of(1, 2, 3, 4), dims: [2, 2] }
+    const out = new Float32Array(4)
+    const given = { out, residual: new Float32Array(4), sum: new Float32Array(4), mean: new Float32Array(2) }
+    const calls = [
+      (options: object) => layerNorm(x, 2, options),
+      (options: object) => new LayerNorm(2).forward(x, options),
+      (options: object) => new LayerNorm(2).forwardAsync(x, options)
+    ]
+    for (const call of calls) {
+      out.fill(9)
+      const { reads, options } = counting(given, { out: x.data })
+      await call(options)
+      expect(reads).toEqual({ out: 1, residual: 1, sum: 1, mean: 1 })
+      expect([...x.data]).toEqual([1, 2, 3, 4])
+      expect([...out]).not.toContain(9)
+    }
+  })
+
+  it('of a growable SharedArrayBuffer, an array with a length of its own', () => {
+    const buffer = new SharedArrayBuffer(16, { maxByteLength: 32 })
+    const x = new Float32Array(buffer)
+    x.set([1, 2, 3, 4])
+    const options = {
+      get eps() {
+        buffer.grow(32)
+        return 1e-5
+      }
+    }
+    const y = layerNorm(x, 4, options)
+    expect(y.length === 4 || y.length === 8).toBe(true)
+    const odd = Object.defineProperty(new Float32Array(4), 'BYTES_PER_ELEMENT', { value: 1 })
+    expect([...layerNorm(Float32Array.of(1, 2, 3, 4), 4, { out: odd })]).toEqual([
+      ...layerNorm(Float32Array.of(1, 2, 3, 4), 4)
+    ])
+  })
+})

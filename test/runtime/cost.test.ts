@@ -1,0 +1,114 @@
+// What calls keep, and what they cost where there is nothing to do.
+import { describe, expect, it } from 'vitest'
+import {
+  BatchNorm,
+  BatchStatistics,
+  batchNorm,
+  batchStatistics,
+  GroupNorm,
+  InstanceNorm,
+  instanceNorm,
+  LayerNorm,
+  layerNorm,
+  localResponseNorm,
+  RMSNorm,
+  rmsNorm
+} from '../../dist/esm/index.js'
+import { node } from '../support/process.ts'
+
+describe('behaviour: memory that asynchronous calls keep', () => {
+  const program = `
+    import * as evenkeel from './dist/esm/index.js'
+    const layers = {
+      BatchNorm: new evenkeel.BatchNorm(16),
+      'BatchNorm in evaluation': new evenkeel.BatchNorm(16).eval(),
+      GroupNorm: new evenkeel.GroupNorm(4, 16),
+      InstanceNorm: new evenkeel.InstanceNorm(16),
+      LayerNorm: new evenkeel.LayerNorm(16384),
+      RMSNorm: new evenkeel.RMSNorm(16384)
+    }
+    const settle = async () => {
+      for (let i = 0; i < 5; i++) { await new Promise(r => setImmediate(r)); globalThis.gc() }
+    }
+    const kept = {}
+    for (const [name, layer] of Object.entries(layers)) {
+      const run = async () => {
+        for (let i = 0; i < 60; i++) {
+          const options = i % 3 === 1 ? { transfer: true } : i % 3 === 2 ? { out: new Float32Array(2 ** 18) } : {}
+          await layer.forwardAsync({ data: new Float32Array(2 ** 18), dims: [1, 16, 16384] }, options)
+        }
+        const controller = new AbortController()
+        const calls = Array.from({ length: 20 }, () =>
+          layer.forwardAsync({ data: new Float32Array(2 ** 18), dims: [1, 16, 16384] }, { signal: controller.signal }))
+        controller.abort()
+        await Promise.allSettled(calls)
+      }
+      await settle()
+      const before = process.memoryUsage().arrayBuffers
+      await run()
+      await settle()
+      kept[name] = Math.round((process.memoryUsage().arrayBuffers - before) / 2 ** 20)
+    }
+    console.log(JSON.stringify(kept))`
+
+  it('is none: not of results, copies, places or calls that were cancelled', () => {
+    const { stdout, stderr } = node(['--expose-gc', '--input-type=module', '-e', program])
+    expect(stderr).toBe('')
+    // A MiB each: two calls' worth is noise, 80 calls would be 80.
+    for (const [layer, kept] of Object.entries(JSON.parse(stdout))) expect(kept, layer).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('behaviour: queues', () => {
+  const abort = async (n: number) => {
+    const layer = new LayerNorm(4)
+    const controllers = Array.from({ length: n }, () => new AbortController())
+    const calls = controllers.map(({ signal }) => layer.forwardAsync(new Float32Array(4), { signal }))
+    const settled = Promise.allSettled(calls)
+    const start = performance.now()
+    for (const controller of controllers) controller.abort()
+    await settled
+    return performance.now() - start
+  }
+
+  it('aborts 40,000 calls in a time in proportion to their number', async () => {
+    await abort(2000)
+    // It was 81 s when each looked through the queue.
+    expect(await abort(40_000)).toBeLessThan(8000)
+  })
+})
+
+describe('behaviour: tensors without elements', () => {
+  const data = new Float32Array(0)
+  const empty = (...dims: number[]) => ({ data, dims })
+  const large = 2 ** 26
+  const calls: { [what: string]: () => unknown } = {
+    'statistics of many channels': () => batchStatistics(empty(0, large)),
+    'statistics of the most channels': () => batchStatistics(empty(0, 2 ** 31 - 1, 3)),
+    'merged ones': () => BatchStatistics.merge(batchStatistics(empty(0, large)), batchStatistics(empty(0, large))),
+    'batchNorm in training': () => batchNorm(empty(0, large), { training: true }),
+    'instanceNorm with lengths': () => instanceNorm(empty(0, large, 5), { lengths: [] }),
+    'layerNorm over an axis': () => layerNorm(empty(large, 0, 3), { axis: [0, 2] }),
+    'layerNorm over no elements': () => layerNorm(empty(large, 0), [0]),
+    'layerNorm with a mask': () => layerNorm(empty(0, large, 3), 3, { mask: data }),
+    'rmsNorm over an axis': () => rmsNorm(empty(large, large, 0), { axis: 1 }),
+    'a layer over channels': () => new GroupNorm(2, 4).forward(empty(0, 4, large)),
+    'an instance layer': () => new InstanceNorm(3).forward(empty(0, 3, large)),
+    'local response': () => localResponseNorm(empty(0, large, large), 3),
+    'a layer over rows': () => new RMSNorm(4).forward(empty(large, 0, 4)),
+    'a training layer': () => new BatchNorm(4).forward(empty(0, 4, large))
+  }
+
+  it.each(Object.entries(calls))('cost nothing, or are refused: %s', (_, call) => {
+    const run = () => {
+      const start = performance.now()
+      try {
+        call()
+      } catch (error) {
+        if (!(error instanceof TypeError) && !(error instanceof RangeError)) throw error
+      }
+      return performance.now() - start
+    }
+    expect(Math.min(run(), run(), run())).toBeLessThan(10)
+  })
+})
