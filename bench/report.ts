@@ -305,7 +305,7 @@ export function report(results: Results): string {
     `\`${command}\`: ${seconds} s; Node.js ${machine.node}, ${machine.platform}, ${machine.cores} cores${cache}.`,
     `With ${taking.map(([name, version]) => `${name} ${version}`).join(', ')}` +
       `${absent.map(({ name, why }) => `; without ${name}: ${why}`).join('')}.`,
-    'The same as data: [results.json](results.json).',
+    'The same as data: results.json beside this file, in the repository.',
     '',
     ...about,
     '',

@@ -28,9 +28,11 @@ function expectedFiles() {
     'LICENSE',
     'NUMERICS.md',
     'CHANGELOG.md',
-    'docs/deploying.md',
+    'CONTRIBUTING.md',
     'test/golden.json'
   ]
+  files.push(...below('docs').map(path => `docs/${path}`))
+  for (const path of below('bench/results')) if (/\/.*\.(md|svg)$/.test(path)) files.push(`bench/results/${path}`)
   for (const path of below('src')) {
     const [, stem, none, kind] = /^(.*?)(\.none)?\.(ts|cts)$/.exec(path)
     if (none) continue

@@ -1,4 +1,5 @@
 // What the native binary exports, and what is known of it.
+import type { ElementName } from '../kernels/elements.js'
 import type { Call, Kernels, Op } from '../kernels/index.js'
 
 /** Instruction sets that kernels are written for, best first, and the TypeScript implementation. */
@@ -23,16 +24,16 @@ export type NativePrepare = (numbers: Float64Array, ...arrays: Arrays) => RunPre
 /** Throws, and writes nothing, unless both are Float32Arrays of as many whole rows. */
 export type RunPrepared = (y: Float32Array, x: Float32Array) => void
 
-/** A backend of the addon: a function for each op. */
-export interface NativeBackend {
-  readonly name: BackendName
-  readonly float32: {
-    readonly run: { readonly [op in Op]: NativeKernel }
-    readonly start: { readonly [op in Op]: NativeStart }
-    /** Of operations over rows alone. */
-    readonly prepare: { readonly [op in Op]?: NativePrepare }
-  }
+/** A backend's functions for one type of elements. */
+export interface NativeTables {
+  readonly run: { readonly [op in Op]: NativeKernel }
+  readonly start: { readonly [op in Op]: NativeStart }
+  /** Of operations over rows alone. */
+  readonly prepare: { readonly [op in Op]?: NativePrepare }
 }
+
+/** A backend of the addon. */
+export type NativeBackend = { readonly name: BackendName } & { readonly [element in ElementName]: NativeTables }
 
 /** What the native binary exports. */
 export interface Addon {

@@ -1,4 +1,5 @@
 // What typed arrays themselves say of their memory: no property that a caller gave an array is asked.
+import { elements } from './elements.js'
 import type { Statistic } from './operands.js'
 
 function getter<Value>(key: string | symbol): (this: unknown) => Value {
@@ -23,7 +24,7 @@ export function isTypedArray(value: unknown): boolean {
 
 /** Whether a value is a Float32Array, of any realm. */
 export function isFloat32(value: unknown): value is Float32Array {
-  return kindGetter.call(value) === 'Float32Array'
+  return kindGetter.call(value) === elements.float32
 }
 
 /** Whether a value is a Float64Array, of any realm. */

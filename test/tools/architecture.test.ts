@@ -7,6 +7,7 @@ import { native } from '../../dist/esm/backend/native.js'
 import { BACKEND_NAMES } from '../../dist/esm/backend/types.js'
 import { cases } from '../../dist/esm/cases/index.js'
 import * as evenkeel from '../../dist/esm/index.js'
+import { elements } from '../../dist/esm/kernels/elements.js'
 import { ops as listed, signatures } from '../../dist/esm/kernels/index.js'
 import { type Kind, kinds } from '../../dist/esm/kernels/operands.js'
 import golden from '../golden.json' with { type: 'json' }
@@ -91,6 +92,14 @@ describe('behaviour: one list of operands', () => {
     for (const op of listed) expect(asNative(signatures[op]), op).toBe(nativeSignatures[op])
   })
 
+  it('has the same types of elements on both sides, and tables of each in the binary', () => {
+    const rows = [...read('native/elements.h').matchAll(/ELEMENT\((\w+), \w+, (\w+)\)/g)]
+    expect(Object.fromEntries(rows.map(([, name, array]) => [name, array]))).toEqual(elements)
+    for (const backend of native.addon?.backends ?? []) {
+      expect(Object.keys(backend).sort()).toEqual([...Object.keys(elements), 'name'].sort())
+    }
+  })
+
   it.skipIf(!native.addon)('is what the native binary was built from', () => {
     for (const op of listed) expect(native.addon?.signatures[op], op).toBe(`(${nativeSignatures[op]})`)
   })
@@ -156,7 +165,7 @@ describe('behaviour: the rooms', () => {
   it('the twins have the same names on both sides', () => {
     // What only one side needs: how vectors go through a row, and the operands by name.
     const nativeAlone = ['all', 'cursors', 'rows']
-    const typescriptAlone = ['arrays', 'index', 'operands', 'padding', 'signatures']
+    const typescriptAlone = ['arrays', 'elements', 'index', 'operands', 'padding', 'signatures']
     const both = (names: string[], alone: string[]) => names.filter(name => !alone.includes(name))
     expect(both(stems('src/kernels', '.ts'), typescriptAlone)).toEqual(both(stems('native/kernels', '.h'), nativeAlone))
   })
