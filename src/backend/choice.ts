@@ -1,6 +1,6 @@
 // Which kernels run: orders the backends that native.ts found and chooses one of them. Chosen once, at import.
 import { lengthOf } from '../kernels/arrays.js'
-import { type Kernel, kernels, type Op, ops } from '../kernels/index.js'
+import { type Kernel, kernels, type Op, ops, type signatures } from '../kernels/index.js'
 import { flattened, flattenedPlain, type PlainKernel } from './flatten.js'
 import { native } from './native.js'
 import { setFirstThreadCount } from './thread_count.js'
@@ -66,8 +66,8 @@ export function plainKernelOf(op: RowOp, constants: { readonly [operand: string]
   }
 }
 
-/** Operations over rows, which have an eps. */
-export type RowOp = 'layer_norm' | 'normalize' | 'rms_norm'
+/** Operations over rows. */
+export type RowOp = { [op in Op]: (typeof signatures)[op] extends { shape: 'groups' } ? op : never }[Op]
 
 const nativeOf = ({ name }: Backend): NativeBackend | undefined =>
   native.addon?.backends.find(backend => backend.name === name)
