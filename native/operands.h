@@ -21,20 +21,33 @@ struct Spans {
 // Of each source file its own: a shared copy could be one that is compiled for another CPU.
 namespace {
 
-// Calls step(begin, end) for each span of a sample, in order: those between position 0 and `positions`.
+// Calls step(begin, end) for each span of a sample, in order, as far as they lie from position `from` to position `to`.
 template <class Step>
-void each_span(const Spans& spans, size_t sample, size_t positions, Step step) {
+void each_span(const Spans& spans, size_t sample, size_t from, size_t to, Step step) {
   if (!spans) {
-    step(size_t{0}, positions);
+    step(from, to);
     return;
   }
+  // The first that ends behind `from`: a call may have a share of very many.
+  const int32_t* at = spans.first(sample);
   const int32_t* const end_of_spans = spans.first(sample + 1);
-  for (const int32_t* at = spans.first(sample); at < end_of_spans; at += 2) {
-    const size_t first = static_cast<size_t>(at[0]), last = static_cast<size_t>(at[1]);
-    const size_t begin = first > spans.from ? first - spans.from : 0;
-    const size_t end = last > spans.from ? last - spans.from : 0;
-    if (begin < positions && begin < end) step(begin, end < positions ? end : positions);
+  const size_t first = spans.from + from, last = spans.from + to;
+  for (size_t n = static_cast<size_t>(end_of_spans - at) / 2; n > 0;) {
+    const size_t half = n / 2;
+    const bool ends_before = static_cast<size_t>(at[2 * half + 1]) <= first;
+    if (ends_before) at += 2 * (half + 1);
+    n = ends_before ? n - half - 1 : half;
   }
+  for (; at < end_of_spans && static_cast<size_t>(at[0]) < last; at += 2) {
+    const size_t begin = static_cast<size_t>(at[0]), end = static_cast<size_t>(at[1]);
+    step((begin > first ? begin : first) - spans.from, (end < last ? end : last) - spans.from);
+  }
+}
+
+// The same for positions from 0 on.
+template <class Step>
+void each_span(const Spans& spans, size_t sample, size_t positions, Step step) {
+  each_span(spans, sample, 0, positions, step);
 }
 
 // How many positions of a sample are real.

@@ -148,14 +148,11 @@ void each_part(const Groups& shape, const Share& share, Real real, Padded padded
       return rows ? Share{from, to - from, 0, 1} : Share{share.first + i, 1, from, to - from};
     };
     size_t done = begin;
-    each_span(shape.spans, rows ? 0 : share.first + i, rows ? shape.outer : shape.inner,
-              [&](size_t first, size_t last) {
-                const size_t from = std::max(first, done), to = std::min(last, end);
-                if (from >= to) return;
-                if (done < from) padded(part(done, from));
-                real(part(from, to));
-                done = to;
-              });
+    each_span(shape.spans, rows ? 0 : share.first + i, begin, end, [&](size_t from, size_t to) {
+      if (done < from) padded(part(done, from));
+      real(part(from, to));
+      done = to;
+    });
     if (done < end) padded(part(done, end));
   }
 }
