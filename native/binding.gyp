@@ -33,6 +33,7 @@
         "-Wno-maybe-uninitialized"
       ],
       "ldflags": ["-Wl,--as-needed", "-Wl,-z,nodelete"],
+      "configurations": { "Debug": { "cflags_cc!": ["-O3"], "xcode_settings": { "GCC_OPTIMIZATION_LEVEL": "0" } } },
       "xcode_settings": {
         "CLANG_CXX_LANGUAGE_STANDARD": "c++17",
         "GCC_OPTIMIZATION_LEVEL": "3",

@@ -1,7 +1,7 @@
 // Builds what is missing or out of date: the TypeScript and, where there is a toolchain, the addon. Without a toolchain
 // that is no failure: everything runs on the TypeScript kernels. --force builds all anew.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -73,7 +73,8 @@ async function buildAddon() {
   if (missing.length > 0) return without(`not on the PATH: ${missing.join(', ')}`)
   console.log('evenkeel: building the native kernels')
   const { ok, output } = compile(join(root, 'native'))
-  if (ok) return
+  // make leaves the binary as it was where a change does not reach it.
+  if (ok) return utimesSync(join(root, binary), new Date(), new Date())
   const lacks = /gyp ERR! find (VS|Python)|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT/.exec(output)
   if (!lacks) fail('the native build', output)
   without(`node-gyp found no ${lacks[1] ?? "Node's headers, and no network to fetch them"}`)

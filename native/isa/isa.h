@@ -1,5 +1,5 @@
 // What every ISA file starts with. Standard headers stand here, above the target pragma: an inline function of theirs
-// compiled for AVX-512 could be the copy that the linker keeps for everybody.
+// compiled for AVX-512 could be the copy that the linker keeps for all files.
 #pragma once
 
 // A tenth of the package, and not needed for speed (measured). Here and not among the flags: clang knows them not.

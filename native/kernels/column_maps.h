@@ -2,7 +2,7 @@
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // "Rule n" is a rule of NUMERICS.md.
 
-constexpr size_t abreast =
+constexpr size_t rows_per_step =
     2;  // rows normalized side by side (measured: from memory, more take up to 1.6 times as long)
 
 // Weights or biases of a matrix, one for every row or, with step 0, one for all. Absent where data is null: then what
@@ -60,8 +60,8 @@ template <class T>
 EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n, size_t size, const ColumnScales& of,
                                       const ByRow<T>& weight, const ByRow<T>& bias) {
   const bool any_float64 = of.any_float64(n);
-  for (size_t row = 0; row < size; row += abreast) {
-    const size_t count = size - row < abreast ? size - row : abreast;
+  for (size_t row = 0; row < size; row += rows_per_step) {
+    const size_t count = size - row < rows_per_step ? size - row : rows_per_step;
     affine_rows(y + row * stride, x + row * stride, stride, n, row, count, of, any_float64, weight, bias);
   }
 }
@@ -101,9 +101,10 @@ EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n
     size_t done = 0;
     each_span(rows.spans, sample, rows.positions, [&](size_t begin, size_t end) {
       for (; done < begin; ++done) clear(y + (first + done) * stride, n);
-      for (size_t position = begin; position < end; position += abreast) {
+      for (size_t position = begin; position < end; position += rows_per_step) {
         const size_t at = (first + position) * stride;
-        affine_channel_rows(y + at, x + at, stride, n, end - position < abreast ? end - position : abreast, of);
+        affine_channel_rows(y + at, x + at, stride, n, end - position < rows_per_step ? end - position : rows_per_step,
+                            of);
       }
       done = end;
     });

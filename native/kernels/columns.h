@@ -3,8 +3,8 @@
 // "Rule n" is a rule of NUMERICS.md.
 
 // No bits depend on these two.
-constexpr size_t strip = 256;   // columns that are worked on together: their sums fit the first-level cache
-constexpr size_t together = 8;  // rows that are added to a column's sums in registers (measured)
+constexpr size_t strip = 256;            // columns that are worked on together: their sums fit the first-level cache
+constexpr size_t rows_in_registers = 8;  // rows that are added to a column's sums in registers (measured)
 static_assert(strip % width == 0, "a strip's arrays are read and written in whole vectors");
 
 // Rows of a matrix: those of `samples` samples from the first, `positions` in each, of which `spans` says the real
@@ -75,7 +75,7 @@ EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* ce
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
     each_span(rows.spans, sample, rows.positions, [&](size_t begin, size_t end) {
       for (size_t position = begin; position < end;) {
-        size_t take = together < fold64 - count % fold64 ? together : fold64 - count % fold64;
+        size_t take = rows_in_registers < fold64 - count % fold64 ? rows_in_registers : fold64 - count % fold64;
         if (take > end - position) take = end - position;
         add_rows<centered>(in_block, n, center, x + (sample * rows.positions + position) * stride, stride, take);
         position += take;

@@ -8,8 +8,9 @@ constexpr size_t lanes = 16;
 constexpr size_t block = 4096;
 constexpr size_t vectors = lanes / width;
 constexpr size_t fold64 = 64;  // runs or columns whose totals are added before they join the group's, rows of a block
-// Rows whose sums are added side by side: as many as have enough registers and more than one addition at a time needs.
-constexpr size_t side_by_side = vectors == 1 ? 2 : 1;
+// Rows whose sums are added in turn, one vector of each: as many as have enough registers and more than one addition at
+// a time needs.
+constexpr size_t interleaved_rows = vectors == 1 ? 2 : 1;
 static_assert(lanes % width == 0 && block % lanes == 0, "a block is whole rounds of the lanes");
 
 struct Sums {
@@ -18,13 +19,13 @@ struct Sums {
 };
 
 // How the squares of a row are summed: all give the same bits. A sum of plain squares may take FMA; without, a row
-// alone waits half as long for its additions, several rows that are summed side by side take longer (measured).
-enum class Squares { fused, apart, centered };
+// alone waits half as long for its additions, several rows that are summed in turn take longer (measured).
+enum class Squares { fused, separate, centered };
 
-// Rules 1 to 3, for several rows side by side, whose additions do not wait for each other. read(row, at) gives the
+// Rules 1 to 3, for several rows in turn, whose additions do not wait for each other. read(row, at) gives the
 // elements, widened; it is called once for each, in order. Centered: of x - center.
 template <Squares squares, size_t rows, class Read>
-EVENKEEL_INLINE void sums_side_by_side(size_t n, double center, Sums* total, Read read) {
+EVENKEEL_INLINE void interleaved_sums(size_t n, double center, Sums* total, Read read) {
   for (size_t row = 0; row < rows; ++row) total[row] = {0, 0};
   for (size_t begin = 0; begin < n; begin += block) {
     const size_t end = n - begin < block ? n : begin + block;
@@ -74,7 +75,7 @@ EVENKEEL_INLINE void sums_side_by_side(size_t n, double center, Sums* total, Rea
 template <Squares squares, class Read>
 EVENKEEL_INLINE Sums sums(size_t n, double center, Read read) {
   Sums total;
-  sums_side_by_side<squares, 1>(n, center, &total, [=](size_t, auto at) { return read(at); });
+  interleaved_sums<squares, 1>(n, center, &total, [=](size_t, auto at) { return read(at); });
   return total;
 }
 
@@ -117,18 +118,18 @@ EVENKEEL_NOINLINE double sum_of_powers(size_t n, const T* x, double largest, dou
   return sums<Squares::fused>(n, 0, term).s;
 }
 
-constexpr Squares alone = side_by_side > 1 ? Squares::apart : Squares::fused;
+constexpr Squares squares_of_row = interleaved_rows > 1 ? Squares::separate : Squares::fused;
 
 // The sums of a row.
 template <class T>
 EVENKEEL_NOINLINE Sums row_sums(size_t n, const T* x) {
-  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); });
+  return sums<squares_of_row>(n, 0, [=](auto at) { return at.read_wide(x); });
 }
 
 // The sum of its squares: what is not used of the sums is not computed.
 template <class T>
 EVENKEEL_NOINLINE double row_squares(size_t n, const T* x) {
-  return sums<alone>(n, 0, [=](auto at) { return at.read_wide(x); }).q;
+  return sums<squares_of_row>(n, 0, [=](auto at) { return at.read_wide(x); }).q;
 }
 
 // The second pass of rule 5: the sum of (x - mean)^2.

@@ -25,25 +25,25 @@ struct Input {
   }
 };
 
-// The sums of `count` rows, 1 to `side_by_side`, from the given one on, each of its first `counted` elements of n;
+// The sums of `count` rows, 1 to `interleaved_rows`, from the given one on, each of its first `counted` elements of n;
 // those of the elements themselves are 0 where they are not `wanted`.
 template <bool wanted, class T>
 EVENKEEL_NOINLINE void sums_of_rows(Sums* total, const Input<T>& x, size_t row, size_t count, size_t n,
                                     size_t counted) {
   for (size_t k = 0; k < count; ++k) x.add(row + k, n);
-  if (count < side_by_side || side_by_side == 1) {
+  if (count < interleaved_rows || interleaved_rows == 1) {
     for (size_t k = 0; k < count; ++k) {
       const T* in = x.at(row + k);
       total[k] = wanted ? row_sums(counted, in) : Sums{0, row_squares(counted, in)};
     }
     return;
   }
-  const T* rows[side_by_side];
-  for (size_t k = 0; k < side_by_side; ++k) rows[k] = x.at(row + k);
-  Sums both[side_by_side];
-  sums_side_by_side<Squares::fused, side_by_side>(counted, 0, both,
-                                                  [=](size_t k, auto at) { return at.read_wide(rows[k]); });
-  for (size_t k = 0; k < side_by_side; ++k) total[k] = {wanted ? both[k].s : 0, both[k].q};
+  const T* rows[interleaved_rows];
+  for (size_t k = 0; k < interleaved_rows; ++k) rows[k] = x.at(row + k);
+  Sums both[interleaved_rows];
+  interleaved_sums<Squares::fused, interleaved_rows>(counted, 0, both,
+                                                     [=](size_t k, auto at) { return at.read_wide(rows[k]); });
+  for (size_t k = 0; k < interleaved_rows; ++k) total[k] = {wanted ? both[k].s : 0, both[k].q};
 }
 
 // Normalizes the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
@@ -53,22 +53,22 @@ template <bool wanted, class T, class Statistics, class Normalize>
 void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics,
               Normalize normalize_row) {
   const size_t rows = shape.outer, n = shape.size;
-  const bool ahead = shape.whole * n <= cached && n <= short_row;
+  const bool sums_first = shape.whole * n <= cached && n <= short_row;
   const bool streamed = streams && shape.whole * n > cached && x.at(0) != y.data;
-  const size_t flight = ahead ? side_by_side : 1;
-  Sums raw[side_by_side];
-  Scale scale[side_by_side];
-  size_t count = rows < flight ? rows : flight;
+  const size_t rows_at_once = sums_first ? interleaved_rows : 1;
+  Sums raw[interleaved_rows];
+  Scale scale[interleaved_rows];
+  size_t count = rows < rows_at_once ? rows : rows_at_once;
   sums_of_rows<wanted>(raw, x, 0, count, n, counted);
   for (size_t row = 0; row < rows;) {
     for (size_t k = 0; k < count; ++k) scale[k] = statistics(row + k, x.at(row + k), raw[k]);
     const size_t next = row + count;
-    const size_t more = rows - next < flight ? rows - next : flight;
-    if (ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
+    const size_t more = rows - next < rows_at_once ? rows - next : rows_at_once;
+    if (sums_first && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && row + 2 < rows) prefetch(y.at(row + 2));
     for (size_t k = 0; k < count; ++k) normalize_row(row + k, x.at(row + k), scale[k], streamed);
-    if (!ahead && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
+    if (!sums_first && more > 0) sums_of_rows<wanted>(raw, x, next, more, n, counted);
     row = next;
     count = more;
   }

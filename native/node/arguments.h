@@ -134,20 +134,16 @@ class Arguments {
 
   // An array for a thread, with its buffer.
   void keep(napi_value value, View& out) {
-    napi_typedarray_type type = napi_int8_array;
+    auto type = static_cast<napi_typedarray_type>(-1);
     napi_value buffer = nullptr;
     size_t length = 0, offset = 0;
     if (kept_->count == Kept::most ||
-        napi_get_typedarray_info(env_, value, &type, &length, &out.data, &buffer, &offset) != napi_ok) {
+        napi_get_typedarray_info(env_, value, &type, &length, &out.data, &buffer, &offset) != napi_ok ||
+        element_size(type) == 0) {
       fail("arrays expected memory that can be read");
       return;
     }
-    const bool is_double = type == napi_float64_array;
-    if (!is_double && type != napi_float32_array) {
-      fail("arrays expected Float32Array or Float64Array");
-      return;
-    }
-    out.bytes = length * (is_double ? sizeof(double) : sizeof(float));
+    out.bytes = length * element_size(type);
     Kept::Buffer& kept = kept_->buffers[kept_->count++];
     kept = {buffer, nullptr, 0};
     bool own = false;

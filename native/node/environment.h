@@ -52,17 +52,21 @@ inline bool buffer_info_serves(napi_env env) {
 // Of the process: every environment finds the same.
 std::atomic<bool> uses_buffer_info{false};
 
+// Bytes of an element of a typed array; 0 for a type that is not known here.
+inline size_t element_size(napi_typedarray_type type) {
+  static constexpr size_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};  // in the order of napi_typedarray_type
+  const auto index = static_cast<size_t>(type);
+  return index < sizeof sizes / sizeof *sizes ? sizes[index] : 0;
+}
+
 // Address and number of bytes of a typed array.
 inline bool view_of(napi_env env, napi_value array, void** data, size_t* bytes) {
   if (uses_buffer_info.load(std::memory_order_relaxed)) return napi_get_buffer_info(env, array, data, bytes) == napi_ok;
-  static constexpr size_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};  // in the order of napi_typedarray_type
-  auto type = static_cast<napi_typedarray_type>(-1);
+  auto type = static_cast<napi_typedarray_type>(-1);  // Node.js 24.0 leaves it as it is for a Float16Array
   size_t length = 0;
   if (napi_get_typedarray_info(env, array, &type, &length, data, nullptr, nullptr) != napi_ok) return false;
-  const auto index = static_cast<size_t>(type);
-  if (index >= sizeof sizes / sizeof *sizes) return false;
-  *bytes = length * sizes[index];
-  return true;
+  *bytes = length * element_size(type);
+  return element_size(type) > 0;
 }
 
 }  // namespace

@@ -115,6 +115,8 @@ napi_value prepare(napi_env env, napi_callback_info info) {
     napi_throw_error(env, nullptr, "evenkeel: no memory for a layer");
     return nullptr;
   }
+  // Every call has dense rows: no stride that was passed here was held against any memory.
+  std::get<Out<T>>(operands).stride = std::get<In<T>>(operands).stride = size;
   char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(parameters) + alignment - 1) / alignment * alignment);
   std::apply([&](auto&... operand) { (own(operand, size, to), ...); }, operands);
   auto* layer = new (memory) Layer{kernel->name, kernel->run, operands, parameters};

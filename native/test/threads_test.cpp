@@ -1,5 +1,5 @@
-// The pool and the division of calls: every piece is done once, every element belongs to one piece, and whoever comes
-// back from a call sees all that was done. Plain memory throughout, so that under ThreadSanitizer a missing lock or two
+// The pool and the division of calls: every piece is done once, every element belongs to one piece, and after a
+// call its caller sees all that was done. Plain memory throughout, so that under ThreadSanitizer a missing lock or two
 // pieces that overlap end the test. "threads_test race" has such a race on purpose: there it must fail.
 #include <pthread.h>
 
@@ -273,7 +273,7 @@ void check_order() {
     jobs[i].number = i;
     if (!evenkeel::add_job(&jobs[i])) return fail("a job was not taken");
   }
-  evenkeel::end_jobs(&other, drop_counted);  // of somebody who has none
+  evenkeel::end_jobs(&other, drop_counted);  // of an owner that has none
   // Waits until the last one has run.
   struct LastJob : Job {
     std::atomic<bool> done{false};

@@ -1,7 +1,7 @@
 // The pool. Its threads sleep until there is something to do; they are never joined and end with the process.
 //
-// Whoever has work in pieces puts it up as a team and works on it himself; idle threads join. Nobody waits for a thread
-// to become free, so that calls of several environments cannot block each other, and beside the callers no more threads
+// A caller with work in pieces puts it up as a team and works on it; idle threads join. No caller waits for a thread to
+// become free, so that calls of several environments cannot block each other, and beside the callers no more threads
 // are at work than get_threads() - 1.
 //
 // pthread and Win32 themselves: std::thread needs the C++ library (scripts/check-abi.mjs).
@@ -119,7 +119,7 @@ struct Team {
   const Work& work;
   size_t wanted;  // threads that may still join
   Team* next;
-  std::atomic<size_t> taken{0};    // pieces that somebody has begun
+  std::atomic<size_t> taken{0};    // pieces that were begun
   std::atomic<size_t> helpers{0};  // threads at work beside the caller; changed under the lock
 
   // Does pieces until all are taken.
@@ -245,7 +245,7 @@ void run_pieces(const Work& work, size_t helpers) {
     while (*link != &team) link = &(*link)->next;
     *link = team.next;
   }
-  // Nobody joins any more; whoever has joined is at his last piece.
+  // No thread joins any more; those that have joined are at their last piece.
   spin_until([&] { return team.helpers.load(std::memory_order_relaxed) == 0; });
   const Lock held;
   while (team.helpers.load(std::memory_order_relaxed) > 0) wait(something_done);

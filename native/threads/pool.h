@@ -7,7 +7,7 @@ namespace evenkeel {
 
 constexpr size_t max_threads = 1024;
 
-// How many threads work on one call, the caller's among them: 1 to max_threads. 0: nobody has said so yet.
+// How many threads work on one call, the caller's among them: 1 to max_threads. 0: no number was set yet.
 size_t get_threads();
 void set_threads(size_t n);
 
@@ -21,7 +21,7 @@ struct Work {
 // Does all pieces, at most `helpers` idle threads of the pool taking part; when it returns all are done.
 void run_pieces(const Work& work, size_t helpers);
 
-// Whoever adds jobs.
+// What adds jobs: an environment.
 struct JobOwner {
   size_t running = 0;  // jobs that have begun and not ended
 };

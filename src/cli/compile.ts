@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { delimiter, dirname, join } from 'node:path'
+import { delimiter, dirname, join, relative, resolve } from 'node:path'
 
 /** Where the addon is put, from the package's root; load.cts looks there first. */
 export const binary = join('native', 'build', 'Release', 'evenkeel.node')
@@ -80,7 +80,9 @@ export function compile(
   const gyp = findNodeGyp()
   if (gyp === undefined) return { ok: false, output: 'no node-gyp was found' }
   const headers = findHeaders()
-  const addonApi = findNodeAddonApi()
+  const found = findNodeAddonApi()
+  // From that folder: make takes a path with a space for two, and folders above often have one.
+  const addonApi = found && relative(folder, resolve(found))
   const args = ['configure', 'build', '--jobs=max', `--arch=${arch}`, ...(headers ? [`--nodedir=${headers}`] : [])]
   const { status, stdout, stderr, error } = spawnSync(process.execPath, [gyp, ...args], {
     cwd: folder,

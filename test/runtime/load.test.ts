@@ -205,4 +205,21 @@ describe('behaviour: evenkeel build', () => {
       expect(stderr).toContain('on the PATH expected a C++ compiler, make, python3, got none: ')
     expect(existsSync(join(folder, own))).toBe(false)
   })
+
+  it('names the headers from where the compiler runs: make takes a path with a space for two', () => {
+    const spaced = join(folder, 'a space')
+    mkdirSync(join(spaced, 'node_modules/node-addon-api'), { recursive: true })
+    for (const name of ['dist', 'package.json', 'native']) {
+      cpSync(join(folder, name), join(spaced, name), { recursive: true })
+    }
+    writeFileSync(join(spaced, 'node_modules/node-addon-api/napi.h'), '')
+    for (const tool of ['c++', 'make', 'python3']) writeFileSync(join(folder, tool), '')
+    const gyp = join(folder, 'node-gyp.js')
+    writeFileSync(gyp, 'console.log("headers from", process.env.EVENKEEL_NODE_ADDON_API); process.exit(1)')
+    const env = { PATH: folder, npm_config_node_gyp: gyp }
+    const { code, stdout } = node(['dist/esm/cli/index.js', 'build'], env, spaced)
+    expect(code).toBe(1)
+    expect(stdout).toContain(`node-addon-api: ${join(spaced, 'node_modules/node-addon-api')}\n`)
+    expect(stdout).toContain(`headers from ${join('..', 'node_modules/node-addon-api')}\n`)
+  })
 })

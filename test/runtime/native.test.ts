@@ -132,6 +132,12 @@ describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native bi
       const [x, y] = [new Float32Array(48).fill(3), new Float32Array(48)]
       layer(y, x)
       expect(y.some(value => value !== 0) || op === 'layer_norm').toBe(true)
+      // Its rows are dense, whatever strides it was prepared with: there was no memory to hold them against.
+      const far = prepare(...argumentsOf(op, { weight, shape, strides: { y: 5, x: 2 ** 20 }, ...numbers })) as Function
+      const guards = [x, y].map(guarded)
+      far(guards[1].array, guards[0].array)
+      expect(guards.every(({ intact }) => intact())).toBe(true)
+      expect(guards[1].array).toEqual(y)
       const gone = new Float32Array(48)
       structuredClone(gone.buffer, { transfer: [gone.buffer] })
       for (const bad of [undefined, null, 5, 'text', {}, gone, new Float32Array(47), new Float32Array(0), [1]]) {
