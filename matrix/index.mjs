@@ -435,7 +435,7 @@ row('browser: evenkeel/js computes the golden hashes in headless Chromium', asyn
     nodePaths: [join(matrix, 'node_modules')],
     alias: {
       GOLDEN_CASES: join(installed(app()), 'dist/esm/cases/index.js'),
-      JS_TABLES: join(installed(app()), 'dist/js/esm/backend.js'),
+      JS_TABLES: join(installed(app()), 'dist/js/esm/backend/choice.js'),
       'node:crypto': join(app(), 'crypto.mjs')
     },
     logLevel: 'silent'

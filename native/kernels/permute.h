@@ -41,7 +41,7 @@ void permute(Tensor<T> y, Tensor<const T> x, Axes shape) {
   T* to = y.data;
   for (size_t done = 0; done < n; done += rows * columns) {
     if (runs) {
-      std::memcpy(to, from, columns * sizeof(T));
+      std::memmove(to, from, columns * sizeof(T));  // a caller of the addon may have let them overlap
     } else {
       permute_matrix(to, single ? 0 : shape.y_strides[in_x], shape.y_strides[in_y], from,
                      single ? 0 : shape.x_strides[in_x], shape.x_strides[in_y], rows, columns);
