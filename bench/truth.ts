@@ -1,5 +1,5 @@
 // How far a result is from the exact one.
-import { errorInHalfUlps, integer, normalise, type Truth } from '../test/support/truth/oracle.ts'
+import { errorInHalfUlps, integer, normalizeExactly, type Truth } from '../test/support/truth/oracle.ts'
 import { GROUPS, indexOf, LRN, type Op, PARTIAL, type Problem } from './problem.ts'
 
 /** What NUMERICS.md guarantees, in ULP, with weight and bias where the op has them. */
@@ -16,7 +16,7 @@ export const BOUND: { readonly [op in Op]: number } = {
   localResponseNorm: 1.001 / 2
 }
 
-/** What is normalised together: ranges of samples, channels and positions. */
+/** What is normalized together: ranges of samples, channels and positions. */
 interface Group {
   readonly samples: [number, number]
   readonly channels: [number, number]
@@ -73,14 +73,14 @@ export function elementsOf(given: Problem, i: number): { at: number[]; channel: 
 }
 
 /** float64 results, right to 2^-48 or so, in the form of exact ones. */
-const inFloat64 = (normalised: readonly number[]): Truth => ({
+const inFloat64 = (normalized: readonly number[]): Truth => ({
   mean: { num: 0n, den: 1n },
   rstd: 0,
-  normalised: normalised.map(value => integer(value, 1074)),
+  normalized: normalized.map(value => integer(value, 1074)),
   shift: 1074n
 })
 
-/** The normalised elements of group i; undefined where they are 0/0. */
+/** The normalized elements of group i; undefined where they are 0/0. */
 function truthOf(given: Problem, i: number, at: number[]): Truth | undefined {
   const { op, x, eps, runningMean, runningVar } = given
   const values = Float32Array.from(at, index => x[index])
@@ -89,9 +89,9 @@ function truthOf(given: Problem, i: number, at: number[]): Truth | undefined {
     case 'batchNorm':
       return inFloat64(plain.map(value => (value - runningMean[i]) / Math.sqrt(runningVar[i] + eps)))
     case 'rmsNorm':
-      return normalise(values, eps, false)
+      return normalizeExactly(values, eps, false)
     case 'pRMSNorm': {
-      const counted = normalise(values.subarray(0, Math.ceil(values.length * PARTIAL)), eps, false)
+      const counted = normalizeExactly(values.subarray(0, Math.ceil(values.length * PARTIAL)), eps, false)
       return counted && inFloat64(plain.map(value => value * counted.rstd))
     }
     case 'normalize': {
@@ -101,7 +101,7 @@ function truthOf(given: Problem, i: number, at: number[]): Truth | undefined {
     case 'localResponseNorm':
       return inFloat64([localResponse(given, i)])
     default:
-      return normalise(values, eps, true)
+      return normalizeExactly(values, eps, true)
   }
 }
 

@@ -7,9 +7,14 @@ import { shareAPart, sharing } from './overlap.js'
 const onlyOut: { readonly [option: string]: true } = { out: true }
 const plain: { readonly [option: string]: true } = { weight: true, bias: true, eps: true, out: true }
 
-/** Whether `options` is an object that has none but these. */
+/** Whether `options` is an object that has none but these. What reads them hands the values on: each is read once. */
 export function isPlain(options: object): boolean {
   return hasOnly(options, plain)
+}
+
+/** Whether `options` is an object that has nothing but `out`. */
+export function hasOnlyOut(options: object): boolean {
+  return hasOnly(options, onlyOut)
 }
 
 function hasOnly(options: object, known: { readonly [option: string]: true }): boolean {
@@ -70,9 +75,8 @@ export class QuickLayer {
   }
 
   /** Makes the call where it is plain; returns what was written, or undefined: then nothing was. */
-  forward(x: unknown, options: { readonly out?: unknown }): Float32Array | undefined {
-    if (!isFloat32(x) || !hasOnly(options, onlyOut)) return undefined
-    const { out } = options
+  forward(x: unknown, out: unknown): Float32Array | undefined {
+    if (!isFloat32(x)) return undefined
     const n = lengthOf(x)
     if (n === 0 || n % this.#size !== 0) return undefined
     if (out !== undefined && (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x)))) {

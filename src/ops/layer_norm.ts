@@ -4,7 +4,7 @@ import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/asyn
 import type { Axis } from '../call/axes.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
-import { isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -68,6 +68,7 @@ export function layerNorm(
   options: LayerNormOptions = {}
 ): Operand {
   const op = 'layerNorm'
+  let read = options
   if (typeof normalizedShape === 'number' && isPlain(options)) {
     const { weight, bias, eps = 1e-5, out } = options
     const y = quickOutput(x, normalizedShape, weight, bias, eps, out)
@@ -75,8 +76,9 @@ export function layerNorm(
       plain(y, x as Float32Array, normalizedShape, weight as Float32Array, bias as Float32Array, eps)
       return y
     }
+    read = { weight, bias, eps, out }
   }
-  const given = readOptions(op, options, functionOptions)
+  const given = readOptions(op, read, functionOptions)
   const groups = readGroups(op, normalizedShape)
   const { eps = 1e-5 } = given
   checkEps(op, eps)
@@ -128,9 +130,14 @@ export class LayerNorm {
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
-    const y = this.#quick.forward(x, options)
-    if (y) return y
-    const call = this.#read(x, readOptions('LayerNorm', options, forwardOptions), false)
+    let read = options
+    if (hasOnlyOut(options)) {
+      const { out } = options
+      const y = this.#quick.forward(x, out)
+      if (y) return y
+      read = { out }
+    }
+    const call = this.#read(x, readOptions('LayerNorm', read, forwardOptions), false)
     return runCall('layer_norm', callOf(call, this.#eps), call)
   }
 

@@ -61,6 +61,7 @@ export function normalize(
   options: NormalizeOptions = {}
 ): Operand {
   const op = 'normalize'
+  let read = options
   if (typeof normalizedShape === 'number' && isPlain(options) && !('weight' in options || 'bias' in options)) {
     const { eps = 1e-12, out } = options
     const y = quickOutput(x, normalizedShape, undefined, undefined, eps, out)
@@ -68,8 +69,9 @@ export function normalize(
       plain(y, x as Float32Array, normalizedShape, undefined, undefined, eps)
       return y
     }
+    read = { eps, out }
   }
-  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = readOptions(op, options, known)
+  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = readOptions(op, read, known)
   const groups = readGroups(op, normalizedShape)
   if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
   if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))

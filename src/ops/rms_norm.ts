@@ -6,7 +6,7 @@ import type { Axis } from '../call/axes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
-import { isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -74,15 +74,17 @@ export function rmsNorm<X extends TensorLike>(
 ): X
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
-  if (typeof normalizedShape === 'number' && isPlain(options)) {
+  let read = options
+  if (typeof normalizedShape === 'number' && isPlain(options) && !('bias' in options)) {
     const { weight, eps = 1e-6, out } = options
-    const y = 'bias' in options ? undefined : quickOutput(x, normalizedShape, weight, undefined, eps, out)
+    const y = quickOutput(x, normalizedShape, weight, undefined, eps, out)
     if (y) {
       plain(y, x as Float32Array, normalizedShape, weight as Float32Array, undefined, eps)
       return y
     }
+    read = { weight, eps, out }
   }
-  const given = readOptions(op, options, functionOptions)
+  const given = readOptions(op, read, functionOptions)
   const groups = readGroups(op, normalizedShape)
   const constants = readConstants(op, given)
   checkOffsetHasWeight(op, constants.weightOffset, given.weight)
@@ -141,9 +143,14 @@ export class RMSNorm {
   forward(x: Float32Array, options?: RowOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
-    const y = this.#quick.forward(x, options)
-    if (y) return y
-    const call = this.#read(x, readOptions('RMSNorm', options, forwardOptions), false)
+    let read = options
+    if (hasOnlyOut(options)) {
+      const { out } = options
+      const y = this.#quick.forward(x, out)
+      if (y) return y
+      read = { out }
+    }
+    const call = this.#read(x, readOptions('RMSNorm', read, forwardOptions), false)
     return runCall('rms_norm', callOf(call, this.#constants), call)
   }
 

@@ -13,7 +13,7 @@ import { testVolumeEquality, type VolumeOp } from '../support/channels/equality.
 import { testVolumeTruth } from '../support/channels/truth.ts'
 import { batchNormModel } from '../support/model.ts'
 import { testOnnxCases } from '../support/onnx.ts'
-import { errorInHalfUlps, integer, normaliseBy, ratio } from '../support/truth/oracle.ts'
+import { errorInHalfUlps, integer, normalizeBy, ratio } from '../support/truth/oracle.ts'
 
 const op: VolumeOp<VolumeCase> = {
   name: 'batch_norm',
@@ -222,7 +222,7 @@ describe('truth: batchNorm, inference', () => {
         const y = batchNorm({ data, dims }, { runningMean, runningVar, weight, bias, eps, layout }).data
         kinds.forEach((kind, c) => {
           const x = Float32Array.from(places[c], place => data[place])
-          const truth = normaliseBy(x, runningMean[c], runningVar[c], eps)
+          const truth = normalizeBy(x, runningMean[c], runningVar[c], eps)
           const where = `${kind}, mean ${runningMean[c]}, variance ${runningVar[c]}, eps ${eps}, [${dims}]`
           if (!truth) return // a division by 0
           // Beyond float32 there is no bound: infinities of the right sign.

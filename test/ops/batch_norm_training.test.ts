@@ -105,6 +105,28 @@ describe('equality: batchNorm in training and rule 17', () => {
     }
   })
 
+  it.each([0, 0.3, 1])('is, with given statistics, the model of these, with momentum %s', momentum => {
+    for (const { model, dims, layout, lengths, unbiased, name } of calls()) {
+      const [mean, squares] = [fill(normal, groups, 3), fill(normal, groups, 4).map(Math.abs)]
+      const given = new BatchStatistics(7, Float64Array.from(mean), Float64Array.from(squares))
+      const variance = Float64Array.from(squares, value => value / 7)
+      const expected = batchNormModel(model, Float64Array.from(mean), variance)
+      const before = { mean: Float64Array.from(fill(normal, groups, 1)), variance: new Float64Array(groups).fill(2) }
+      const running = { runningMean: before.mean.slice(), runningVar: before.variance.slice() }
+      const { weight, bias, eps } = model
+      const options = { ...running, weight, bias, eps, layout, lengths, unbiased, momentum, statistics: given }
+      const y = batchNorm({ data: model.x, dims }, { ...options, training: true })
+      expectSameBits(y.data, expected.y, name)
+      const now = unbiased ? Float64Array.from(squares, value => value / 6) : variance
+      expectSameBits(running.runningMean, moved(before.mean, momentum, given.mean), `${name}, running mean`)
+      expectSameBits(running.runningVar, moved(before.variance, momentum, now), `${name}, running variance`)
+      // float32: the same, rounded once.
+      const narrow = { runningMean: Float32Array.from(before.mean), runningVar: Float32Array.from(before.variance) }
+      batchNorm({ data: model.x, dims }, { ...options, ...narrow, training: true })
+      expectSameBits(narrow.runningVar, Float32Array.from(running.runningVar), `${name}, float32`)
+    }
+  })
+
   it('keeps the variance in statistics as they come, and merges them by the rule', () => {
     for (const { model, dims, layout, lengths, count, name } of calls()) {
       if (count < 2) continue

@@ -61,13 +61,13 @@ describe('truth: merging BatchStatistics', () => {
   }
 
   it.each(Object.keys(spreads) as (keyof typeof spreads)[])('keeps the bound for %s, in any grouping', name => {
-    const [centre, spread] = spreads[name]
+    const [center, spread] = spreads[name]
     const next = random(5)
     for (const count of [2, 3, 4, 16, 100]) {
       const parts = Array.from({ length: count }, (_, i) => {
         const n = 1 + Math.floor(next() * (i % 3 === 0 ? 1e6 : 20))
         const variance = n === 1 ? 0 : spread * spread * next()
-        return new BatchStatistics(n, [centre + spread * normal(next), 0, 5], [variance * n, 0, 0])
+        return new BatchStatistics(n, [center + spread * normal(next), 0, 5], [variance * n, 0, 0])
       })
       const largest = parts.reduce((max, { mean }) => Math.max(max, Math.abs(mean[0])), 0)
       const exact = mergedExactly(parts, 0)

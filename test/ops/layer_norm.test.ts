@@ -8,11 +8,11 @@ import { testOnnxCases, trailing } from '../support/onnx.ts'
 import { testRowBehaviour } from '../support/rows/behaviour.ts'
 import { type RowOp, testRowEquality } from '../support/rows/equality.ts'
 import { testRowTruth } from '../support/rows/truth.ts'
-import { errorInHalfUlps, normalise } from '../support/truth/oracle.ts'
+import { errorInHalfUlps, normalizeExactly } from '../support/truth/oracle.ts'
 
 const op: RowOp = {
   name: 'layer_norm',
-  centred: true,
+  centered: true,
   model: layerNormModel
 }
 
@@ -54,7 +54,7 @@ describe('equality: layerNorm', () => {
     }
   })
 
-  it('normalises over several trailing dimensions as over their product', () => {
+  it('normalizes over several trailing dimensions as over their product', () => {
     expectSameBits(layerNorm(x, [2, 3, 4], { weight, bias }), layerNorm(x, 24, { weight, bias }), '[2, 3, 4]')
     const tensor = layerNorm({ data: x, dims: [4, 2, 3, 4] }, [3, 4])
     expectSameBits(tensor.data, layerNorm(x, 12), '[3, 4]')
@@ -96,7 +96,7 @@ describe('truth: layerNorm', () => {
   it('keeps the bound for a million two-valued elements on both sides of the threshold of rule 5', () => {
     for (const meanPerStd of [63, 65]) {
       const x = Float32Array.from({ length: 1e6 }, (_, i) => (i % 2 === 0 ? 1 - 1 / meanPerStd : 1 + 1 / meanPerStd))
-      const truth = normalise(x, 0, true)
+      const truth = normalizeExactly(x, 0, true)
       expect(truth && errorInHalfUlps(layerNorm(x, 1e6, { eps: 0 }), truth)).toBeLessThanOrEqual(4.1)
     }
   })
@@ -107,7 +107,7 @@ describe('truth: layerNorm', () => {
     const weight = new Float32Array(2).fill(1.0046736001968384)
     const bias = new Float32Array(2).fill(0.0008450450841337442)
     const eps = 2.991874280891864
-    const truth = normalise(x, eps, true)
+    const truth = normalizeExactly(x, eps, true)
     const error = truth && errorInHalfUlps(layerNorm(x, 2, { eps, weight, bias }), truth, weight, bias)
     expect(error).toBeGreaterThan(4.9)
     expect(error).toBeLessThanOrEqual(6.1)

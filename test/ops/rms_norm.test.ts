@@ -7,11 +7,11 @@ import { testOnnxCases, trailing } from '../support/onnx.ts'
 import { testRowBehaviour } from '../support/rows/behaviour.ts'
 import { type RowOp, testRowEquality } from '../support/rows/equality.ts'
 import { testRowTruth } from '../support/rows/truth.ts'
-import { errorInHalfUlps, normalise } from '../support/truth/oracle.ts'
+import { errorInHalfUlps, normalizeExactly } from '../support/truth/oracle.ts'
 
 const op: RowOp = {
   name: 'rms_norm',
-  centred: false,
+  centered: false,
   model: rmsNormModel
 }
 
@@ -111,7 +111,7 @@ describe('truth: partial statistics of rmsNorm', () => {
         const x = fill(finiteRows[kind], cols, 3)
         const weight = fill(ordinaryWeights, cols, 4)
         const counted = Math.ceil(cols * partial)
-        const truth = normalise(x, 1e-6, false, counted)
+        const truth = normalizeExactly(x, 1e-6, false, counted)
         const y = rmsNorm(x, cols, { weight, partial })
         expect(truth && errorInHalfUlps(y, truth, weight), `${kind}, ${cols}`).toBeLessThanOrEqual(3.1)
       }

@@ -1,14 +1,14 @@
-// Normalisation over any axes of a tensor: the groups of the model, wherever they lie, and ONNX's mean-variance
-// normalisation.
+// Normalization over any axes of a tensor: the groups of the model, wherever they lie, and ONNX's mean-variance
+// normalization.
 import { describe, expect, it } from 'vitest'
 import { fill, finiteRows, normal } from '../../dist/esm/cases/data.js'
 import { layerNorm, normalize, rmsNorm } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { layerNormModel, normalizeModel, rmsNormModel } from '../support/model.ts'
 import { testOnnxCases } from '../support/onnx.ts'
-import { errorInHalfUlps, normalise } from '../support/truth/oracle.ts'
+import { errorInHalfUlps, normalizeExactly } from '../support/truth/oracle.ts'
 
-/** Dims, axes to normalise over, and whether rule 14 makes their groups columns: the same with the dims of 1 left out. */
+/** Dims, axes to normalize over, and whether rule 14 makes their groups columns: the same with the dims of 1 left out. */
 const forms: { dims: number[]; axis: number | number[]; columns: boolean }[] = [
   { dims: [4, 6, 5], axis: 1, columns: true },
   { dims: [4, 6, 5], axis: -2, columns: true },
@@ -190,15 +190,15 @@ describe('truth: axes', () => {
       for (const group of places) {
         const x = Float32Array.from(group, at => data[at])
         const of = (y: Float32Array) => Float32Array.from(group, at => y[at])
-        for (const [y, centred, bound] of [
+        for (const [y, centered, bound] of [
           [layer, true, 6.1],
           [rms, false, 3.1]
         ] as const) {
-          const truth = normalise(x, 1e-12, centred)
+          const truth = normalizeExactly(x, 1e-12, centered)
           if (!truth) expect.fail('eps keeps every group from 0/0')
           const ordered = asGroups(weight, dims, axis)
-          const error = errorInHalfUlps(of(y), truth, ordered, centred ? ordered : undefined)
-          expect(error, `${kind}, centred ${centred}`).toBeLessThanOrEqual(bound)
+          const error = errorInHalfUlps(of(y), truth, ordered, centered ? ordered : undefined)
+          expect(error, `${kind}, centered ${centered}`).toBeLessThanOrEqual(bound)
         }
       }
     }

@@ -94,7 +94,7 @@ const changes: readonly Change[] = [
   { name: 'weight matrix re-scaling', scales: true, apply: (l, by) => ({ ...l, w: l.w.map(w => w * by(0)) }) },
   {
     // The same vector is added to the weights of every output.
-    name: 'weight matrix re-centring',
+    name: 'weight matrix re-centering',
     scales: false,
     apply: (l, by) => ({ ...l, w: l.w.map((w, i) => w + by(Math.floor(i / l.outputs))) })
   },
@@ -105,7 +105,7 @@ const changes: readonly Change[] = [
   },
   { name: 'dataset re-scaling', scales: true, apply: (l, by) => ({ ...l, x: l.x.map(x => x * by(0)) }) },
   {
-    name: 'dataset re-centring',
+    name: 'dataset re-centering',
     scales: false,
     apply: (l, by) => ({ ...l, x: l.x.map((x, i) => x + by(i % l.inputs)) })
   },
@@ -179,18 +179,18 @@ describe('truth: what table 1 calls invariant, within twice the bound of NUMERIC
     })
   }
 
-  it('layerNorm is rmsNorm of centred rows', () => {
+  it('layerNorm is rmsNorm of centered rows', () => {
     fc.assert(
       fc.property(layers, layer => {
         const { outputs } = layer
         const s = linear(layer)
-        // n * s - sum of s: integers, n times the centred row.
-        const centred = s.map((value, i) => {
+        // n * s - sum of s: integers, n times the centered row.
+        const centered = s.map((value, i) => {
           const row = Math.floor(i / outputs) * outputs
           return outputs * value - s.subarray(row, row + outputs).reduce((sum, v) => sum + v, 0)
         })
         const bound = { ...norms.layerNorm, roundings: 3 } // the mean of R = 4 and R = 2
-        expectWithinBound(bound, layer, layerNorm(s, outputs, { eps: 0 }), rmsNorm(centred, outputs, { eps: 0 }))
+        expectWithinBound(bound, layer, layerNorm(s, outputs, { eps: 0 }), rmsNorm(centered, outputs, { eps: 0 }))
       }),
       runs
     )

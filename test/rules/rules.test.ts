@@ -53,7 +53,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     rms_norm(rowOperands({ y, rstd, x, rows: 1, cols: 17, eps: 1 }))
     expectSameBits(y, x, 'minus zeros')
     expect(meanOf(17, { 0: BIG, 16: -BIG, 1: 1 })).toBe(1 / 17)
-    // The centred pass: (0 - mean)^2 of the absent elements would count.
+    // The centered pass: (0 - mean)^2 of the absent elements would count.
     const shifted = statistics(Float32Array.from({ length: 19 }, (_, i) => 1e6 + (i % 2)))
     const q = (9 * 10) / 19 / 19
     expect(1 / shifted.rstd ** 2 / q).toBeCloseTo(1, 12)
@@ -70,7 +70,7 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
     expect(different).toBeGreaterThan(10)
   })
 
-  it('rule 5: one pass above the threshold, a centred pass below', () => {
+  it('rule 5: one pass above the threshold, a centered pass below', () => {
     const rows = { above: Math.SQRT2 / 63, below: Math.SQRT2 / 65 } // mean / std of 63 and 65
     for (const [side, spread] of Object.entries(rows)) {
       const x = Float32Array.from(
@@ -87,9 +87,9 @@ describe.each(backendsHere)('equality: the rules of NUMERICS.md on %s', (_, { la
       }
       const mean = foldedSum(value => value) / 4096
       const onePass = 1 / Math.sqrt(foldedSum(value => value * value) / 4096 - mean * mean)
-      const centred = 1 / Math.sqrt(foldedSum(value => (value - mean) * (value - mean)) / 4096)
-      expect(onePass).not.toBe(centred)
-      expect(statistics(x).rstd).toBe(side === 'above' ? onePass : centred)
+      const centered = 1 / Math.sqrt(foldedSum(value => (value - mean) * (value - mean)) / 4096)
+      expect(onePass).not.toBe(centered)
+      expect(statistics(x).rstd).toBe(side === 'above' ? onePass : centered)
     }
   })
 
@@ -285,7 +285,7 @@ describe.each(backendsHere)('equality: rules 13 to 16 of NUMERICS.md on %s', (_,
     }
   })
 
-  it('rules 5, 13 and 14: the centred pass has the same order', () => {
+  it('rules 5, 13 and 14: the centered pass has the same order', () => {
     const large = 2 ** 20
     const [mean, variance] = [new Float64Array(2), new Float64Array(2)]
     /** The variance by blocks of so many rows or runs. */

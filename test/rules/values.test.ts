@@ -86,7 +86,7 @@ describe('truth: rule 8c, normalize', () => {
     // 2^(1/p) is the norm of two ones.
     expect(normalize(f32(2 ** -60, 2 ** -60), 2, { p: 1 / 140, scale: 1.25 * 2 ** 120 })[0]).toBe(1.25 * 2 ** -20)
     const y = normalize(f32(3 * 2 ** -61, 2 ** -60), 2, { p: 1 / 143, scale: 1.25 * 2 ** 120 })[0]
-    // M is the normalised second element, (4 / 3) of this one; two roundings, and one of the scale.
+    // M is the normalized second element, (4 / 3) of this one; two roundings, and one of the scale.
     const exact = 1.8247498250881408e-7
     expect(Math.abs(y - exact)).toBeLessThanOrEqual(3.1 * 2 ** -24 * (4 / 3) * exact)
   })
@@ -120,7 +120,7 @@ describe('truth: rule 17, statistics that last', () => {
     expect(merge(2 ** 40, 0, 2 ** -540).squaredDeviations[0]).toBe(2 ** -1041)
   })
 
-  it('normalises a trained layer with what it was given, from the first call', () => {
+  it('normalizes a trained layer with what it was given, from the first call', () => {
     const given = { runningMean: f32(5), runningVar: f32(4), eps: 0 }
     const x = { data: f32(5, 9), dims: [2, 1] }
     const layer = new BatchNorm(1, given)

@@ -3,16 +3,16 @@
 
 const f32 = Math.fround
 
-/** Sums of x - centre and of its square over a group, in the group's order. */
+/** Sums of x - center and of its square over a group, in the group's order. */
 interface Sums {
   s: number
   q: number
 }
 
-/** A group as the rules see it: how many elements, and the sums about a centre (0 for the first pass). */
+/** A group as the rules see it: how many elements, and the sums about a center (0 for the first pass). */
 interface Group {
   readonly n: number
-  sumsAbout(centre: number): Sums
+  sumsAbout(center: number): Sums
 }
 
 /** Numbers added in order, from +0. */
@@ -23,7 +23,7 @@ const addSums = (parts: readonly Sums[]): Sums => ({
   q: inOrder(parts.map(({ q }) => q))
 })
 
-/** Neighbours in lots of `size`; the last may be shorter. */
+/** Neighbors in lots of `size`; the last may be shorter. */
 function lots<Item>(items: readonly Item[], size: number): Item[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 }
@@ -45,35 +45,35 @@ function laneSum(values: ArrayLike<number>, term: (value: number) => number): nu
   return total
 }
 
-const rowSums = (values: ArrayLike<number>, centre: number): Sums => ({
-  s: laneSum(values, value => value - centre),
-  q: laneSum(values, value => (value - centre) * (value - centre))
+const rowSums = (values: ArrayLike<number>, center: number): Sums => ({
+  s: laneSum(values, value => value - center),
+  q: laneSum(values, value => (value - center) * (value - center))
 })
 
 /** A row: rules 1 to 3. */
 const rowGroup = (values: ArrayLike<number>): Group => ({
   n: values.length,
-  sumsAbout: centre => rowSums(values, centre)
+  sumsAbout: center => rowSums(values, center)
 })
 
 /** Rule 13: the runs of a channel, one of each sample, those of 64 samples together. */
 const runsGroup = (runs: readonly (readonly number[])[]): Group => ({
   n: inOrder(runs.map(run => run.length)),
-  sumsAbout: centre => addSums(lots(runs, 64).map(part => addSums(part.map(run => rowSums(run, centre)))))
+  sumsAbout: center => addSums(lots(runs, 64).map(part => addSums(part.map(run => rowSums(run, center)))))
 })
 
 /** Rule 14: a column, in blocks of 64 rows and parts of 64 blocks. */
-function columnSums(values: readonly number[], centre: number): Sums {
-  const deviations = values.map(value => value - centre)
+function columnSums(values: readonly number[], center: number): Sums {
+  const deviations = values.map(value => value - center)
   const add = (numbers: readonly number[]) =>
     inOrder(lots(numbers, 64 * 64).map(part => inOrder(lots(part, 64).map(inOrder))))
   return { s: add(deviations), q: add(deviations.map(value => value * value)) }
 }
 
-/** Rule 14: neighbouring columns, those of 64 channels together. */
+/** Rule 14: neighboring columns, those of 64 channels together. */
 const columnsGroup = (columns: readonly (readonly number[])[]): Group => ({
   n: inOrder(columns.map(column => column.length)),
-  sumsAbout: centre => addSums(lots(columns, 64).map(part => addSums(part.map(column => columnSums(column, centre)))))
+  sumsAbout: center => addSums(lots(columns, 64).map(part => addSums(part.map(column => columnSums(column, center)))))
 })
 
 /** Rules 4 and 5. */
@@ -95,11 +95,11 @@ function isWide(mean: number, power: number, rstd: number): boolean {
 type Affine = (value: number, weight: number | undefined, bias: number | undefined) => number
 
 /** Rules 7 and 8: what happens to each element of a group that has a mean. */
-function centredMap(mean: number, variance: number, rstd: number): Affine {
+function centeredMap(mean: number, variance: number, rstd: number): Affine {
   if (isWide(mean, variance, rstd)) {
     return (value, weight, bias) => {
-      const normalised = (value - mean) * rstd
-      const scaled = weight === undefined ? normalised : normalised * weight
+      const normalized = (value - mean) * rstd
+      const scaled = weight === undefined ? normalized : normalized * weight
       return f32(bias === undefined ? scaled : scaled + bias)
     }
   }
@@ -109,8 +109,8 @@ function centredMap(mean: number, variance: number, rstd: number): Affine {
   return (value, weight, bias) => {
     const difference = f32(value - m)
     const product = f32(difference * r)
-    const normalised = f32(product + c)
-    const scaled = weight === undefined ? normalised : f32(normalised * weight)
+    const normalized = f32(product + c)
+    const scaled = weight === undefined ? normalized : f32(normalized * weight)
     return bias === undefined ? scaled : f32(scaled + bias)
   }
 }
@@ -142,8 +142,8 @@ function isWideOfPart(values: readonly number[], rstd: number): boolean {
 /** Rules 7 and 8 for operations that subtract no mean. */
 function scalingMap(power: number, rstd: number, wide = isWide(0, power, rstd)): Affine {
   return (value, weight) => {
-    const normalised = wide ? value * rstd : f32(value * f32(rstd))
-    return f32(weight === undefined ? normalised : normalised * weight)
+    const normalized = wide ? value * rstd : f32(value * f32(rstd))
+    return f32(weight === undefined ? normalized : normalized * weight)
   }
 }
 
@@ -171,7 +171,7 @@ export interface RowResult {
   readonly rstd: Float64Array
 }
 
-/** What is normalised: x, or x + residual * residualScale. */
+/** What is normalized: x, or x + residual * residualScale. */
 function summed({ x, residual, residualScale = 1 }: RowCall): Float32Array {
   return residual ? x.map((value, i) => f32(value + f32(residual[i] * f32(residualScale)))) : x
 }
@@ -189,7 +189,7 @@ const rowOrColumn = (values: number[], inner: number) => (inner === 1 ? rowGroup
 
 function overRows(
   call: RowCall,
-  normaliser: (values: number[], inner: number) => { map: Affine; mean: number; rstd: number }
+  normalizer: (values: number[], inner: number) => { map: Affine; mean: number; rstd: number }
 ) {
   const { rows, cols, inner = 1, weight, bias, weightOffset = 0 } = call
   const offset = f32(weightOffset)
@@ -198,7 +198,7 @@ function overRows(
   const mean = new Float64Array(rows * inner)
   const rstd = new Float64Array(rows * inner)
   groupsOf(rows, cols, inner).forEach((places, group) => {
-    const of = normaliser(
+    const of = normalizer(
       places.map(at => sum[at]),
       inner
     )
@@ -216,7 +216,7 @@ export function layerNormModel(call: RowCall): RowResult {
   return overRows({ ...call, weightOffset: 0 }, (values, inner) => {
     const { mean, variance } = momentsOf(rowOrColumn(values, inner))
     const rstd = 1 / Math.sqrt(variance + call.eps)
-    return { map: centredMap(mean, variance, rstd), mean, rstd }
+    return { map: centeredMap(mean, variance, rstd), mean, rstd }
   })
 }
 
@@ -349,7 +349,7 @@ export function batchNormModel(call: VolumeCall, mean: Float64Array, variance: F
   return { y }
 }
 
-/** Each group of neighbouring channels in each sample. */
+/** Each group of neighboring channels in each sample. */
 export function groupNormModel(call: VolumeCall) {
   const { x, samples, groups, channels, channelsLast, eps } = call
   const y = new Float32Array(x.length)
@@ -366,7 +366,7 @@ export function groupNormModel(call: VolumeCall) {
       rstd[n * groups + group] = scale
       // Without positions, channels first, the group is a row whose weights belong to elements.
       const isRow = call.positions === 1 && !channelsLast
-      write(call, y, [n], members, isRow ? centredMap(of.mean, of.variance, scale) : channelMap(of.mean, scale))
+      write(call, y, [n], members, isRow ? centeredMap(of.mean, of.variance, scale) : channelMap(of.mean, scale))
     }
   }
   return { y, mean, rstd }

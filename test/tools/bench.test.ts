@@ -72,7 +72,7 @@ describe('behaviour: evenkeel bench', () => {
       const { stdout, code } = node([cli, 'bench', '--only', 'layer-norm', '--seconds', '0.5'], {}, folder)
       expect(code).toBe(0)
       expect(stdout).toContain('@huggingface/transformers 0.0.1\n')
-      // It does not normalise at all.
+      // It does not normalize at all.
       expect(stdout).toMatch(/^transformers\.js \(no affine\) +\d.* +\d\.\de\+10 +NaN or Inf$/m)
       expect(stdout).toMatch(/^layerNorm 8192 x 768 /m)
     } finally {

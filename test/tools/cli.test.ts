@@ -125,10 +125,10 @@ describe('behaviour: the command line', () => {
     expectFailure([...rms, '--axis', '1.5'], 2, '--axis expected integers, got 1.5')
     expectFailure([...rms, '--axis', '1', '--normalized-shape', '3'], 2, '--normalized-shape and --axis exclude')
     expectFailure([...rms, '--lengths', '1', '--mask', 'c'], 2, '--lengths and --mask exclude each other')
-    const normalise = ['apply', 'normalize', 'a', '-o', 'b']
-    expectFailure([...normalise, '--p', '0'], 2, '--p expected a number > 0 or inf, got 0')
-    expectFailure([...normalise, '--rule', 'max'], 2, '--rule expected clamp, clamp-square, add-square, mean-square, z')
-    expectFailure([...normalise, '--weight', 'w'], 2, 'normalize has no --weight')
+    const normalize = ['apply', 'normalize', 'a', '-o', 'b']
+    expectFailure([...normalize, '--p', '0'], 2, '--p expected a number > 0 or inf, got 0')
+    expectFailure([...normalize, '--rule', 'max'], 2, '--rule expected clamp, clamp-square, add-square, mean-square, z')
+    expectFailure([...normalize, '--weight', 'w'], 2, 'normalize has no --weight')
     const group = ['apply', 'group-norm', 'a', '-o', 'b']
     expectFailure(group, 2, 'group-norm needs --groups')
     expectFailure([...group, '--groups', '0'], 2, '--groups expected an integer >= 1, got 0')

@@ -43,9 +43,9 @@ export interface VolumeOp<Given extends AnyVolume> {
   model(given: Given): Outputs
   /** Whether y may be x. */
   readonly inPlace: boolean
-  /** Whether each sample is normalised by itself. */
+  /** Whether each sample is normalized by itself. */
   readonly bySample: boolean
-  /** Whether each group is normalised by itself. */
+  /** Whether each group is normalized by itself. */
   readonly byGroup: boolean
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { fill, finiteRows, normal, ordinaryWeights, wildWeights } from '../../../dist/esm/cases/data.js'
 import { place } from '../model.ts'
-import { errorInHalfUlps, meanErrorInHalfUlps, normalise } from '../truth/oracle.ts'
+import { errorInHalfUlps, meanErrorInHalfUlps, normalizeExactly } from '../truth/oracle.ts'
 
 /** A tensor and what goes with it, for a public function. */
 export interface TruthCall {
@@ -100,7 +100,7 @@ export function testVolumeTruth(op: TruthOp): void {
             kinds.forEach((kind, group) => {
               const all = samplesOfGroup(n).flatMap(sample => members(sample, group))
               const x = Float32Array.from(all, ({ at }) => volume.x[at])
-              const truth = normalise(x, eps, true)
+              const truth = normalizeExactly(x, eps, true)
               if (!truth) return // 0/0
               const each = (of: Float32Array | undefined) => of && Float32Array.from(all, ({ channel }) => of[channel])
               const error = errorInHalfUlps(

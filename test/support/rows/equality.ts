@@ -14,7 +14,7 @@ import type { RowCall, RowResult } from '../model.ts'
 export interface RowOp {
   readonly name: 'layer_norm' | 'rms_norm'
   /** Subtracts the mean, and has a bias. */
-  readonly centred: boolean
+  readonly centered: boolean
   model(call: RowCall): RowResult
 }
 
@@ -153,7 +153,7 @@ export function testRowEquality(op: RowOp): void {
       const mean = new Float32Array(5)
       const rstd = new Float32Array(5)
       runRows(op, kernels, x, 100, { mean, rstd })
-      if (op.centred) expectSameBits(mean, Float32Array.from(exact.mean), 'mean')
+      if (op.centered) expectSameBits(mean, Float32Array.from(exact.mean), 'mean')
       expectSameBits(rstd, Float32Array.from(exact.rstd), 'rstd')
     })
   })

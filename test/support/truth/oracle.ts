@@ -1,4 +1,4 @@
-// Exact normalisation in integers: the truth that kernels are measured against.
+// Exact normalization in integers: the truth that kernels are measured against.
 //
 // Every float32 is an integer times 2^-149, every float64 an integer times 2^-1074. Sums, means and variances are exact
 // rationals; only the root is rounded, to 160 bits.
@@ -35,28 +35,33 @@ export function ratio(num: bigint, den: bigint): number {
   return Number((num << shift) / den) / 2 ** Number(shift)
 }
 
-/** The exact statistics of a row, and its exact normalised elements. */
+/** The exact statistics of a row, and its exact normalized elements. */
 export interface Truth {
   /** Exact mean of x, as num / (den * 2^149). */
   readonly mean: { readonly num: bigint; readonly den: bigint }
   /** 1 / sqrt(variance + eps), rounded once. */
   readonly rstd: number
-  /** Normalised element i times 2^shift. */
-  readonly normalised: readonly bigint[]
+  /** Normalized element i times 2^shift. */
+  readonly normalized: readonly bigint[]
   readonly shift: bigint
 }
 
 /**
- * Normalises a row exactly: LayerNorm where `centred`, RMSNorm otherwise, there with the statistics of the first `counted`
+ * Normalizes a row exactly: LayerNorm where `centered`, RMSNorm otherwise, there with the statistics of the first `counted`
  * elements. undefined where it is 0/0.
  */
-export function normalise(x: Float32Array, eps: number, centred: boolean, counted = x.length): Truth | undefined {
+export function normalizeExactly(
+  x: Float32Array,
+  eps: number,
+  centered: boolean,
+  counted = x.length
+): Truth | undefined {
   const n = BigInt(counted)
   const X = Array.from(x, value => integer(value, 149))
   const S = X.reduce((sum, value) => sum + value, 0n)
   // deviation = D / (d * 2^149), power = Q / (d^2 * n * 2^298)
-  const d = centred ? n : 1n
-  const D = centred ? X.map(value => n * value - S) : X
+  const d = centered ? n : 1n
+  const D = centered ? X.map(value => n * value - S) : X
   const Q = D.slice(0, counted).reduce((sum, value) => sum + value * value, 0n)
   // power + eps = A / B
   const B = (d * d * n) << 1074n
@@ -69,13 +74,13 @@ export function normalise(x: Float32Array, eps: number, centred: boolean, counte
   return {
     mean: { num: S, den: n },
     rstd: ratio(R * d, 1n << k),
-    normalised: D.map(value => value * R),
+    normalized: D.map(value => value * R),
     shift: 149n + k
   }
 }
 
 /** (x - mean) / sqrt(variance + eps) exactly, with statistics that are given. undefined where it is 0/0. */
-export function normaliseBy(x: Float32Array, mean: number, variance: number, eps: number): Truth | undefined {
+export function normalizeBy(x: Float32Array, mean: number, variance: number, eps: number): Truth | undefined {
   const A = integer(variance, 1074) + integer(eps, 1074)
   if (A === 0n) return undefined
   const k = BigInt(Math.max(0, (A.toString(16).length * 4 - 1074 + 322) >> 1))
@@ -84,27 +89,27 @@ export function normaliseBy(x: Float32Array, mean: number, variance: number, eps
   return {
     mean: { num: M >> 925n, den: 1n },
     rstd: ratio(R, 1n << k),
-    normalised: Array.from(x, value => (integer(value, 1074) - M) * R),
+    normalized: Array.from(x, value => (integer(value, 1074) - M) * R),
     shift: 1074n + k
   }
 }
 
 /**
- * The largest error of y over the row in units of 2^-24 * (max|normalised| * |w_i| + |b_i|), after an allowance of 2^-149
+ * The largest error of y over the row in units of 2^-24 * (max|normalized| * |w_i| + |b_i|), after an allowance of 2^-149
  * for subnormal results: the left side of the bound in NUMERICS.md.
  */
 export function errorInHalfUlps(y: Float32Array, truth: Truth, w?: Float32Array, b?: Float32Array): number {
-  const { normalised, shift } = truth
+  const { normalized, shift } = truth
   // All in units of 2^-(149 + 64).
   const unit = 149n + 64n
   const down = shift + 149n - unit
   let largest = 0n
-  for (const value of normalised) if (abs(value) > largest) largest = abs(value)
+  for (const value of normalized) if (abs(value) > largest) largest = abs(value)
   let worst = 0
   for (let i = 0; i < y.length; i++) {
     const W = w ? integer(w[i], 149) : 1n << 149n
     const bias = b ? integer(b[i], 149) << 64n : 0n
-    const exact = ((normalised[i] * W) >> down) + bias
+    const exact = ((normalized[i] * W) >> down) + bias
     if (!Number.isFinite(y[i])) return Number.POSITIVE_INFINITY
     const error = abs((integer(y[i], 149) << 64n) - exact) - (1n << 64n)
     if (error <= 0n) continue

@@ -125,7 +125,7 @@ export function normalizeTruth(x: Float32Array, p: number, rule: string, eps: nu
     log = log2(under[0], under[1] << 1074n) >> 1n
   }
   const { m, e } = exp2(-log)
-  return { mean: { num: 0n, den: 1n }, rstd: 0, normalised: X.map(value => value * m), shift: 149n - e, norm }
+  return { mean: { num: 0n, den: 1n }, rstd: 0, normalized: X.map(value => value * m), shift: 149n - e, norm }
 }
 
 /**
