@@ -6,7 +6,7 @@ import { testChannelBehaviour } from '../support/channels/behaviour.ts'
 import { testVolumeTruth } from '../support/channels/truth.ts'
 import { testOnnxCases } from '../support/onnx.ts'
 
-// Its kernel is group_norm's, with one channel in a group: test/group_norm.test.ts holds that against the model.
+// Its kernel is group_norm's, with one channel in a group: test/ops/group_norm.test.ts holds that against the model.
 
 testVolumeTruth({
   name: 'instanceNorm',
