@@ -151,18 +151,23 @@ async function checkSize(path: string, bytes: number, start: number): Promise<vo
   }
 }
 
-/**
- * Where the output goes: a new file, or with `force` the regular file that is there (at the end of links), whose mode the
- * new one gets.
- */
-async function resolveOutput(output: string, force: boolean): Promise<{ path: string; mode: number | undefined }> {
+/** Where the output goes. */
+interface Output {
+  readonly path: string
+  /** Of the file that it replaces. */
+  readonly mode: number | undefined
+  readonly force: boolean
+}
+
+/** A new file, or with `force` the regular file that is there (at the end of links), whose mode the new one gets. */
+async function resolveOutput(output: string, force: boolean): Promise<Output> {
   const there = await lstat(output).catch(() => undefined)
-  if (!there) return { path: output, mode: undefined }
+  if (!there) return { path: output, mode: undefined, force }
   if (!force) throw new Error(`${output} exists; --force overwrites it`)
   const path = await realpath(output)
   const about = await stat(path)
   if (!about.isFile()) throw new Error(`${output}: output expected a regular file, got something else`)
-  return { path, mode: about.mode }
+  return { path, mode: about.mode, force }
 }
 
 /** The array of a file of one of these types. */
@@ -222,11 +227,11 @@ async function progressBar(total: number): Promise<{ update(done: number): void;
 }
 
 /**
- * Puts a finished file in its place. With a mode it replaces the one that is there; without, nothing may be there, also
- * nothing that appeared meanwhile.
+ * Puts a finished file in its place. With `force` it replaces what is there; without, nothing may be there, also nothing
+ * that appeared meanwhile.
  */
-async function place(temporary: string, path: string, mode: number | undefined): Promise<void> {
-  if (mode !== undefined) return rename(temporary, path)
+async function place(temporary: string, path: string, force: boolean): Promise<void> {
+  if (force) return rename(temporary, path)
   try {
     await link(temporary, path)
   } catch (error) {
@@ -239,11 +244,7 @@ async function place(temporary: string, path: string, mode: number | undefined):
 }
 
 /** Writes a file under a temporary name beside it and puts it in its place when all is there: no run leaves half a file. */
-async function writeWhole(
-  path: string,
-  mode: number | undefined,
-  write: (file: FileHandle) => Promise<void>
-): Promise<void> {
+async function writeWhole({ path, mode, force }: Output, write: (file: FileHandle) => Promise<void>): Promise<void> {
   // Random: in containers every process has the number 1.
   const temporary = `${path}.${randomUUID()}.tmp`
   const interrupted = (signal: NodeJS.Signals) => {
@@ -254,7 +255,7 @@ async function writeWhole(
   for (const signal of signals) process.once(signal, interrupted)
   try {
     await withFile(temporary, 'wx', write, mode)
-    await place(temporary, path, mode)
+    await place(temporary, path, force)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error
@@ -307,9 +308,9 @@ export const apply: Command = {
       const plan = operations[op].plan(input, dims, read, files)
       await checkSize(input, size * 4, start)
       await withResidual(given.residual as string | undefined, dims, async readResidual => {
-        const { path, mode } = await resolveOutput(output, force)
+        const place = await resolveOutput(output, force)
         const bar = await progressBar(unitsOf(dims, plan.leading).units)
-        const work = writeWhole(path, mode, async to => {
+        const work = writeWhole(place, async to => {
           await writeFully(to, npyHeader(dims))
           const readInput = (into: Float32Array) => readElements(file, input, into)
           await applyPlan(plan, dims, files, readInput, readResidual, async (from, done) => {
