@@ -8,10 +8,10 @@ export const BOUND: { readonly [op in Op]: number } = {
   layerNormChannels: 6.1 / 2,
   rmsNorm: 3.1 / 2,
   pRMSNorm: 3.1 / 2,
-  batchNorm: 6.1 / 2,
-  batchNormTraining: 6.1 / 2,
-  groupNorm: 6.1 / 2,
-  instanceNorm: 6.1 / 2,
+  batchNorm: 4.1 / 2,
+  batchNormTraining: 4.1 / 2,
+  groupNorm: 4.1 / 2,
+  instanceNorm: 4.1 / 2,
   normalize: 2.1 / 2,
   localResponseNorm: 1.001 / 2
 }
