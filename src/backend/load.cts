@@ -21,19 +21,21 @@ function advice(error: { code?: string; message: string }): string {
  * image layer, a full disk) would end the process. undefined where its headers promise nothing that is not there.
  */
 function damageOf(path: string): string | undefined {
-  const { openSync, readSync, closeSync, fstatSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+  const { openSync, readSync, closeSync, statSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+  // Before it is opened: opening a pipe would wait for a writer.
+  const about = statSync(path)
+  if (!about.isFile()) return 'it is no file'
+  const { size } = about
   const file = openSync(path, 'r')
   try {
-    const about = fstatSync(file)
-    if (!about.isFile()) return 'it is no file'
-    const { size } = about
     const bytes = (length: number, at: number): Buffer => {
       const buffer = Buffer.alloc(length)
       return buffer.subarray(0, Math.max(0, readSync(file, buffer, 0, length, at)))
     }
     const end = endOf(bytes)
     if (end === undefined) return size === 0 ? 'it is empty' : undefined // of no format that we know: the system refuses it
-    return end > size ? `it is cut off: ${end} bytes expected, got ${size}` : undefined
+    if (end > size) return `it is cut off: ${end} bytes expected, got ${size}`
+    return isWritten(bytes) ? undefined : 'its end was not written'
   } finally {
     closeSync(file)
   }
@@ -84,6 +86,19 @@ function endOf(bytes: (length: number, at: number) => Buffer): number | undefine
   return undefined
 }
 
+/**
+ * Whether an ELF file has its last table. After a power failure, or where a download reserved its room, a file can have its
+ * length and zeros at its end.
+ */
+function isWritten(bytes: (length: number, at: number) => Buffer): boolean {
+  const head = bytes(64, 0)
+  if (head.readUInt32BE(0) !== 0x7f454c46) return true
+  const [entry, count, names] = [head.readUInt16LE(58), head.readUInt16LE(60), head.readUInt16LE(62)]
+  if (names === 0 || names >= count) return true
+  const type = bytes(4, Number(head.readBigUInt64LE(40)) + entry * names + 4)
+  return type.length === 4 && type.readUInt32LE(0) === 3 // SHT_STRTAB, the type of the table of names
+}
+
 function isBinary(head: Buffer): boolean {
   const magic = head.toString('latin1', 0, 4)
   return magic === '\x7fELF' || magic.startsWith('MZ') || magic === '\xcf\xfa\xed\xfe'
@@ -110,7 +125,7 @@ export function loadAddon(version: string): Loaded {
   try {
     // The functions of Node.js in a way that bundlers leave alone in each of their formats; Node.js before 20.16 has
     // `require` alone.
-    const { existsSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+    const { existsSync, realpathSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
     const { createRequire } = process.getBuiltinModule?.('node:module') ?? require('node:module')
     const { resolve } = process.getBuiltinModule?.('node:path') ?? require('node:path')
 
@@ -135,6 +150,11 @@ export function loadAddon(version: string): Loaded {
         const damage = damageOf(path)
         if (damage !== undefined) {
           failures.push({ path, why: `${damage}; install it again, or ${rebuild}` })
+          continue
+        }
+        // Node.js would run anything else as JavaScript.
+        if (!/[^/\\]\.node$/.test(realpathSync.native(path))) {
+          failures.push({ path, why: 'its name does not end in .node; EVENKEEL_NATIVE_PATH names it' })
           continue
         }
         const addon: Addon = createRequire(path)(path)

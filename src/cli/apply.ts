@@ -1,7 +1,8 @@
 // evenkeel apply: normalises a .npy file, block by block.
 import { randomUUID } from 'node:crypto'
-import { constants, rmSync } from 'node:fs'
-import { copyFile, type FileHandle, link, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
+import { createReadStream, rmSync } from 'node:fs'
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, sep } from 'node:path'
 import { parseArgs } from 'node:util'
 import {
   bytesOf,
@@ -125,6 +126,9 @@ function readArguments(args: readonly string[]): Options {
   }
   const { output, force, ...given } = values as Given
   if (!output) throw new UsageError('output expected a file (-o out.npy), got nothing')
+  if ((output as string).endsWith('/') || (output as string).endsWith(sep)) {
+    throw new UsageError(`output expected a file (-o out.npy), got the folder ${output}`)
+  }
   return { op, input, output: output as string, force: force === true, given, read: readOptions(op, given) }
 }
 
@@ -228,36 +232,43 @@ async function progressBar(total: number): Promise<{ update(done: number): void;
 
 /**
  * Puts a finished file in its place. With `force` it replaces what is there; without, nothing may be there, also nothing
- * that appeared meanwhile.
+ * that appeared meanwhile. `made` has the files of this run that are not what they are to be.
  */
-async function place(temporary: string, path: string, force: boolean): Promise<void> {
+async function place(temporary: string, path: string, force: boolean, made: Set<string>): Promise<void> {
   if (force) return rename(temporary, path)
   try {
-    await link(temporary, path)
+    await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw error
+      // A file system without links.
+      return withFile(path, 'wx', file => {
+        made.add(path)
+        return writeFile(file, createReadStream(temporary))
+      })
+    })
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') throw new Error(`${path} exists; --force overwrites it`)
-    // A file system without links.
-    await copyFile(temporary, path, constants.COPYFILE_EXCL)
+    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST'
+    throw exists ? new Error(`${path} exists; --force overwrites it`) : error
   }
+  made.delete(path)
   await rm(temporary, { force: true })
 }
 
 /** Writes a file under a temporary name beside it and puts it in its place when all is there: no run leaves half a file. */
 async function writeWhole({ path, mode, force }: Output, write: (file: FileHandle) => Promise<void>): Promise<void> {
-  // Random: in containers every process has the number 1.
-  const temporary = `${path}.${randomUUID()}.tmp`
+  // Random: in containers every process has the number 1. Short: a name has 255 bytes at most.
+  const temporary = join(dirname(path), `${basename(path).slice(0, 40)}.${randomUUID()}.tmp`)
+  const made = new Set([temporary])
   const interrupted = (signal: NodeJS.Signals) => {
-    rmSync(temporary, { force: true })
+    for (const file of made) rmSync(file, { force: true })
     process.kill(process.pid, signal)
   }
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.once(signal, interrupted)
   try {
     await withFile(temporary, 'wx', write, mode)
-    await place(temporary, path, force)
+    await place(temporary, path, force, made)
   } catch (error) {
-    await rm(temporary, { force: true })
+    for (const file of made) await rm(file, { force: true })
     throw error
   } finally {
     for (const signal of signals) process.off(signal, interrupted)

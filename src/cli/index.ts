@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command line: finds the command, runs it, turns errors into exit codes (2 wrong usage, 1 failure).
 import { readFileSync } from 'node:fs'
-import { type Command, UsageError } from './usage.js'
+import { type Command, printable, UsageError } from './usage.js'
 
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,
@@ -49,14 +49,6 @@ async function main(args: readonly string[]): Promise<number> {
     return 0
   }
   return command.run(rest)
-}
-
-/** Text of files and of the command line as a terminal may show it: control characters escaped. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped
-  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, character => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
-  })
 }
 
 try {

@@ -2,7 +2,7 @@
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import { backendInfo } from '../index.js'
-import { type Command, parsed } from './usage.js'
+import { type Command, parsed, printable } from './usage.js'
 
 export const info: Command = {
   help: `Usage: evenkeel info
@@ -12,7 +12,7 @@ Prints the backend that runs and why, the backends of this machine, and why each
   async run(args) {
     parsed(() => parseArgs({ args: [...args], options: {} }))
     const about = backendInfo()
-    const line = (name: string, value: string) => console.log(`${`${name}:`.padEnd(14)} ${value}`)
+    const line = (name: string, value: string) => console.log(printable(`${`${name}:`.padEnd(14)} ${value}`))
     line('backend', `${about.backend} (${about.why})`)
     line('backends', about.backends.join(', '))
     for (const why of new Set(about.missing.map(one => one.why))) {

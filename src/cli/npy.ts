@@ -62,6 +62,9 @@ export async function readNpyHeader(
   return { ...parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name, dtypes), start }
 }
 
+/** Text of a header as messages show it: not all of what may be 1 MiB. */
+const shown = (text: string) => (text.length > 80 ? `${text.slice(0, 80)}...` : text)
+
 /** The values of the Python dictionary that a header is, as they stand there: nothing else may stand around it. */
 function readDictionary(text: string, name: string): Map<string, string> {
   const values = new Map<string, string>()
@@ -79,7 +82,7 @@ function readDictionary(text: string, name: string): Map<string, string> {
   const expected = ['descr', 'fortran_order', 'shape']
   const keys = [...values.keys()].sort()
   if (keys.join() !== expected.join()) {
-    throw new Error(`${name}: header expected the keys ${expected.join(', ')}, got ${keys.join(', ') || 'none'}`)
+    throw new Error(`${name}: header expected the keys ${expected.join(', ')}, got ${shown(keys.join(', ')) || 'none'}`)
   }
   return values
 }
@@ -93,24 +96,24 @@ function parseHeader(text: string, name: string, dtypes: readonly Dtype[]): Omit
   if (!dtype) {
     const expected =
       dtypes.length === 1 ? "little-endian float32 ('<f4')" : `one of ${dtypes.map(one => `'${one}'`).join(', ')}`
-    throw new Error(`${name}: dtype expected ${expected}, got ${descr}${hint(descr.slice(1, -1), dtypes)}`)
+    throw new Error(`${name}: dtype expected ${expected}, got ${shown(descr)}${hint(descr.slice(1, -1), dtypes)}`)
   }
   const order = value('fortran_order')
   if (order !== 'True' && order !== 'False') {
-    throw new Error(`${name}: fortran_order expected True or False, got ${order}`)
+    throw new Error(`${name}: fortran_order expected True or False, got ${shown(order)}`)
   }
   if (order === 'True') {
     throw new Error(`${name}: order expected C (row-major), got Fortran; save numpy.ascontiguousarray(a)`)
   }
   const shape = value('shape')
-  if (!/^\(\s*\)$|^\(.*,.*\)$/s.test(shape)) throw new Error(`${name}: shape expected a tuple, got ${shape}`)
+  if (!/^\(\s*\)$|^\(.*,.*\)$/s.test(shape)) throw new Error(`${name}: shape expected a tuple, got ${shown(shape)}`)
   const parts = shape.slice(1, -1).split(',')
   // The comma behind the last one; () has none.
   if (parts[parts.length - 1].trim() === '') parts.pop()
   const dims = parts.map(part => (/^\s*(?:0|[1-9]\d*)L?\s*$/.test(part) ? Number.parseInt(part, 10) : Number.NaN))
   const size = dims.includes(0) ? 0 : dims.reduce((product, dim) => product * dim, 1)
   if (dims.some(Number.isNaN) || !Number.isSafeInteger(size)) {
-    throw new Error(`${name}: shape expected integers >= 0, got ${shape}`)
+    throw new Error(`${name}: shape expected integers >= 0, got ${shown(shape)}`)
   }
   return { dtype, dims, size }
 }

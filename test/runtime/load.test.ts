@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   copyFileSync,
   cpSync,
@@ -8,6 +9,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync
 } from 'node:fs'
 import os from 'node:os'
@@ -104,26 +106,78 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     }
   })
 
-  it('is none where EVENKEEL_NATIVE_PATH names something else, with the reason', () => {
-    // package.json of this folder says that scripts are ES modules.
-    put('script.js', Buffer.from('export const version = "0.1.0"'))
-    put('number.cjs', Buffer.from('module.exports = 5'))
-    put('older.cjs', Buffer.from('module.exports = { version: "0.1.0", backends: [] }'))
-    put('throws.cjs', Buffer.from('throw new Error("no")'))
-    const wrong = {
-      [folder]: 'it is no file',
-      [join(folder, 'script.js')]: ';',
-      [join(folder, 'number.cjs')]: 'it is no binary of evenkeel',
-      [join(folder, 'older.cjs')]: 'made from other sources of evenkeel',
-      [join(folder, 'throws.cjs')]: 'no;',
-      [join(folder, 'package.json')]: 'it is no binary of evenkeel'
+  it.skipIf(process.platform !== 'linux')('is none where its end is zeros: it has its length, not its bytes', () => {
+    const bytes = readFileSync(binary as string)
+    for (const length of [500, 5000, bytes.length >> 1]) {
+      put(prebuilt, Buffer.concat([bytes.subarray(0, length)], bytes.length))
+      expect(look().info.failures[0].why).toMatch(/^its end was not written; install it again/)
     }
-    for (const [path, why] of Object.entries(wrong)) {
-      const { info } = look({ EVENKEEL_NATIVE_PATH: path })
-      if (path.endsWith('package.json')) expect(info.failures[0].why).not.toContain('TypeError')
-      else expect(info.failures[0].why, path).toContain(why)
-      expect(info).toMatchObject({ backend: 'js', failures: [{ path }] })
+  })
+
+  it('is none of another platform, cut off or whole', () => {
+    // One LC_SEGMENT_64 (0x19) of all the file: its place and its size there.
+    const macho = Buffer.alloc(8192)
+    const words = { 0: 0xfeedfacf, 4: 7, 12: 6, 16: 1, 20: 72, 32: 0x19, 36: 72, 80: 8192 }
+    for (const [at, word] of Object.entries(words)) macho.writeUInt32LE(word, Number(at))
+    // One section behind an optional header of 240 bytes: its size in the file and its place there.
+    const pe = Buffer.alloc(8192)
+    pe.write('MZ')
+    pe.write('PE', 64)
+    for (const [at, word] of Object.entries({ 60: 64, 344: 4096, 348: 4096 })) pe.writeUInt32LE(word, Number(at))
+    pe.writeUInt16LE(1, 70)
+    pe.writeUInt16LE(240, 84)
+    for (const bytes of [macho, pe]) {
+      const why = (length: number) => {
+        put('other.node', bytes.subarray(0, length))
+        return look({ EVENKEEL_NATIVE_PATH: join(folder, 'other.node') }).info.failures[0].why
+      }
+      for (const length of [8191, 5000]) expect(why(length)).toContain(`cut off: 8192 bytes expected, got ${length}`)
+      expect(why(8192)).not.toContain('cut off')
+      if (process.platform === 'linux') expect(why(8192)).toContain('the file is of another platform')
     }
+  })
+
+  it('is none where EVENKEEL_NATIVE_PATH names something else: the reason, and no JavaScript is run', () => {
+    const names = ['script.js', 'script.cjs', 'script', 'script.json', '.node', 'text.node', 'folder.node/index.js']
+    mkdirSync(join(folder, 'folder.node'))
+    for (const name of names) put(name, Buffer.from('process.stderr.write("a script ran")'))
+    put('empty.node', Buffer.alloc(0))
+    const reasons: { [name: string]: string } = {
+      '.': 'it is no file',
+      'folder.node': 'it is no file',
+      'script.js/absent.node': 'there is no such file',
+      'package.json': 'its name does not end in .node',
+      'empty.node': 'it is empty',
+      'text.node': ';'
+    }
+    for (const name of names.slice(0, 5)) reasons[name] = 'its name does not end in .node'
+    if (process.platform !== 'win32') {
+      symlinkSync(join(folder, 'script.cjs'), join(folder, 'link.node'))
+      spawnSync('mkfifo', [join(folder, 'pipe.node')])
+      Object.assign(reasons, { 'link.node': 'its name does not end in .node', 'pipe.node': 'it is no file' })
+    }
+    for (const [name, why] of Object.entries(reasons)) {
+      const path = join(folder, name)
+      const { info, stderr } = look({ EVENKEEL_NATIVE_PATH: path })
+      expect(info.failures[0].why, name).toContain(why)
+      expect(info.failures[0].why, name).not.toContain('TypeError')
+      expect(info, name).toMatchObject({ backend: 'js', failures: [{ path }] })
+      expect(stderr, name).not.toContain('a script ran')
+    }
+  })
+
+  it('is none that exports something else than evenkeel does', () => {
+    const patched = (name: string) => {
+      const bytes = readFileSync(binary as string)
+      expect(bytes.indexOf(`\0${name}\0`), name).toBeGreaterThan(0)
+      for (let at = bytes.indexOf(`\0${name}\0`); at >= 0; at = bytes.indexOf(`\0${name}\0`)) bytes.write('_', at + 1)
+      put('other.node', bytes)
+      const { info } = look({ EVENKEEL_NATIVE_PATH: join(folder, 'other.node') })
+      expect(info.backend, name).toBe('js')
+      return info.failures[0].why
+    }
+    for (const name of ['version', 'backends']) expect(patched(name)).toContain('it is no binary of evenkeel')
+    for (const name of ['threads', 'signatures']) expect(patched(name)).toContain('made from other sources of evenkeel')
   })
 
   it('is none where addons are forbidden, with what to do', () => {

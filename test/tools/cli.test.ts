@@ -26,7 +26,7 @@ import {
   rmsNorm
 } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
-import { evenkeel, root, shell } from '../support/process.ts'
+import { evenkeel, node, root, shell } from '../support/process.ts'
 
 let folder = ''
 beforeAll(() => {
@@ -432,20 +432,21 @@ describe('behaviour: .npy files', () => {
     expect(readdirSync(folder).length).toBe(before)
   })
 
-  it('writes beside other runs: two at once both end well, and only the files that belong there are left', async () => {
+  it('writes beside other runs: of two at once one wins, with --force both end well, and no other file is left', async () => {
     const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
     try {
       const input = save('twice.npy', fill(normal, 4000 * 768, 5), [4000, 768])
       const output = join(folder, 'out.npy')
-      const runs = [1, 2].map(
-        () =>
-          new Promise<number | null>(resolve => {
-            const args = ['dist/esm/cli/index.js', 'apply', 'layer-norm', input, '-o', output, '--force']
-            spawn(process.execPath, args, { cwd: root, stdio: 'ignore' }).on('exit', resolve)
-          })
-      )
-      expect(await Promise.all(runs)).toEqual([0, 0])
+      const once = (options: string[]) =>
+        new Promise<number | null>(resolve => {
+          const args = ['dist/esm/cli/index.js', 'apply', 'layer-norm', input, '-o', output, ...options]
+          spawn(process.execPath, args, { cwd: root, stdio: 'ignore' }).on('exit', resolve)
+        })
+      const both = async (...options: string[]) => (await Promise.all([once(options), once(options)])).sort()
+      expect(await both()).toEqual([0, 1])
+      expect(await both('--force')).toEqual([0, 0])
       expect(readdirSync(folder)).toEqual(['out.npy'])
+      expect(statSync(output).size).toBe(statSync(input).size)
     } finally {
       rmSync(folder, { recursive: true })
     }
@@ -480,16 +481,69 @@ describe('behaviour: .npy files', () => {
     }
   })
 
-  it('escapes what files and arguments would do to a terminal', () => {
-    const header = "{'descr': '<f4\u001b[2J', 'fortran_order': False, 'shape': (1,), }"
-    const bytes = Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(header.length)}\x00${header}`, 'latin1')
-    writeFileSync(at('odd.npy'), bytes)
-    for (const path of [at('odd.npy'), at('name\u001b]0;x\u0007.npy')]) {
-      const { stderr, code } = evenkeel(['apply', 'layer-norm', path, '-o', at('none.npy')])
-      expect(code).toBe(1)
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not come
-      expect(stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+  it('writes a whole file, and over nothing, where the file system has no links', () => {
+    const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+    const without = `
+      import files from 'node:fs/promises'
+      import { syncBuiltinESMExports } from 'node:module'
+      files.link = async () => { throw Object.assign(new Error('no links'), { code: 'EPERM' }) }
+      syncBuiltinESMExports()`
+    const x = fill(normal, 120, 1)
+    const input = save('unlinked.npy', x, [6, 20])
+    const output = join(folder, 'out.npy')
+    const apply = () => {
+      const preload = ['--import', `data:text/javascript,${encodeURIComponent(without)}`]
+      return node([...preload, 'dist/esm/cli/index.js', 'apply', 'rms-norm', input, '-o', output])
     }
+    try {
+      expect(apply()).toMatchObject({ code: 0, stderr: '' })
+      const { buffer } = Uint8Array.from(readFileSync(output).subarray(128))
+      expectSameBits(new Float32Array(buffer), rmsNorm(x, 20), 'without links')
+      expect(readdirSync(folder)).toEqual(['out.npy'])
+      expect(apply()).toMatchObject({ code: 1 })
+      expect(readdirSync(folder)).toEqual(['out.npy'])
+    } finally {
+      rmSync(folder, { recursive: true })
+      rmSync(input)
+    }
+  })
+
+  it('takes a name as long as the file system does, and no folder', () => {
+    const input = save('named.npy', new Float32Array(4), [1, 4])
+    for (let length = 255; ; length--) {
+      const output = at('n'.repeat(length))
+      try {
+        writeFileSync(output, '')
+      } catch {
+        continue
+      }
+      rmSync(output)
+      expect(evenkeel(['apply', 'rms-norm', input, '-o', output]).stderr, `${length} characters`).toBe('')
+      rmSync(output)
+      break
+    }
+    expectFailure(apply(input, `${at('new')}/`), 2, 'output expected a file (-o out.npy), got the folder')
+    rmSync(input)
+  })
+
+  it('escapes what files and arguments would do to a terminal', () => {
+    const odd = '\u001b[2J\nevenkeel: all is well'
+    const files = [
+      saveAs('odd.npy', 3, dictionary(`'<f4${odd}'`)),
+      saveAs('odd2.npy', 1, dictionary("'<f4'", 'False', `(${odd},)`)),
+      saveAs('odd3.npy', 1, `${odd}${'x'.repeat(60_000)}`),
+      saveAs('odd4.npy', 1, dictionary(`'<f4${'x'.repeat(60_000)}'`)),
+      at('name\u001b]0;x\u0007\u009b1m\u202e\n.npy')
+    ]
+    for (const path of files) {
+      const { stderr, code } = evenkeel(apply(path))
+      expect(code).toBe(1)
+      // One line, of a length that can be read.
+      expect(stderr).toMatch(/^evenkeel: [^\p{Cc}\u202e]{20,500}\n$/u)
+    }
+    for (const path of files.slice(0, 4)) rmSync(path)
+    const { stdout } = evenkeel(['info'], { EVENKEEL_NATIVE_PATH: `/${odd}` })
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]|^evenkeel: all/mu)
   })
 
   it('does not overwrite without --force', () => {
