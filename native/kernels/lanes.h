@@ -1,4 +1,4 @@
-// Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 16). The twin of src/kernels/lanes.ts.
+// Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 15, 16). The twin of src/kernels/lanes.ts.
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // "Rule n" is a rule of NUMERICS.md.
 //

@@ -1,4 +1,4 @@
-// Mean and variance of rows and columns (rules 4 and 5). The twin of src/kernels/moments.ts.
+// Mean and variance of rows and columns (rules 4, 5, 14 and 15). The twin of src/kernels/moments.ts.
 // Included inside an ISA file's namespace. "Rule n" is a rule of NUMERICS.md.
 
 constexpr double threshold = 0x1p-12;  // rule 5

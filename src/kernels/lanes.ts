@@ -1,4 +1,4 @@
-// Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 16). The twin of native/kernels/lanes.h. "Rule n" is a rule of NUMERICS.md.
+// Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 15, 16). The twin of native/kernels/lanes.h. "Rule n" is a rule of NUMERICS.md.
 import { countReal, endOfSpans, firstSpan, type Spans, spanBegin, type Volume } from './operands.js'
 import { power } from './power.js'
 

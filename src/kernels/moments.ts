@@ -1,4 +1,4 @@
-// Mean and variance of rows and columns (rules 4 and 5). The twin of native/kernels/moments.h. "Rule n" is a rule of NUMERICS.md.
+// Mean and variance of rows and columns (rules 4, 5, 14 and 15). The twin of native/kernels/moments.h. "Rule n" is a rule of NUMERICS.md.
 import { addColumns, columnSums, countRows, type RowSet, STRIP } from './columns.js'
 import { type Sums, sumOfSquares } from './lanes.js'
 

@@ -1,4 +1,4 @@
-// Powers by + - * / and roots alone (rule 16), so that they have the same bits everywhere. The twin of native/power.h.
+// Powers by + - * / and roots alone (rule 16), so that they have the same bits everywhere. The twin of native/kernels/power.h.
 
 const { LN2, LOG2E } = Math
 const bits = new DataView(new ArrayBuffer(8))

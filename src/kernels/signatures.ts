@@ -1,5 +1,5 @@
 // The operands of every kernel, by name and kind, in the order of native/ops.h; test/tools/architecture.test.ts compares the two. No
-// other file states an order.
+// other file of TypeScript states an order.
 import type { Kind, OperandTypes, Strides } from './operands.js'
 
 export const signatures = {
