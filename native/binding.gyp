@@ -13,7 +13,13 @@
         "isa/portable.cpp"
       ],
       "include_dirs": ["<!(node -p \"process.env.EVENKEEL_NODE_ADDON_API || require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "EVENKEEL_VERSION=0.1.0"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NAPI_DISABLE_CPP_EXCEPTIONS",
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+        "NODE_ADDON_API_DISABLE_DEPRECATED",
+        "EVENKEEL_VERSION=0.1.0"
+      ],
       "cflags!": ["-fno-omit-frame-pointer"],
       "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": [

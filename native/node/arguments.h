@@ -50,9 +50,12 @@ class Arguments {
     size_t count = most;
     napi_get_cb_info(env, info, &count, values_, nullptr, &data);
     const View block = read_view();
-    numbers_ = static_cast<const double*>(block.data);
-    if (block.absent || !block.holds<double>(1)) fail("numbers expected a Float64Array");
-    numbers_left_ = block.bytes / sizeof(double);
+    if (!block.absent && block.holds<double>(1)) {
+      numbers_ = static_cast<const double*>(block.data);
+      numbers_left_ = block.bytes / sizeof(double);
+    } else {
+      fail("numbers expected a Float64Array");
+    }
     present_ = static_cast<uint32_t>(size());
   }
   ~Arguments() { std::free(copy_); }
@@ -166,10 +169,10 @@ class Arguments {
 };
 
 // Throws what is wrong with the arguments of a kernel.
-inline napi_value refuse(Napi::Env env, const char* kernel, const Arguments& arguments) {
+inline napi_value refuse(napi_env env, const char* kernel, const Arguments& arguments) {
   char message[200];
   std::snprintf(message, sizeof message, "%s: %s, got something else", kernel, arguments.error);
-  Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
+  napi_throw_type_error(env, nullptr, message);
   return nullptr;
 }
 

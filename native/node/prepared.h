@@ -81,7 +81,7 @@ napi_value call_prepared(napi_env env, napi_callback_info info) {
       !views[0].template holds<T>(shape.size) || !views[1].template holds<T>(shape.size)) {
     char message[100];
     std::snprintf(message, sizeof message, "%s: arrays expected two of as many whole rows, got others", prepared->name);
-    Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
+    napi_throw_type_error(env, nullptr, message);
     return nullptr;
   }
   std::get<Out<T>>(operands).data = static_cast<T*>(views[0].data);

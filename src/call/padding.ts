@@ -2,7 +2,7 @@
 import { isTypedArray, typedArrayKind } from '../kernels/arrays.js'
 import type { Spans } from '../kernels/operands.js'
 import { describe, wrongType, wrongValue } from './errors.js'
-import { isTensor } from './tensor.js'
+import { checkDense, isTensor, readDims } from './tensor.js'
 
 /** Options of operations that leave out padded positions. At most one of the two may be given. */
 export interface PaddingOptions {
@@ -35,10 +35,9 @@ export function readPadding(
   if (samples * positions > MOST_POSITIONS) {
     throw wrongValue(op, what, 'at most 2^31 - 1 positions in all', `${samples * positions}`)
   }
-  const spans = new SpanList(samples, positions, joined)
-  if (lengths !== undefined) readLengths(op, lengths, samples, positions, spans)
-  else readMask(op, mask, samples, positions, spans)
-  return spans.finish()
+  return lengths !== undefined
+    ? readLengths(op, lengths, samples, positions, joined)
+    : readMask(op, mask, samples, positions, joined)
 }
 
 /** Collects the spans of one sample after the other, in the form that kernels take (kernels/operands.ts). */
@@ -98,8 +97,9 @@ function elements(op: string, what: string, values: unknown, length: number, why
   return copy
 }
 
-function readLengths(op: string, lengths: unknown, samples: number, positions: number, spans: SpanList): void {
+function readLengths(op: string, lengths: unknown, samples: number, positions: number, joined: boolean): Spans {
   const given = elements(op, 'lengths', lengths, samples, 'samples')
+  const spans = new SpanList(samples, positions, joined)
   for (let n = 0; n < samples; n++) {
     const value = given[n]
     if (typeof value !== 'number' && typeof value !== 'bigint') {
@@ -112,19 +112,22 @@ function readLengths(op: string, lengths: unknown, samples: number, positions: n
     spans.add(n, 0, length)
     spans.end()
   }
+  return spans.finish()
 }
 
-function readMask(op: string, mask: unknown, samples: number, positions: number, spans: SpanList): void {
+function readMask(op: string, mask: unknown, samples: number, positions: number, joined: boolean): Spans {
   let values = mask
   if (isTensor(mask)) {
-    const dims = Array.from(mask.dims as ArrayLike<unknown>)
+    const dims = readDims(op, 'mask', mask.dims)
     if (dims.length !== 2 || dims[0] !== samples || dims[1] !== positions) {
       throw wrongValue(op, 'mask.dims', `[${samples}, ${positions}]`, describe(dims))
     }
+    checkDense(op, 'mask', mask, dims)
     values = mask.data
   }
   const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
-  if (positions === 0) return
+  if (flags.length === 0) return undefined // dims may still name any number of samples
+  const spans = new SpanList(samples, positions, joined)
   const kind = typedArrayKind(flags)
   const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
   // Typed arrays cannot have getters; they are read flag by flag, without a call for each.
@@ -143,6 +146,7 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
     if (begin >= 0) spans.add(n, begin, positions)
     spans.end()
   }
+  return spans.finish()
 }
 
 /** A flag that is not simply 0 or 1. */

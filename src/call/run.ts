@@ -13,6 +13,9 @@ import { wrongValue } from './errors.js'
 import { sharing } from './overlap.js'
 import type { Operand } from './tensor.js'
 
+/** As it was when this was loaded. */
+const fill = Float32Array.prototype.fill as (this: Statistic, value: number) => void
+
 /** What was read of a call. */
 export interface ReadCall {
   readonly x: Float32Array
@@ -39,7 +42,10 @@ type Arrays = {
 /** Runs the kernel; returns what the caller gets. */
 export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: ReadCall): Operand {
   const { permutation } = read
-  if (read.empty) return read.result as Operand
+  if (read.empty) {
+    clearStatistics(name, call)
+    return read.result as Operand
+  }
   if (!permutation) {
     kernelOf(name)(call)
     return read.result as Operand
@@ -59,6 +65,16 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   permute({ y, x: rows, shape: back })
   if (sum && sumRows) permute({ y: sum, x: sumRows, shape: back })
   return read.result as Operand
+}
+
+/** Groups without elements have the statistics of padded ones: NaN. */
+function clearStatistics<Name extends Op>(name: Name, call: Call<Name>): void {
+  const signature: { readonly [operand: string]: Kind } = signatures[name]
+  const given = call as unknown as { readonly [operand: string]: Statistic | undefined }
+  for (const operand of Object.keys(signature)) {
+    const place = given[operand]
+    if (signature[operand] === 'perGroup' && place) fill.call(place, Number.NaN)
+  }
 }
 
 /**
@@ -123,7 +139,10 @@ async function runOwn<Name extends Op>(
   { permutation, empty }: ReadCall,
   { signal }: AsyncOptions
 ): Promise<Call<Name>> {
-  if (empty) return own
+  if (empty) {
+    clearStatistics(name, own)
+    return own
+  }
   if (!permutation) return memory.run(name, own, signal)
   const { x, y, residual, sum } = own as unknown as Arrays
   const space = () => resultMemory(lengthOf(x))

@@ -56,7 +56,8 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
   return { data, dims, tensor: value, type }
 }
 
-function readDims(op: string, what: string, given: unknown): number[] {
+/** Reads the dims of a tensor: integers >= 0. */
+export function readDims(op: string, what: string, given: unknown): number[] {
   if (!Array.isArray(given) && typedArrayKind(given) === undefined) {
     throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(given))
   }
@@ -68,7 +69,7 @@ function readDims(op: string, what: string, given: unknown): number[] {
 }
 
 /** A tensor that says where its elements stand must say that they are dense, from the first of its data on. */
-function checkDense(op: string, what: string, value: object, dims: readonly number[]): void {
+export function checkDense(op: string, what: string, value: object, dims: readonly number[]): void {
   const { strides, offset } = value as { readonly strides?: unknown; readonly offset?: unknown }
   if (offset !== undefined && offset !== null && Number(offset) !== 0) {
     throw wrongValue(op, `${what}.offset`, '0 (copy the elements to dense memory first)', describe(offset))
@@ -110,24 +111,43 @@ export function readVector(
   if (isFloat32(value) && lengthOf(value) === size) return value
   const { data, dims } = readOperand(op, what, value)
   checkLength(op, what, data, size, why)
+  checkVectorDims(op, what, dims, shape, size, why)
+  return data
+}
+
+function checkVectorDims(
+  op: string,
+  what: string,
+  dims: readonly number[] | undefined,
+  shape: readonly number[],
+  size: number,
+  why: string
+): void {
   const above1 = (dims: readonly number[]) => dims.filter(dim => dim !== 1).join(', ')
   if (dims && ![above1(shape), above1([size])].includes(above1(dims))) {
     throw wrongValue(op, `${what}.dims`, `[${shape.join(', ')}] (${why})`, describe(dims))
   }
-  return data
 }
 
-/** Statistics: a Float32Array, a Float64Array or a tensor of float32, of so many elements, or absent. */
+/**
+ * Statistics: a Float32Array, a Float64Array or a tensor of float32, of as many elements as `shape` has, or absent. A tensor
+ * may have the dims that {@link readVector} takes.
+ */
 export function readStatistic(
   op: string,
   what: string,
   value: Operand | Statistic | undefined,
-  length: number,
+  shape: readonly number[],
   why: string
 ): Statistic | undefined {
   if (value === undefined) return undefined
-  const data: unknown = isTensor(value) ? readOperand(op, what, value).data : value
-  checkStatisticArray(op, what, data, length, why)
+  let size = 1
+  for (let i = 0; i < shape.length; i++) size *= shape[i]
+  let data: unknown = value
+  let dims: readonly number[] | undefined
+  if (isTensor(value)) ({ data, dims } = readOperand(op, what, value))
+  checkStatisticArray(op, what, data, size, why)
+  checkVectorDims(op, what, dims, shape, size, why)
   return data
 }
 

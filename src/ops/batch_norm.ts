@@ -157,7 +157,7 @@ export class BatchNorm {
     this.#unbiased = unbiased
     this.#training = training
     const read = (what: string, value: Operand | Statistic | undefined, first: number) => {
-      const array = readStatistic(op, what, value, numFeatures, 'numFeatures')
+      const array = readStatistic(op, what, value, [numFeatures], 'numFeatures')
       if (array && !trackRunningStats) {
         throw wrongType(op, what, 'undefined, because trackRunningStats is false', describe(value))
       }

@@ -61,11 +61,12 @@ interface Used {
   readonly variance: Float64Array
 }
 
-/** Throws for a variance that no running statistics have: negative or NaN. */
-export function checkVariance(op: string, variance: Statistic | undefined): void {
+/** Throws for a variance that no running statistics have: negative or NaN. With `training`, which may make it NaN, negative. */
+export function checkVariance(op: string, variance: Statistic | undefined, training = false): void {
   if (!variance) return
   for (let c = 0; c < lengthOf(variance); c++) {
-    if (!(variance[c] >= 0)) throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(variance[c]))
+    if (variance[c] >= 0 || (training && Number.isNaN(variance[c]))) continue
+    throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(variance[c]))
   }
 }
 
@@ -80,10 +81,10 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
   }
   const weight = readPerChannel(op, 'weight', parameters.weight, groups)
   const bias = readPerChannel(op, 'bias', parameters.bias, groups)
-  const runningMean = readStatistic(op, 'runningMean', parameters.runningMean, groups, 'channels')
-  const runningVar = readStatistic(op, 'runningVar', parameters.runningVar, groups, 'channels')
-  const mean = readStatistic(op, 'mean', options.mean, groups, 'channels')
-  const rstd = readStatistic(op, 'rstd', options.rstd, groups, 'channels')
+  const runningMean = readStatistic(op, 'runningMean', parameters.runningMean, [groups], 'channels')
+  const runningVar = readStatistic(op, 'runningVar', parameters.runningVar, [groups], 'channels')
+  const mean = readStatistic(op, 'mean', options.mean, [groups], 'channels')
+  const rstd = readStatistic(op, 'rstd', options.rstd, [groups], 'channels')
   if (!runningMean || !runningVar) checkRunning(op, runningMean, runningVar, training)
   const { statistics } = options
   const given = statistics === undefined ? undefined : readStatistics(op, 'statistics', statistics)
@@ -105,7 +106,7 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
     throw wrongValue(op, what, 'more than one value per channel in training', String(count))
   }
   // A layer's own were checked when it got them.
-  if (!training && numFeatures === undefined) checkVariance(op, runningVar)
+  if (numFeatures === undefined) checkVariance(op, runningVar, training)
   return { call, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
 }
 

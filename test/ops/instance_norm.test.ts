@@ -49,6 +49,21 @@ describe('behaviour: instanceNorm', () => {
     expect([...mean.slice(3), ...rstd.slice(3)].every(Number.isFinite)).toBe(true)
     expectSameBits(y.data.subarray(0, 12), new Float32Array(12), 'no positions')
   })
+
+  it.each([{}, { lengths: [0] }])(
+    'gives NaN as the statistics of no positions at all, at once and async: %o',
+    async options => {
+      const x = { data: new Float32Array(0), dims: [1, 2, 0] }
+      const places = () => ({ mean: new Float64Array(2).fill(7), rstd: new Float32Array(2).fill(7) })
+      const [atOnce, later, grouped] = [places(), places(), places()]
+      instanceNorm(x, { ...options, ...atOnce })
+      await new InstanceNorm(2).forwardAsync(x, { ...options, ...later })
+      groupNorm(x, 2, grouped)
+      for (const { mean, rstd } of [atOnce, later, grouped]) {
+        expect([...mean, ...rstd]).toEqual([Number.NaN, Number.NaN, Number.NaN, Number.NaN])
+      }
+    }
+  )
 })
 
 describe('equality: instanceNorm', () => {

@@ -60,6 +60,24 @@ describe('behaviour: tensors that are not dense', () => {
     }
   })
 
+  it('are refused as running statistics of other dims, and as masks that are not dense', () => {
+    const x = zeros(1, 4, 2)
+    const four = (...dims: number[]) => ({ data: new Float32Array(4).fill(1), dims })
+    for (const what of ['runningMean', 'runningVar']) {
+      const given = { runningMean: new Float32Array(4), runningVar: new Float32Array(4), [what]: four(2, 2) }
+      expect(() => batchNorm(x, given), what).toThrow(/running(Mean|Var)\.dims expected \[4\]/)
+      expect(() => new BatchNorm(4, given), what).toThrow(/running(Mean|Var)\.dims expected \[4\]/)
+      expect(() => batchNorm(x, { ...given, [what]: four(1, 4, 1) }), what).not.toThrow()
+    }
+    const mask = { data: Uint8Array.of(1, 0, 1, 1), dims: [2, 2] }
+    expect(() => layerNorm(zeros(2, 2, 3), 3, { mask })).not.toThrow()
+    for (const other of [{ strides: [1, 2] }, { offset: 1 }]) {
+      expect(() => layerNorm(zeros(2, 2, 3), 3, { mask: { ...mask, ...other } })).toThrow(
+        /layerNorm: mask\.(strides|offset)/
+      )
+    }
+  })
+
   it('say what dense ones may say too', () => {
     expect(() => layerNorm({ ...zeros(2, 3), ...dense }, 3)).not.toThrow()
     // The stride of a dimension of one element is anybody's.
@@ -73,6 +91,14 @@ describe('behaviour: running variances', () => {
   it.each([-1, Number.NaN])('of %d are refused wherever they come in', value => {
     expect(() => batchNorm(zeros(1, 1), running(value))).toThrow(/batchNorm: runningVar/)
     expect(() => new BatchNorm(1, running(value))).toThrow(/BatchNorm: runningVar/)
+  })
+
+  it('below 0 are refused by a function in training, too, which may have made NaN itself', () => {
+    const x = { data: Float32Array.of(1, 3), dims: [2, 1] }
+    expect(() => batchNorm(x, { ...running(-1), training: true })).toThrow(/batchNorm: runningVar/)
+    const { runningMean, runningVar } = running(Number.NaN)
+    expect([...batchNorm(x, { runningMean, runningVar, training: true, eps: 0 }).data]).toEqual([-1, 1])
+    expect(runningVar[0]).toBeNaN()
   })
 
   it('that training itself made NaN give NaN', () => {

@@ -523,10 +523,11 @@ describe.skipIf(native.length === 0)('behaviour: the pool', () => {
       `${large}
        const worker = \`
          import { workerData as x, parentPort } from 'node:worker_threads'
-         import { layerNorm, LayerNorm } from 'evenkeel'
+         import { layerNorm, LayerNorm, BatchNorm } from 'evenkeel'
          const layer = new LayerNorm(768)
+         const batch = new BatchNorm(768)
          parentPort.postMessage('here')
-         ;(async () => { for (;;) { for (let i = 0; i < 9; i++) layer.forwardAsync(x); await layer.forwardAsync(x) } })()
+         ;(async () => { for (;;) { for (let i = 0; i < 9; i++) { layer.forwardAsync(x); batch.forwardAsync({ data: x, dims: [x.length / 768, 768] }) } await layer.forwardAsync(x) } })()
          setInterval(() => layerNorm(x, 768), 1)\`
        const shared = new Float32Array(new SharedArrayBuffer(x.byteLength)).fill(3)
        for (let round = 0; round < 6; round++) {
