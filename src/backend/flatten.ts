@@ -41,9 +41,9 @@ const stepsOf = (op: Op): readonly Step[] =>
   Object.entries(signatures[op] as { readonly [operand: string]: Kind }).map(([name, kind]) => stepOf(name, kind))
 
 /** The arrays of a call, in order, without those that are absent and without spans. */
-export function arraysOf(op: Op, call: object): { readonly name: string; readonly array: Statistic }[] {
+export function arraysOf(op: Op, call: object): { readonly name: string; readonly array: Statistic | Uint8Array }[] {
   return stepsOf(op).flatMap(({ name, what }) => {
-    const array = (call as Operands)[name] as Statistic | undefined
+    const array = (call as Operands)[name] as Statistic | Uint8Array | undefined
     return what > CODES || !array ? [] : [{ name, array }]
   })
 }
