@@ -6,7 +6,7 @@ import os from 'node:os'
 import * as evenkeel from 'evenkeel'
 import { backend, backendInfo, calibrateEmbeddings, dequantizeEmbeddings, normalize, poolEmbeddings } from 'evenkeel'
 import * as typescript from 'evenkeel/js'
-import { here, measure } from '../dist/esm/cli/bench/measure.js'
+import { warm } from '../dist/esm/cli/bench/measure.js'
 import { largestDifference, readJson, readTensor, sameBits, table, ulpsApart, writeTensor } from './data.ts'
 import { cosine, hamming, type Nearness, nearest } from './neighbours.ts'
 
@@ -197,8 +197,13 @@ function plainCodes(y: Int8Array, embeddings: Float32Array): Int8Array {
   return y
 }
 
-/** Nanoseconds of one run each: by the package on each of these backends, and by hand, which is checked first. */
-async function timesOf(name: string, form: Form, packages: Package[], plain: () => Float32Array | Int8Array) {
+/** Nanoseconds of the quickest run: by the package on each of these backends, and by hand, which is checked first. */
+async function timesOf(
+  name: string,
+  form: Form,
+  packages: readonly Package[],
+  plain: () => Float32Array | Int8Array
+): Promise<number[]> {
   const apart = largestDifference(embed(evenkeel, features, form).data, plain())
   const [allowed, what] = form.precision === 'int8' ? [1, 'one code'] : [1e-6, '1e-6']
   check(`${name}: the plain loop's results differ by at most ${what}`, apart <= allowed)
@@ -206,9 +211,11 @@ async function timesOf(name: string, form: Form, packages: Package[], plain: () 
   const ours = ({ EmbeddingPooler }: Package) => {
     const pooler = new EmbeddingPooler(features, form)
     const out = plain().slice()
-    return here(() => void pooler.forward(hidden, { lengths, out }))
+    return () => void pooler.forward(hidden, { lengths, out })
   }
-  return measure([...packages.map(ours), here(() => void plain())], 250)
+  const times: number[] = []
+  for (const run of [...packages.map(ours), () => void plain()]) times.push(await warm(run, 300))
+  return times
 }
 
 async function printTimes(): Promise<void> {
@@ -226,7 +233,7 @@ async function printTimes(): Promise<void> {
       return `${(time / count / 1000).toFixed(2)} µs${factor === 1 ? '' : ` (${factor.toFixed(1)}x)`}`
     })
   table(
-    'Time per sentence on one thread: mean over the tokens, L2, precision (in brackets: how much faster than the plain loop)',
+    'Time per sentence on one thread, of the quickest run: mean, L2, precision (x: faster than the plain loop)',
     ['', ...packages.map(one => (one === evenkeel ? backend : 'TypeScript')), 'plain loop'],
     [
       ['float32', ...cells(floats)],
