@@ -50,7 +50,7 @@ function printMachine(): void {
 async function compareWithEncoder(): Promise<void> {
   const pooled = poolEmbeddings(hidden, { lengths, normalize: false }).data as Float32Array
   const apart = ulpsApart((await readTensor('examples/use_pooled_24x512.npy')).data, pooled, features)
-  check(`pooled: what the encoder has there, within ${apart} ULP of each row's largest`, apart <= 2)
+  check(`pooled: the encoder's own vectors, within ${apart} ULP of each row's largest`, apart <= 2)
 
   const tanh = await readTensor('examples/use_tanh_24x512.npy')
   const unit = normalize(tanh.data, features, { rule: 'clamp-square' })
@@ -126,7 +126,7 @@ function printPrecisions(): void {
     [...rows.values()]
   )
   console.log('  (This encoder was not trained for fewer dimensions, as Matryoshka models are.)')
-  check(`${backend} and TypeScript agree in every bit of ${same} of these ${results} results`, same === results)
+  check(`${backend} and TypeScript agree in every bit of ${same} of ${results} results`, same === results)
 }
 
 /** Mean and standard deviation of the vectors at a position (from 1), averaged over the sentences that reach it. */
