@@ -62,11 +62,16 @@ interface Used {
 }
 
 /** Throws for a variance that no running statistics have: negative or NaN. With `training`, which may make it NaN, negative. */
-export function checkVariance(op: string, variance: Statistic | undefined, training = false): void {
-  if (!variance) return
-  for (let c = 0; c < lengthOf(variance); c++) {
-    if (variance[c] >= 0 || (training && Number.isNaN(variance[c]))) continue
-    throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(variance[c]))
+export function checkVariance(
+  op: string,
+  variance: Statistic | undefined,
+  training = false,
+  n = variance ? lengthOf(variance) : 0
+): void {
+  for (let c = 0; variance && c < n; c++) {
+    const value = variance[c]
+    if (value >= 0 || (training && Number.isNaN(value))) continue
+    throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(value))
   }
 }
 
@@ -105,8 +110,7 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
     const what = given ? 'statistics.count' : 'x'
     throw wrongValue(op, what, 'more than one value per channel in training', String(count))
   }
-  // A layer's own may be NaN by its training, and have been written to since.
-  checkVariance(op, runningVar, training || numFeatures !== undefined)
+  if (training) checkVariance(op, runningVar, true)
   return { call, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
 }
 
@@ -130,16 +134,18 @@ function callOf(read: Read, { mean, variance }: Used, eps: number): Call<'batch_
 
 /** Statistics that are known before x is looked at, as float64: the running ones, or given ones. */
 function knownStatistics(
-  { runningMean, runningVar, given }: Read,
-  training: boolean,
+  op: string,
+  { runningMean, runningVar, given, shape: { groups } }: Read,
+  { training, numFeatures }: BatchParameters,
   places: Used | undefined
 ): Used | undefined {
   if (given) return { mean: given.mean, variance: given.variance() }
   if (training) return undefined
-  return {
-    mean: asFloat64(runningMean as Statistic, places?.mean),
-    variance: asFloat64(runningVar as Statistic, places?.variance)
-  }
+  const mean = asFloat64(runningMean as Statistic, places?.mean)
+  const variance = asFloat64(runningVar as Statistic, places?.variance)
+  // A layer's own may be NaN by its training, and have been written to since. After the copy, which is quicker to look at.
+  checkVariance(op, variance, numFeatures !== undefined, groups)
+  return { mean, variance }
 }
 
 /** Of calls that are made at once: running statistics of few channels as float64. */
@@ -163,7 +169,7 @@ export function normalizeBatch(
 ): { y: TensorLike; updated: boolean } {
   const { training, eps, unbiased } = parameters
   const read = readCall(op, x, options, parameters, false)
-  const used = knownStatistics(read, training, scratch) ?? batchMoments(read)
+  const used = knownStatistics(op, read, parameters, scratch) ?? batchMoments(read)
   const y = runCall('batch_norm', callOf(read, used, eps), read.call) as TensorLike
   writeStatistics(read, used, eps)
   return { y, updated: training && updateRunning(read, used, momentum, unbiased) }
@@ -199,7 +205,7 @@ export async function normalizeBatchAsync(
   const { call, shape, count, given } = read
   const memory = new CallMemory(op)
   // Running statistics as they are now; a thread takes the copies over.
-  let used = knownStatistics(read, training, undefined)
+  let used = knownStatistics(op, read, parameters, undefined)
   const base = callOf(read, used ?? none, eps)
   const own = ownCall(op, memory, 'batch_norm', base, call, options)
   let { x: ownX, y } = own
