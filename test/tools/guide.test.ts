@@ -1,5 +1,5 @@
-// docs/guide.md: every sample and command in it runs, and prints what stands below it.
-import { readFileSync } from 'node:fs'
+// docs/guide.md and docs/embeddings.md: every sample and command in them runs, and prints what stands below it.
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { node, type Outcome, root, shell } from '../support/process.ts'
@@ -11,9 +11,9 @@ interface Sample {
   readonly outputs: string[]
 }
 
-/** The fenced blocks of the guide: each that runs, with the text blocks that follow it. */
-function samples(): Sample[] {
-  const guide = readFileSync(join(root, 'docs/guide.md'), 'utf8')
+/** The fenced blocks of a document: each that runs, with the text blocks that follow it. */
+function samples(document: string): Sample[] {
+  const guide = readFileSync(join(root, document), 'utf8')
   const found: Sample[] = []
   for (const { 1: language, 2: code, index } of guide.matchAll(/^```(\w*)\n(.*?)^```$/gms)) {
     if (language === 'text') found[found.length - 1].outputs.push(code)
@@ -22,7 +22,10 @@ function samples(): Sample[] {
   return found
 }
 
-/** A command of the guide, without npx and npm, which would start slowly and build first. */
+/** Scripts of packages with lockfiles of their own: test/examples/stores.test.ts runs them and reads what stands below. */
+const elsewhere = (code: string) => code.startsWith('node examples/stores/')
+
+/** A command of a document, without npx and npm, which would start slowly and build first. */
 function command(line: string): Outcome {
   if (line.startsWith('mkdir ')) return shell(line)
   const [program, ...args] = line
@@ -34,8 +37,10 @@ function command(line: string): Outcome {
   return node([program, ...args])
 }
 
-describe('behaviour: docs/guide.md', () => {
-  it.each(samples())('line $line: $language', ({ language, code, outputs }) => {
+describe.each(['docs/guide.md', 'docs/embeddings.md'])('behaviour: %s', document => {
+  const found = samples(document).filter(({ code }) => !elsewhere(code))
+
+  it.each(found.filter(({ language }) => language !== 'js'))('line $line: $language', ({ language, code, outputs }) => {
     expect(language).toMatch(/^(ts|sh)$/)
     const outcomes =
       language === 'ts' ? [node(['--input-type=module', '-e', code])] : code.trim().split('\n').map(command)
@@ -48,8 +53,19 @@ describe('behaviour: docs/guide.md', () => {
     for (const output of outputs) expect(printed).toContain(output)
   })
 
+  it('quotes scripts as they are', () => {
+    const scripts = readdirSync(join(root, 'examples/stores')).filter(name => name.endsWith('.mjs'))
+    const texts = scripts.map(name => readFileSync(join(root, 'examples/stores', name), 'utf8'))
+    for (const { code, line } of found.filter(({ language }) => language === 'js')) {
+      expect(
+        texts.some(text => text.includes(code)),
+        `line ${line}`
+      ).toBe(true)
+    }
+  })
+
   it('links to files and headings that are there', () => {
-    const guide = readFileSync(join(root, 'docs/guide.md'), 'utf8')
+    const guide = readFileSync(join(root, document), 'utf8')
     const headings = [...guide.matchAll(/^#+ (.*)$/gm)].map(([, text]) => text.toLowerCase().replace(/[^\w -]/g, ''))
     const anchors = headings.map(text => text.replaceAll(' ', '-'))
     const links = [...guide.matchAll(/\]\(([^)]*)\)/g)].map(([, link]) => link)
