@@ -12,6 +12,7 @@ import {
 import { poolings } from '../ops/pool_embeddings_call.js'
 import { checkSize, progressBar, readBlocks, resolveOutputs, withFile, writeWhole } from './files.js'
 import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
+import { unitsOf } from './operations.js'
 import {
   checkExcluded,
   checkNeeded,
@@ -154,14 +155,13 @@ function checkPrecision(precision: Precision, { scale, scales, 'bit-order': bitO
 /** What --scale names: a rule, or ranges of a file of so many dimensions. */
 async function readScale(text: string | undefined, dimensions: number): Promise<CodeScale | undefined> {
   if (text === undefined || scaleNames.includes(text)) return text as CodeScale | undefined
-  const json = await readFile(text, 'utf8')
-  const { ranges } = readStatistics(text, json)
+  const ranges = readRanges(text, await readFile(text, 'utf8'))
   const [{ length }] = ranges
   if (length !== dimensions) throw new Error(`--scale: dimensions expected ${dimensions}, got ${length}`)
   return { ranges }
 }
 
-function readStatistics(path: string, text: string): { ranges: [Float32Array, Float32Array] } {
+function readRanges(path: string, text: string): [Float32Array, Float32Array] {
   let json: Parameters<typeof EmbeddingStatistics.fromJSON>[0]
   try {
     json = JSON.parse(text)
@@ -169,7 +169,7 @@ function readStatistics(path: string, text: string): { ranges: [Float32Array, Fl
     throw new Error(`${path}: format expected JSON of evenkeel calibrate, got something else`)
   }
   try {
-    return { ranges: EmbeddingStatistics.fromJSON(json).ranges }
+    return EmbeddingStatistics.fromJSON(json).ranges
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`)
   }
@@ -180,7 +180,7 @@ interface Plan {
   readonly pooler: EmbeddingPooler
   /** Of all but the last dimension of the result. */
   readonly outer: readonly number[]
-  /** Of all samples, or of the file's samples each its own. */
+  /** The same of all samples; else files.skip has each its own, if any. */
   readonly skip: number | undefined
 }
 
@@ -239,33 +239,26 @@ export const embed: Command = {
       const { output, norm, scales } = options.outputs
       const paths = [output, norm, scales].filter(path => path !== undefined)
       const places = await resolveOutputs(paths, options.force)
-      const bar = await progressBar(dims[0])
-      const [samples, ...unit] = dims
-      const elements = unit.reduce((size, dim) => size * dim, 1)
-      const rowsPerUnit = outer.slice(1).reduce((rows, dim) => rows * dim, 1)
-      const work = writeWhole(places, async handles => {
-        const [to, ...beside] = handles
-        const toNorm = norm === undefined ? undefined : beside.shift()
-        const toScales = beside.shift()
-        const width = codesPerRow(precision, pooler.dimensions)
-        await writeFully(to, npyHeader([...outer, width], descriptions[precision]))
-        for (const handle of handles.slice(1)) await writeFully(handle, npyHeader(outer))
-        const cost = Math.max(elements, rowsPerUnit * pooler.dimensions)
-        for await (const { first, count, data } of readBlocks(file, input, samples, elements, cost)) {
-          const perRow = (handle: unknown) => (handle ? new Float32Array(count * rowsPerUnit) : undefined)
-          const [norms, scales] = [perRow(toNorm), perRow(toScales)]
-          const { data: result } = pooler.forward(
-            { data, dims: [count, ...unit] },
-            {
-              ...paddingOf(files, first, count),
-              skip: skip ?? files.skip?.data.subarray(first, first + count),
-              norm: norms,
-              scales
-            }
-          )
-          await writeElements(to, result as ArrayBufferView)
-          if (toNorm && norms) await writeElements(toNorm, norms)
-          if (toScales && scales) await writeElements(toScales, scales)
+      const { units, elements } = unitsOf(dims, 1)
+      const { elements: rows } = unitsOf(outer, 1)
+      const bar = await progressBar(units)
+      const work = writeWhole(places, async ([to, ...beside]) => {
+        await writeFully(to, npyHeader([...outer, codesPerRow(precision, pooler.dimensions)], descriptions[precision]))
+        for (const handle of beside) await writeFully(handle, npyHeader(outer))
+        const most = Math.max(elements, rows * pooler.dimensions)
+        for await (const { first, count, data } of readBlocks(file, input, units, elements, most)) {
+          const perRow = (path: string | undefined) => (path === undefined ? undefined : new Float32Array(count * rows))
+          const statistics = { norm: perRow(norm), scales: perRow(scales) }
+          const block = {
+            ...paddingOf(files, first, count),
+            skip: skip ?? files.skip?.data.subarray(first, first + count),
+            ...statistics
+          }
+          const result = pooler.forward({ data, dims: [count, ...dims.slice(1)] }, block)
+          await writeElements(to, result.data as ArrayBufferView)
+          // In the order of the paths.
+          const written = [statistics.norm, statistics.scales].filter(values => values !== undefined)
+          for (const [i, values] of written.entries()) await writeElements(beside[i], values)
           bar.update(first + count)
         }
       })
