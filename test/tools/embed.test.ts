@@ -1,6 +1,7 @@
 // evenkeel embed and calibrate. Most commands run in this process, by the functions that the command line calls.
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { printable } from '../../dist/esm/backend/printable.js'
 import { fill, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
 import { calibrate } from '../../dist/esm/cli/calibrate.js'
 import { embed } from '../../dist/esm/cli/embed.js'
@@ -14,7 +15,7 @@ import {
   type TensorLike
 } from '../../dist/esm/index.js'
 import { npyFolder } from '../support/npy_folder.ts'
-import { evenkeel, run, shell } from '../support/process.ts'
+import { run, shell } from '../support/process.ts'
 
 const { at, save, saveTyped, saveAs, read } = npyFolder()
 
@@ -183,6 +184,9 @@ describe('equality: evenkeel embed', () => {
       expect(read('empty.npy').header).toContain(`'shape': (${dims[0]}, ${C})`)
       expect(read('empty.npy').bytes).toEqual(Buffer.alloc(dims[0] * C * 4))
     }
+    const own = save('own.npy', hidden.data, hidden.dims)
+    await embed.run([own, '-o', own, '--force'])
+    expect(read('own.npy').bytes.equals(bytesOf(poolEmbeddings(hidden)))).toBe(true)
   })
 })
 
@@ -322,11 +326,15 @@ describe('behaviour: evenkeel embed', () => {
     expect(readdirSync(at(''))).toEqual(before)
   })
 
-  it('escapes what files would do to a terminal', () => {
-    const odd = '\u001b[2J\nevenkeel: all is well'
+  it('shows little of an odd file, which the command line escapes', async () => {
+    const odd = '\u001b[2J\nevenkeel: all is well'.repeat(1000)
     writeFileSync(at('odd.json'), JSON.stringify({ count: [odd] }))
     const args = [file('hidden'), ...out, '--precision', 'int8', '--scale', at('odd.json')]
-    expect(evenkeel(['embed', ...args]).stderr).toMatch(/^evenkeel: [^\p{Cc}]{20,500}\n$/u)
+    const error: Error = await embed.run(args).then(
+      () => new Error(),
+      error => error
+    )
+    expect(printable(error.message)).toMatch(/^[^\p{Cc}]{20,500}$/u)
   })
 })
 
