@@ -8,6 +8,8 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,
   verify: async () => (await import('./verify.js')).verify,
   apply: async () => (await import('./apply.js')).apply,
+  embed: async () => (await import('./embed.js')).embed,
+  calibrate: async () => (await import('./calibrate.js')).calibrate,
   build: async () => (await import('./build.js')).build,
   bench: async () => (await import('./bench.js')).bench
 }
@@ -15,11 +17,13 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
 const help = `Usage: evenkeel <command> [options]
 
 Commands:
-  info     what runs on this machine, and why
-  verify   compare every backend with the TypeScript one, bit for bit, and with the golden hashes
-  apply    normalise a .npy file
-  build    compile the native kernels on this machine
-  bench    check and time this library beside what else is installed
+  info       what runs on this machine, and why
+  verify     compare every backend with the TypeScript one, bit for bit, and with the golden hashes
+  apply      normalise a .npy file
+  embed      make embeddings of a .npy file of hidden states
+  calibrate  find the ranges of embeddings in .npy files, for codes of 8 bits
+  build      compile the native kernels on this machine
+  bench      check and time this library beside what else is installed
 
 Options:
   -h, --help      this text; "evenkeel <command> --help" for a command

@@ -129,9 +129,9 @@ export function shapeText(dims: readonly number[]): string {
   return dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`
 }
 
-/** The header that numpy writes for these dims: the first version that fits, padded to 64 bytes. */
-export function npyHeader(dims: readonly number[]): Buffer {
-  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${shapeText(dims)}, }`
+/** The header that numpy writes for these dims and this type: the first version that fits, padded to 64 bytes. */
+export function npyHeader(dims: readonly number[], descr = '<f4'): Buffer {
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shapeText(dims)}, }`
   const build = (version: number): Buffer => {
     const prefix = version === 1 ? 10 : 12
     const padded = text.padEnd(Math.ceil((prefix + text.length + 1) / 64) * 64 - prefix - 1) + '\n'
@@ -153,19 +153,27 @@ export async function readElements(file: FileHandle, name: string, elements: Flo
     throw new Error(`${name}: data expected ${bytes.length - got} bytes more, got the end of the file`)
 }
 
-/** All elements of a file of any type, as numbers. */
-export async function readNumbers(file: FileHandle, name: string, { dtype, size }: NpyHeader): Promise<Float64Array> {
+/** Calls `take` with each element of a file of any type, as a number; reads them in blocks. */
+export async function eachNumber(
+  file: FileHandle,
+  name: string,
+  { dtype, size }: NpyHeader,
+  take: (value: number, i: number) => void
+): Promise<void> {
   const { bytes, get } = readers[dtype]
-  const data = await readExactly(file, name, 'data', size * bytes)
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  return Float64Array.from({ length: size }, (_, i) => get(view, i * bytes))
+  for (let first = 0; first < size; first += 2 ** 18) {
+    const count = Math.min(2 ** 18, size - first)
+    const data = await readExactly(file, name, 'data', count * bytes)
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+    for (let i = 0; i < count; i++) take(get(view, i * bytes), first + i)
+  }
 }
 
 /** Bytes of an element. */
 export const bytesOf = (dtype: Dtype): number => readers[dtype].bytes
 
 /** Writes all elements at the handle's position. */
-export async function writeElements(file: FileHandle, elements: Float32Array): Promise<void> {
+export async function writeElements(file: FileHandle, elements: ArrayBufferView): Promise<void> {
   await writeFully(file, new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength))
 }
 

@@ -11,35 +11,26 @@ import {
   rmsNorm
 } from '../index.js'
 import { shapeText } from './npy.js'
+import {
+  checkExcluded,
+  checkNeeded,
+  choices,
+  type Given,
+  knownOptions,
+  numbers,
+  readList,
+  readValues,
+  type Values
+} from './options.js'
+import { checkPadded, checkPadding, checkShapes, type Files } from './parameters.js'
 import { UsageError } from './usage.js'
-
-/** Options as they were given, without the dashes: texts, and true for flags. */
-export interface Given {
-  readonly [option: string]: string | boolean | undefined
-}
-
-/** An array of a file. */
-export interface Numbers<Values = Float32Array> {
-  readonly data: Values
-  readonly dims: readonly number[]
-}
-
-/** The files beside the input, read. */
-export interface Files {
-  readonly weight?: Numbers
-  readonly bias?: Numbers
-  readonly 'running-mean'?: Numbers<Float64Array>
-  readonly 'running-var'?: Numbers<Float64Array>
-  readonly lengths?: Numbers<Float64Array>
-  readonly mask?: Numbers<Float64Array>
-}
 
 /** A part of the file, whole in all but the leading dimensions, and what belongs to it. */
 export interface Block {
   readonly x: { readonly data: Float32Array; readonly dims: number[] }
   readonly residual: Float32Array | undefined
   readonly lengths: Float64Array | undefined
-  readonly mask: Float64Array | undefined
+  readonly mask: Uint8Array | undefined
 }
 
 /** How a file is normalised. */
@@ -60,64 +51,20 @@ export interface Operation {
   plan(name: string, dims: readonly number[], options: Read, files: Files): Plan
 }
 
-/** Numbers that options take, and what they must be. */
-const numbers: { readonly [option: string]: readonly [expected: string, holds: (value: number) => boolean] } = {
-  eps: ['a number >= 0', value => value >= 0],
-  'weight-offset': ['a number', () => true],
-  partial: ['a number > 0 and <= 1', value => value > 0 && value <= 1],
-  'residual-scale': ['a number', () => true],
-  groups: ['an integer >= 1', value => Number.isSafeInteger(value) && value >= 1],
-  size: ['an integer >= 1', value => Number.isSafeInteger(value) && value >= 1],
-  alpha: ['a number', () => true],
-  beta: ['a number', () => true],
-  k: ['a number', () => true],
-  p: ['a number > 0 or inf', value => value > 0],
-  scale: ['a number', () => true]
-}
-
-const choices: { readonly [option: string]: readonly string[] } = {
-  layout: ['channels-first', 'channels-last'],
-  rule: ['clamp', 'clamp-square', 'add-square', 'mean-square', 'zero'],
-  window: ['pytorch', 'onnx']
-}
-
 /** Options that name files. `lengths` may also be a list. */
-export const fileOptions = ['weight', 'bias', 'running-mean', 'running-var', 'residual', 'lengths', 'mask']
-const flags = ['training']
+const fileOptions = ['weight', 'bias', 'running-mean', 'running-var', 'residual', 'lengths', 'mask']
 
-/** Every option of every operation, as parseArgs wants them. */
-export const allOptions: { readonly [option: string]: { type: 'string' | 'boolean' } } = Object.fromEntries([
-  ...[...Object.keys(numbers), ...Object.keys(choices), ...fileOptions, 'normalized-shape', 'axis'].map(
-    option => [option, { type: 'string' }] as const
-  ),
-  ...flags.map(option => [option, { type: 'boolean' }] as const)
-])
+/** Every option of every operation. */
+export const allOptions = knownOptions(
+  [...Object.keys(numbers), ...Object.keys(choices), ...fileOptions, 'normalized-shape', 'axis'],
+  ['training']
+)
 
 /** Options that were read. */
-export interface Read {
-  readonly number: { readonly [option: string]: number | undefined }
-  readonly choice: { readonly [option: string]: string | undefined }
+export interface Read extends Values {
   readonly flag: { readonly [option: string]: boolean }
   readonly normalizedShape: number[] | undefined
   readonly axis: number[] | undefined
-}
-
-function readNumber(option: string, text: string): number {
-  const value = text.trim() === '' ? Number.NaN : option === 'p' && text === 'inf' ? Infinity : Number(text)
-  if (Number.isNaN(value) || (option !== 'p' && !Number.isFinite(value))) {
-    throw new UsageError(`--${option} expected a number, got ${JSON.stringify(text)}`)
-  }
-  return value
-}
-
-/** A list of integers, e.g. 3,256. */
-export function readList(option: string, text: string, smallest: number): number[] {
-  const values = text.split(',').map(part => readNumber(option, part))
-  if (!values.every(value => Number.isSafeInteger(value) && value >= smallest)) {
-    const bound = smallest > Number.MIN_SAFE_INTEGER ? ` >= ${smallest}` : ''
-    throw new UsageError(`--${option} expected integers${bound}, got ${text}`)
-  }
-  return values
 }
 
 /** Checks that an operation has these options, and reads all that are no files. */
@@ -129,50 +76,25 @@ export function readOptions(op: string, given: Given): Read {
   for (const option of required) {
     if (given[option] === undefined) throw new UsageError(`${op} needs --${option}`)
   }
-  const texts = given as { readonly [option: string]: string | undefined }
-  const number: { [option: string]: number } = {}
-  const choice: { [option: string]: string } = {}
-  for (const option of options) {
-    const text = texts[option]
-    if (text === undefined) continue
-    if (Object.hasOwn(numbers, option)) {
-      const value = readNumber(option, text)
-      const [expected, holds] = numbers[option]
-      if (!holds(value)) throw new UsageError(`--${option} expected ${expected}, got ${text}`)
-      number[option] = value
-    } else if (Object.hasOwn(choices, option)) {
-      if (!choices[option].includes(text)) {
-        throw new UsageError(`--${option} expected ${choices[option].join(', ')}, got ${JSON.stringify(text)}`)
-      }
-      choice[option] = text
-    }
-  }
-  const excluded: readonly (readonly [string, string])[] = [
+  const values = readValues(options, given)
+  checkExcluded(given, [
     ['normalized-shape', 'axis'],
     ['lengths', 'mask'],
     ['training', 'running-mean'],
     ['training', 'running-var']
-  ]
-  for (const [one, other] of excluded) {
-    if (given[one] !== undefined && given[other] !== undefined) {
-      throw new UsageError(`--${one} and --${other} exclude each other`)
-    }
-  }
-  for (const [one, other] of [
+  ])
+  checkNeeded(given, [
     ['weight-offset', 'weight'],
     ['residual-scale', 'residual']
-  ]) {
-    if (given[one] !== undefined && given[other] === undefined) throw new UsageError(`--${one} needs --${other}`)
-  }
+  ])
   if (op === 'batch-norm' && !given.training) {
     for (const option of ['running-mean', 'running-var']) {
       if (given[option] === undefined) throw new UsageError(`batch-norm needs --${option}, or --training`)
     }
   }
-  const { 'normalized-shape': shape, axis } = texts
+  const { 'normalized-shape': shape, axis } = given as { readonly [option: string]: string | undefined }
   return {
-    number,
-    choice,
+    ...values,
     flag: { training: given.training === true },
     normalizedShape: shape === undefined ? undefined : readList('normalized-shape', shape, 1),
     axis: axis === undefined ? undefined : readList('axis', axis, Number.MIN_SAFE_INTEGER)
@@ -180,34 +102,6 @@ export function readOptions(op: string, given: Given): Read {
 }
 
 const product = (dims: readonly number[]) => dims.reduce((size, dim) => size * dim, 1)
-
-/** Weights have exactly the shape of what they belong to: another with as many elements is a mistake. */
-function checkShapes(files: Files, names: readonly (keyof Files)[], expected: readonly number[]): void {
-  for (const name of names) {
-    const dims = files[name]?.dims
-    if (dims && shapeText(dims) !== shapeText(expected)) {
-      throw new Error(`--${name}: shape expected ${shapeText(expected)}, got ${shapeText(dims)}`)
-    }
-  }
-}
-
-/** Lengths or mask must fit N samples of L positions. */
-function checkPadding(files: Files, samples: number, positions: number): void {
-  const { lengths, mask } = files
-  checkShapes(files, ['lengths'], [samples])
-  checkShapes(files, ['mask'], [samples, positions])
-  const bad = lengths?.data.find(length => !Number.isSafeInteger(length) || length < 0 || length > positions)
-  if (bad !== undefined) throw new Error(`--lengths: expected integers from 0 to ${positions}, got ${bad}`)
-  const odd = mask?.data.find(flag => flag !== 0 && flag !== 1)
-  if (odd !== undefined) throw new Error(`--mask: expected 0 and 1, got ${odd}`)
-}
-
-function checkPadded(name: string, dims: readonly number[], { lengths, mask }: Files): boolean {
-  const option = lengths ? '--lengths' : '--mask'
-  if (!lengths && !mask) return false
-  if (dims.length !== 3) throw new Error(`${name}: shape expected 3 dimensions (${option}), got ${shapeText(dims)}`)
-  return true
-}
 
 /** What a row operation normalises over, and how far the file may be cut into blocks. */
 function planRows(name: string, dims: readonly number[], { normalizedShape, axis }: Read, files: Files) {
@@ -285,12 +179,14 @@ export const operations: { readonly [name: string]: Operation } = {
     }
   },
   normalize: {
-    options: ['normalized-shape', 'axis', 'p', 'eps', 'rule', 'scale'],
+    options: ['normalized-shape', 'axis', 'p', 'eps', 'rule', 'scale', ...padding],
     plan(name, dims, read, files) {
       const { axes, leading } = planRows(name, dims, read, files)
       const { p, eps, scale } = read.number
       const parameters = { p, eps, scale, rule: read.choice.rule as NormalizeRule | undefined }
-      return { leading, run: ({ x }) => void normalize(x, fromEnd(axes, dims), { ...parameters, out: x }) }
+      const run = ({ x, lengths, mask }: Block) =>
+        void normalize(x, fromEnd(axes, dims), { ...parameters, lengths, mask, out: x })
+      return { leading, run }
     }
   },
   'batch-norm': {
@@ -312,13 +208,14 @@ export const operations: { readonly [name: string]: Operation } = {
     }
   },
   'group-norm': {
-    options: ['groups', 'weight', 'bias', 'eps', 'layout'],
+    options: ['groups', 'weight', 'bias', 'eps', 'layout', ...padding],
     required: ['groups'],
     plan(name, dims, read, files) {
       const layout = planChannels(name, dims, read, files)
       const parameters = { weight: files.weight?.data, bias: files.bias?.data, eps: read.number.eps, layout }
       const groups = read.number.groups as number
-      return { leading: 1, run: ({ x }) => void groupNorm(x, groups, { ...parameters, out: x }) }
+      const run = ({ x, lengths, mask }: Block) => void groupNorm(x, groups, { ...parameters, lengths, mask, out: x })
+      return { leading: 1, run }
     }
   },
   'instance-norm': {

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { fill, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
 import { npyHeader } from '../../dist/esm/cli/npy.js'
 import {
@@ -26,46 +26,15 @@ import {
   rmsNorm
 } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
+import { npyFolder } from '../support/npy_folder.ts'
 import { evenkeel, node, root, shell } from '../support/process.ts'
 
+const { at, save, saveTyped, saveAs, load } = npyFolder()
 let folder = ''
 beforeAll(() => {
-  folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+  folder = at('')
 })
-afterAll(() => rmSync(folder, { recursive: true }))
-
-const at = (name: string) => join(folder, name)
 const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-
-function save(name: string, data: Float32Array, dims: number[]): string {
-  writeFileSync(at(name), Buffer.concat([npyHeader(dims), bytesOf(data)]))
-  return at(name)
-}
-
-/** A file of another type than float32. */
-function saveTyped(name: string, dtype: string, data: NodeJS.TypedArray, dims: number[]): string {
-  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  return saveAs(name, 1, `{'descr': '${dtype}', 'fortran_order': False, 'shape': ${shape}, }\n`, bytes)
-}
-
-/** A file of these bytes after a header of this text and version. */
-function saveAs(name: string, version: number, text: string, data: Uint8Array = new Uint8Array(16)): string {
-  const length = Buffer.alloc(version === 1 ? 2 : 4)
-  if (version === 1) length.writeUInt16LE(text.length)
-  else length.writeUInt32LE(text.length)
-  writeFileSync(
-    at(name),
-    Buffer.concat([Buffer.from('\x93NUMPY', 'latin1'), Buffer.from([version, 0]), length, Buffer.from(text), data])
-  )
-  return at(name)
-}
-
-function load(name: string): Float32Array {
-  const bytes = readFileSync(at(name))
-  const start = 10 + bytes.readUInt16LE(8)
-  return new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer)
-}
 
 function expectFailure(args: string[], code: number, message: string) {
   const outcome = evenkeel(args)
@@ -83,6 +52,8 @@ describe('behaviour: the command line', () => {
       ['info', '--help'],
       ['verify', '-h'],
       ['apply', '--help'],
+      ['embed', '--help'],
+      ['calibrate', '-h'],
       ['build', '-h'],
       ['bench', '--help']
     ]) {
@@ -96,9 +67,13 @@ describe('behaviour: the command line', () => {
   })
 
   it('ends with 2 for wrong usage', () => {
-    expectFailure([], 2, 'command expected info, verify, apply, build, bench, got nothing')
-    expectFailure(['aply'], 2, 'command expected info, verify, apply, build, bench, got "aply"')
-    expectFailure(['toString'], 2, 'command expected info, verify, apply, build, bench, got "toString"')
+    expectFailure([], 2, 'command expected info, verify, apply, embed, calibrate, build, bench, got nothing')
+    expectFailure(['aply'], 2, 'command expected info, verify, apply, embed, calibrate, build, bench, got "aply"')
+    expectFailure(
+      ['toString'],
+      2,
+      'command expected info, verify, apply, embed, calibrate, build, bench, got "toString"'
+    )
     expectFailure(['info', '--fast'], 2, "Unknown option '--fast'")
     expectFailure(['verify', 'this'], 2, 'Unexpected argument')
     expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, `op expected ${operations}, got "soft-max"`)
@@ -129,7 +104,7 @@ describe('behaviour: the command line', () => {
     const group = ['apply', 'group-norm', 'a', '-o', 'b']
     expectFailure(group, 2, 'group-norm needs --groups')
     expectFailure([...group, '--groups', '0'], 2, '--groups expected an integer >= 1, got 0')
-    expectFailure([...group, '--groups', '2', '--lengths', '3'], 2, 'group-norm has no --lengths')
+    expectFailure([...group, '--groups', '2', '--axis', '3'], 2, 'group-norm has no --axis')
     expectFailure([...group, '--groups', '2', '--layout', 'NHWC'], 2, '--layout expected channels-first, channels-last')
     expectFailure(['apply', 'local-response-norm', 'a', '-o', 'b'], 2, 'local-response-norm needs --size')
     const batch = ['apply', 'batch-norm', 'a', '-o', 'b']
@@ -270,6 +245,11 @@ describe('equality: evenkeel apply', () => {
         ['normalize', l, '--rule', 'mean-square', '--eps', '0.01', '--normalized-shape', '5,8'],
         normalize(last, [5, 8], { rule: 'mean-square', eps: 0.01 })
       ],
+      [['normalize', l, '--lengths', lengthFile], normalize(last, 8, { lengths })],
+      [
+        ['normalize', f, '--axis', '1', '--p', '3', '--mask', maskFiles[0]],
+        normalize(first, { axis: 1 }, { p: 3, mask })
+      ],
       [['batch-norm', m, ...running, ...affine], batchNorm(matrix, { ...given, weight, bias })],
       [['batch-norm', f, ...running], batchNorm(first, given)],
       [
@@ -285,6 +265,14 @@ describe('equality: evenkeel apply', () => {
       [['group-norm', f, '--groups', '4', ...affine], groupNorm(first, 4, { weight, bias })],
       [['group-norm', m, '--groups', '2'], groupNorm(matrix, 2)],
       [['group-norm', l, '--groups', '2', ...channelsLast], groupNorm(last, 2, { layout: 'channels-last' })],
+      [
+        ['group-norm', f, '--groups', '4', ...affine, '--lengths', '4,0,5'],
+        groupNorm(first, 4, { weight, bias, lengths })
+      ],
+      [
+        ['group-norm', l, '--groups', '2', ...channelsLast, '--mask', maskFiles[1]],
+        groupNorm(last, 2, { layout: 'channels-last', mask })
+      ],
       [['instance-norm', f, ...affine, '--eps', '0'], instanceNorm(first, { weight, bias, eps: 0 })],
       [['instance-norm', f, '--lengths', '4,0,5'], instanceNorm(first, { lengths })],
       [['local-response-norm', f, '--size', '3'], localResponseNorm(first, 3)],
@@ -314,6 +302,7 @@ describe('equality: evenkeel apply', () => {
     const cases: [string[], { data: unknown }][] = [
       [['rms-norm', '--lengths', lengths.join(), '--residual', r], rmsNorm(x, 96, { lengths, residual })],
       [['layer-norm', '--axis', '1'], layerNorm(x, { axis: 1 })],
+      [['normalize', '--mask', m], normalize(x, 96, { mask })],
       [['instance-norm', '--layout', 'channels-last', '--mask', m], instanceNorm(x, { layout: 'channels-last', mask })],
       [
         ['batch-norm', '--training', '--lengths', lengths.map(n => n % 97).join()],
@@ -419,6 +408,11 @@ describe('behaviour: .npy files', () => {
     fail(['layer-norm', x, '--residual', square], '--residual: shape expected (2, 3, 4), got (2, 2)')
     fail(['layer-norm', x, '--lengths', '3'], '--lengths: shape expected (2,), got (1,)')
     fail(['layer-norm', x, '--lengths', '3,4'], '--lengths: expected integers from 0 to 3, got 4')
+    fail(['normalize', x, '--lengths', '3,4'], '--lengths: expected integers from 0 to 3, got 4')
+    fail(['group-norm', x, '--groups', '1', '--lengths', '3'], '--lengths: shape expected (2,), got (1,)')
+    const odd = save('odd.npy', Float32Array.of(0, 1, 0.5, 1, 0, 0), [2, 3])
+    fail(['layer-norm', x, '--mask', odd], '--mask: expected 0 and 1, got 0.5')
+    rmSync(odd)
     fail(['layer-norm', x, '--lengths', five], `${five}: dtype expected one of '<i4', '<i8', got '<f4'`)
     fail(['layer-norm', x, '--mask', square], '--mask: shape expected (2, 3), got (2, 2)')
     fail(['layer-norm', square, '--lengths', '1,1'], `${square}: shape expected 3 dimensions (--lengths), got (2, 2)`)

@@ -1,0 +1,269 @@
+// evenkeel embed: from a .npy file of hidden states to one of embeddings, block by block.
+import { readFile } from 'node:fs/promises'
+import { codesPerRow, type Precision } from '../call/codes.js'
+import {
+  type BitOrder,
+  type CodeScale,
+  EmbeddingPooler,
+  EmbeddingStatistics,
+  type NormalizeRule,
+  type Pooling
+} from '../index.js'
+import { poolings } from '../ops/pool_embeddings_call.js'
+import { checkSize, progressBar, readBlocks, resolveOutputs, withFile, writeWhole } from './files.js'
+import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
+import { unitsOf } from './operations.js'
+import {
+  checkExcluded,
+  checkNeeded,
+  type Given,
+  knownOptions,
+  parseOptions,
+  readChoice,
+  readInput,
+  readPath,
+  readValues,
+  type Values
+} from './options.js'
+import { checkCounts, checkPadded, checkPadding, checkShapes, type Files, paddingOf, readFiles } from './parameters.js'
+import { type Command, UsageError } from './usage.js'
+
+const help = `Usage: evenkeel embed <hidden.npy> -o <out.npy> [options]
+
+Makes embeddings of a model's last hidden states, a .npy file of float32 [samples, positions, channels] (C order,
+little-endian). The file is read in blocks of samples, so that it may be larger than memory. The stages, in this order:
+
+Pooling: the real positions of a sample become one row; padded ones are skipped, whatever they hold
+      --lengths <list or file>   real positions of each sample, from the first, e.g. 10,20
+      --mask <file>              the same as flags [samples, positions]: bool, integers or float32; default: all are real
+      --skip <list or file>      leaves out the first real positions (a prompt): one number, or one for each sample
+      --pooling <list>           mean (default), mean-sqrt, weighted-mean, cls (the first), last or max; several, e.g.
+                                 mean,max, stand side by side in a row. none: each position is a row; also of
+                                 [rows, channels]
+LayerNorm over a row
+      --layer-norm               with it; default: without
+      --weight, --bias <file>    one element for each channel of a row
+      --layer-norm-eps <number>  default 1e-5
+Cut (Matryoshka)
+      --dimensions <number>      the first so many numbers of a row are kept; default: all
+Division by the norm
+      --no-normalize             without it
+      --p <number>               which norm, default 2; inf for the largest magnitude
+      --eps <number>             default 1e-12
+      --rule <name>              clamp (default), clamp-square, add-square, mean-square or zero: where eps stands
+      --normalize-scale <number> multiplies the result, default 1
+Precision
+      --precision <name>         float32 (default, '<f4'), float16 ('<f2'), bfloat16 ('<u2': its bits, for numpy has no such
+                                 type), int8 ('|i1'), uint8 ('|u1'), binary ('|i1') or ubinary ('|u1'): 8 numbers a byte
+      --scale <name or file>     how numbers become int8: unit (times 127), row (each row by its largest magnitude) or
+                                 sqlite-vec; or, for int8 and uint8, a file of evenkeel calibrate: 256 steps from the
+                                 smallest to the largest number of each dimension. ./row is a file of that name
+      --bit-order <name>         of binary and ubinary: msb (default; numpy, pgvector) or lsb (sqlite-vec)
+
+Options:
+  -o, --output <file>            where the embeddings go: [samples, dimensions], of pooling none the input's shape but for
+                                 the last; ceil(dimensions / 8) bytes for binary and ubinary
+      --norm <file>              receives the norm of each row before it is divided by it, float32: 0, NaN or inf name a bad
+                                 row
+      --scales <file>            receives what the codes of each row are multiplied by (--scale row), float32
+      --force                    overwrite these files
+  -h, --help                     this text
+
+Statistics for --scale are made of embeddings as they are here before the last stage:
+  evenkeel embed hidden.npy -o sample.npy --dimensions 256
+  evenkeel calibrate sample.npy -o statistics.json
+  evenkeel embed hidden.npy -o codes.npy --dimensions 256 --precision int8 --scale statistics.json
+`
+
+const values = ['layer-norm-eps', 'dimensions', 'p', 'eps', 'rule', 'normalize-scale', 'precision', 'bit-order']
+const files = ['lengths', 'mask', 'skip', 'weight', 'bias', 'norm', 'scales']
+const known = knownOptions([...values, ...files, 'pooling', 'scale'], ['layer-norm', 'no-normalize'])
+
+/** The types of elements, as numpy names them. */
+const descriptions: { readonly [precision in Precision]: string } = {
+  float32: '<f4',
+  float16: '<f2',
+  bfloat16: '<u2',
+  int8: '|i1',
+  uint8: '|u1',
+  binary: '|i1',
+  ubinary: '|u1'
+}
+
+const scaleNames = ['unit', 'row', 'sqlite-vec']
+
+interface Options {
+  readonly input: string
+  /** Where embeddings, norms and scales go. */
+  readonly outputs: { readonly [name in 'output' | 'norm' | 'scales']: string | undefined }
+  readonly force: boolean
+  readonly given: Given
+  readonly values: Values
+  readonly pooling: readonly Pooling[]
+  readonly precision: Precision
+}
+
+function readArguments(args: readonly string[]): Options {
+  const { given, positionals } = parseOptions(args, known)
+  const input = readInput(positionals)
+  const output = readPath('-o out.npy', 'output', given.output)
+  const [norm, scales] = ['norm', 'scales'].map(name =>
+    given[name] === undefined ? undefined : readPath(`--${name} out.npy`, `--${name}`, given[name])
+  )
+  const read = readValues(values, given)
+  const pooling = ((given.pooling as string | undefined) ?? 'mean').split(',')
+  for (const kind of pooling) readChoice('pooling', kind, poolings)
+  checkExcluded(given, [
+    ['lengths', 'mask'],
+    ['no-normalize', 'p'],
+    ['no-normalize', 'eps'],
+    ['no-normalize', 'rule'],
+    ['no-normalize', 'normalize-scale']
+  ])
+  checkNeeded(given, [
+    ['weight', 'layer-norm'],
+    ['bias', 'layer-norm'],
+    ['layer-norm-eps', 'layer-norm']
+  ])
+  const precision = (read.choice.precision ?? 'float32') as Precision
+  checkPrecision(precision, given)
+  return {
+    input,
+    outputs: { output, norm, scales },
+    force: given.force === true,
+    given,
+    values: read,
+    pooling: pooling as Pooling[],
+    precision
+  }
+}
+
+/** Which options belong to which precision. */
+function checkPrecision(precision: Precision, { scale, scales, 'bit-order': bitOrder }: Given): void {
+  const integers = precision === 'int8' || precision === 'uint8'
+  if (integers && !scale) throw new UsageError(`--precision ${precision} needs --scale`)
+  if (!integers && scale !== undefined) throw new UsageError('--scale needs --precision int8 or uint8')
+  if (precision === 'uint8' && scaleNames.includes(scale as string)) {
+    throw new UsageError(`--scale expected a file of evenkeel calibrate (precision uint8), got ${scale}`)
+  }
+  if (scales !== undefined && scale !== 'row') throw new UsageError('--scales needs --scale row')
+  if (bitOrder !== undefined && !precision.endsWith('binary')) {
+    throw new UsageError('--bit-order needs --precision binary or ubinary')
+  }
+}
+
+/** What --scale names: a rule, or ranges of a file of so many dimensions. */
+async function readScale(text: string | undefined, dimensions: number): Promise<CodeScale | undefined> {
+  if (text === undefined || scaleNames.includes(text)) return text as CodeScale | undefined
+  const ranges = readRanges(text, await readFile(text, 'utf8'))
+  const [{ length }] = ranges
+  if (length !== dimensions) throw new Error(`--scale: dimensions expected ${dimensions}, got ${length}`)
+  return { ranges }
+}
+
+function readRanges(path: string, text: string): [Float32Array, Float32Array] {
+  let json: Parameters<typeof EmbeddingStatistics.fromJSON>[0]
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw new Error(`${path}: format expected JSON of evenkeel calibrate, got something else`)
+  }
+  try {
+    return EmbeddingStatistics.fromJSON(json).ranges
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`)
+  }
+}
+
+/** How a file becomes embeddings. */
+interface Plan {
+  readonly pooler: EmbeddingPooler
+  /** Of all but the last dimension of the result. */
+  readonly outer: readonly number[]
+  /** The same of all samples; else files.skip has each its own, if any. */
+  readonly skip: number | undefined
+}
+
+/** Checks the shapes against each other and reads what does not change from block to block. */
+async function planOf(dims: readonly number[], files: Files, options: Options): Promise<Plan> {
+  const { input, given, values, pooling, precision } = options
+  const { number, choice } = values
+  const none = pooling.includes('none')
+  if (dims.length !== 3 && !(none && dims.length === 2)) {
+    const expected = none ? '2 or 3 dimensions' : '3 dimensions (samples, positions, channels)'
+    throw new Error(`${input}: shape expected ${expected}, got ${shapeText(dims)}`)
+  }
+  const channels = dims[dims.length - 1]
+  if (channels === 0) throw new Error(`${input}: shape expected at least one channel, got ${shapeText(dims)}`)
+  const width = channels * pooling.length
+  checkShapes(files, ['weight', 'bias'], [width])
+  const skip = /^\s*\d+\s*$/.test((given.skip as string | undefined) ?? '') ? files.skip?.data[0] : undefined
+  if (checkPadded(input, dims, files)) {
+    checkPadding(files, dims[0], dims[1])
+    if (skip === undefined) checkShapes(files, ['skip'], [dims[0]])
+    checkCounts('skip', files.skip, Number.MAX_SAFE_INTEGER)
+  }
+  const layerNorm = given['layer-norm'] === true && {
+    weight: files.weight?.data,
+    bias: files.bias?.data,
+    eps: number['layer-norm-eps']
+  }
+  const normalize = given['no-normalize'] !== true && {
+    p: number.p,
+    eps: number.eps,
+    rule: choice.rule as NormalizeRule | undefined,
+    scale: number['normalize-scale']
+  }
+  const pooler = new EmbeddingPooler(channels, {
+    pooling,
+    layerNorm,
+    dimensions: number.dimensions,
+    normalize,
+    precision,
+    scale: await readScale(given.scale as string | undefined, number.dimensions ?? width),
+    bitOrder: choice['bit-order'] as BitOrder | undefined
+  })
+  return { pooler, outer: none ? dims.slice(0, -1) : [dims[0]], skip }
+}
+
+export const embed: Command = {
+  help,
+  async run(args) {
+    const options = readArguments(args)
+    const { input, given, precision } = options
+    const files = await readFiles(given)
+    await withFile(input, 'r', async file => {
+      const { dims, size, start } = await readNpyHeader(file, input)
+      const { pooler, outer, skip } = await planOf(dims, files, options)
+      await checkSize(input, size * 4, start)
+      const { output, norm, scales } = options.outputs
+      const paths = [output, norm, scales].filter(path => path !== undefined)
+      const places = await resolveOutputs(paths, options.force)
+      const { units, elements } = unitsOf(dims, 1)
+      const { elements: rows } = unitsOf(outer, 1)
+      const bar = await progressBar(units)
+      const work = writeWhole(places, async ([to, ...beside]) => {
+        await writeFully(to, npyHeader([...outer, codesPerRow(precision, pooler.dimensions)], descriptions[precision]))
+        for (const handle of beside) await writeFully(handle, npyHeader(outer))
+        const most = Math.max(elements, rows * pooler.dimensions)
+        for await (const { first, count, data } of readBlocks(file, input, units, elements, most)) {
+          const perRow = (path: string | undefined) => (path === undefined ? undefined : new Float32Array(count * rows))
+          const statistics = { norm: perRow(norm), scales: perRow(scales) }
+          const block = {
+            ...paddingOf(files, first, count),
+            skip: skip ?? files.skip?.data.subarray(first, first + count),
+            ...statistics
+          }
+          const result = pooler.forward({ data, dims: [count, ...dims.slice(1)] }, block)
+          await writeElements(to, result.data as ArrayBufferView)
+          // In the order of the paths.
+          const written = [statistics.norm, statistics.scales].filter(values => values !== undefined)
+          for (const [i, values] of written.entries()) await writeElements(beside[i], values)
+          bar.update(first + count)
+        }
+      })
+      await work.finally(() => bar.stop())
+    })
+    return 0
+  }
+}
