@@ -11,20 +11,24 @@ const mask = maskOf(given)
 const pooler = new EmbeddingPooler(dims[2], { precision: 'int8', scale: 'unit' })
 const end = performance.now() + Number(process.argv[2]) * 1000
 /** Milliseconds from one call to the next under the steady load. */
-const PACE = 8
+const PACE = 10
+
+interface Hidden {
+  readonly data: Float32Array
+  readonly dims: readonly number[]
+}
 
 /** Hidden states for one window: what is transferred is gone, and to fill new memory would be pauses of our own. */
-const jobs = Math.max(4, Math.min(16, Math.floor(os.freemem() / 3 / x.byteLength)))
-const stock = () => Array.from({ length: jobs }, () => ({ data: new Float32Array(x), dims }))
-type Hidden = ReturnType<typeof stock>[number]
+const jobs = Math.max(4, Math.min(8, Math.floor(os.freemem() / 3 / x.byteLength)))
+const stock = () => Array.from({ length: jobs }, (): Hidden => ({ data: new Float32Array(x), dims }))
 const pool = (hidden: Hidden) => pooler.forwardAsync(hidden, { mask, transfer: true })
 
-const shared = { data: new Float32Array(new SharedArrayBuffer(x.byteLength)), dims }
+const shared: Hidden = { data: new Float32Array(new SharedArrayBuffer(x.byteLength)), dims }
 shared.data.set(x)
 
 /** What V8 does for such memory without any pooling: it is taken, held as long as a call takes, and dropped; a result is new. */
 async function drop({ data: { buffer } }: Hidden): Promise<Float32Array> {
-  const taken = structuredClone(buffer, { transfer: [buffer] })
+  const taken = structuredClone(buffer as ArrayBuffer, { transfer: [buffer as ArrayBuffer] })
   const result = new Float32Array(dims[0] * dims[2])
   await wait(2)
   return result.fill(taken.byteLength)
@@ -51,7 +55,7 @@ async function withoutRest(all: Hidden[]): Promise<void> {
 const loads: { readonly [load in Load]: (all: Hidden[]) => Promise<unknown> } = {
   idle: () => wait(jobs * PACE),
   dropped: all => steadily(all, drop),
-  shared: all => steadily(all, () => pooler.forwardAsync(shared, { mask })),
+  shared: all => steadily(all, hidden => pooler.forwardAsync(hidden, { mask })),
   steady: all => steadily(all, pool),
   full: withoutRest
 }
@@ -62,7 +66,7 @@ const longest = loadNames.map((): number[] => [])
 for (const load of loadNames) await loads[load](stock()) // compiled
 do {
   for (const [i, load] of loadNames.entries()) {
-    const all = stock() // also where it is not used: it is garbage that every window finds
+    const all = load === 'idle' ? [] : load === 'shared' ? new Array<Hidden>(jobs).fill(shared) : stock()
     longest[i].push(Math.max(...(await probe.during(() => loads[load](all)))))
   }
 } while (performance.now() < end)
