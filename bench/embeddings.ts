@@ -92,10 +92,10 @@ const ONE = `${POOLER}, ${backend}`
 const TWO = `${ONE}, two threads`
 const TYPESCRIPT = `${POOLER}, TypeScript`
 
-async function start(folder: string): Promise<Contender[]> {
+async function start(): Promise<Contender[]> {
   const path = fileURLToPath(new URL('embeddings_process.ts', import.meta.url))
   const one = (name: string, which: string, env = {}) =>
-    Contender.start(name, process.execPath, [...process.execArgv, path, which], { TMPDIR: folder, ...env })
+    Contender.start(name, process.execPath, [...process.execArgv, path, which], env)
   const ours = [...new Set([backend, 'js'])].map(name => one(name, 'evenkeel', { EVENKEEL_BACKEND: name }))
   return Promise.all([...ours, one(PLAIN, 'plain'), one(TRANSFORMERS, 'transformers')])
 }
@@ -104,7 +104,8 @@ async function start(folder: string): Promise<Contender[]> {
 function labelOf(contender: string, name: string, threads: number): string | undefined {
   if (contender === backend && name === POOLER) return threads === 1 ? ONE : TWO
   if (threads > 1) return undefined
-  return contender === 'js' && name === POOLER ? TYPESCRIPT : name
+  if (contender !== 'js' || contender === backend) return name
+  return name === POOLER ? TYPESCRIPT : undefined
 }
 
 /** Checks what everyone makes of one shape, then times all of them. */
@@ -168,7 +169,7 @@ async function everyone(): Promise<void> {
   const contenders: Contender[] = []
   const found: { name: string; times: Map<string, Time> }[] = []
   try {
-    contenders.push(...(await start(folder)))
+    contenders.push(...(await start()))
     for (const { name, about } of contenders) print(`- ${name}: ${about}`)
     for (const [dims, padded] of shapes) {
       const given = embeddingProblem(dims, padded)

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 import { type Ready, serve } from '../dist/esm/cli/bench/contender.js'
 import { memcpy, PLAIN, type Run } from '../dist/esm/cli/bench/rows.js'
-import { backend, EmbeddingPooler, setNumThreads } from '../dist/esm/index.js'
+import { EmbeddingPooler, setNumThreads } from '../dist/esm/index.js'
 import { VERSION } from '../dist/esm/version.js'
 import {
   COPY,
@@ -103,10 +103,7 @@ function transformers(peer: Transformers, given: EmbeddingProblem): Map<string, 
 const which = process.argv[2]
 switch (which) {
   case 'evenkeel':
-    await serve(
-      async (given: EmbeddingProblem) => new Map([...evenkeel(given), ...(backend === 'js' ? [] : copies(given))]),
-      VERSION
-    )
+    await serve(async (given: EmbeddingProblem) => new Map([...evenkeel(given), ...copies(given)]), VERSION)
     break
   case 'plain':
     await serve(async (given: EmbeddingProblem) => plainLoop(given), `V8 ${process.versions.v8}`)
