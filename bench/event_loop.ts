@@ -1,44 +1,23 @@
 // How long the event loop stands still while tensors are normalised: with forwardAsync and with forward. A process of
 // its own, which prints its result as JSON. usage: event_loop.ts RUNS
 import os from 'node:os'
-import { Worker } from 'node:worker_threads'
 import { fill, normal } from '../dist/esm/cases/data.js'
 import { getNumThreads, LayerNorm, setNumThreads } from '../dist/esm/index.js'
+import { median, Probe, sorted, wait } from './probe.ts'
 import type { EventLoop, Pauses } from './results.ts'
 
 const [rows, cols] = [8192, 768] as const
 const size = rows * cols
 const runs = Number(process.argv[2])
 
-const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b)
-const median = (values: readonly number[]) => sorted(values)[values.length >> 1]
-const wait = (milliseconds: number) => new Promise(resolve => setTimeout(resolve, milliseconds))
-
-/**
- * The probe: a thread that sends the time, every millisecond. How much later the loop takes it is the pause. (A timer
- * of 1 ms in the loop itself is right to a millisecond only: libuv counts in whole ones.)
- */
-const probe = new Worker(
-  `const { parentPort } = require('node:worker_threads')
-  const never = new Int32Array(new SharedArrayBuffer(4))
-  for (;;) {
-    Atomics.wait(never, 0, 0, 1)
-    parentPort.postMessage(process.hrtime.bigint())
-  }`,
-  { eval: true }
-)
-let pauses: number[] = []
-probe.on('message', (sent: bigint) => pauses.push(Number(process.hrtime.bigint() - sent) / 1e6))
+const probe = new Probe()
 
 /** The pauses while work goes on, of some repetitions: other programs on the machine make pauses, too. */
 async function pausesOf(make: () => Promise<unknown>): Promise<Pauses> {
   const all: number[] = []
   const longest: number[] = []
   for (let i = 0; i < runs; i++) {
-    await wait(20)
-    pauses = []
-    await make()
-    await wait(2) // what was in the way of the last ones
+    const pauses = await probe.during(make)
     longest.push(Math.max(...pauses))
     all.push(...pauses)
   }
@@ -111,4 +90,4 @@ const found: EventLoop = {
   shared
 }
 console.log(JSON.stringify(found))
-await probe.terminate()
+await probe.end()

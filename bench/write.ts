@@ -4,13 +4,13 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { draw } from './charts.ts'
 import { type ChartName, charts, readmePart, report, withPart } from './report.ts'
-import type { Results } from './results.ts'
+import type { Machine, Results } from './results.ts'
 
 const folderOf = (name: string) => new URL(`results/${name}/`, import.meta.url)
 const readme = new URL('../README.md', import.meta.url)
 
 /** What a machine's folder is called: its CPU and best backend. */
-export const folderName = ({ machine: { cpu, backend } }: Results) =>
+export const folderName = ({ cpu, backend }: Pick<Machine, 'cpu' | 'backend'>) =>
   `${cpu} ${backend}`
     .toLowerCase()
     .replace(/\([^)]*\)/g, ' ')
@@ -32,7 +32,7 @@ const textOf = (results: Results) =>
 
 /** bench/results/<cpu>/ and the README's part; the folder's name. */
 export async function write(results: Results): Promise<string> {
-  const name = folderName(results)
+  const name = folderName(results.machine)
   mkdirSync(folderOf(name), { recursive: true })
   writeFileSync(new URL('results.json', folderOf(name)), textOf(results))
   await writeTables(name, results)
