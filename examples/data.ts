@@ -2,7 +2,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { npyHeader, readNpyHeader, readNumbers, writeElements, writeFully } from '../dist/esm/cli/npy.js'
+import { eachNumber, npyHeader, readNpyHeader, writeElements, writeFully } from '../dist/esm/cli/npy.js'
 
 export interface Tensor {
   readonly data: Float32Array
@@ -16,7 +16,11 @@ export async function readTensor(name: string): Promise<Tensor> {
   const file = await open(path(name))
   try {
     const header = await readNpyHeader(file, name, ['<f4', '<i4'])
-    return { data: Float32Array.from(await readNumbers(file, name, header)), dims: header.dims }
+    const data = new Float32Array(header.size)
+    await eachNumber(file, name, header, (value, i) => {
+      data[i] = value
+    })
+    return { data, dims: header.dims }
   } finally {
     await file.close()
   }

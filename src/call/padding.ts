@@ -47,7 +47,7 @@ export function skipPositions(
   spans: Spans,
   samples: number,
   positions: number,
-  skip: number | ArrayLike<number>
+  skip: number | ArrayLike<number | bigint>
 ): Spans {
   const isNumber = typeof skip === 'number'
   const given = isNumber ? undefined : elements(op, 'skip', skip, samples, 'samples')
@@ -55,9 +55,9 @@ export function skipPositions(
   for (let n = 0; n < samples; n++) {
     const value = isNumber ? skip : given?.[n]
     const what = isNumber ? 'skip' : `skip[${n}]`
-    if (typeof value !== 'number') throw wrongType(op, what, 'a number', describe(value))
-    if (!Number.isSafeInteger(value) || value < 0) throw wrongValue(op, what, 'an integer >= 0', describe(value))
-    let left = value
+    if (typeof value !== 'number' && typeof value !== 'bigint') throw wrongType(op, what, 'a number', describe(value))
+    let left = Number(value)
+    if (!Number.isSafeInteger(left) || left < 0) throw wrongValue(op, what, 'an integer >= 0', describe(value))
     for (let at = firstSpan(spans, n); at < endOfSpans(spans, n); at += 2) {
       const begin = spanBegin(spans, at)
       const end = spanEnd(spans, positions, at)
@@ -69,6 +69,10 @@ export function skipPositions(
   }
   return list.finish()
 }
+
+/** Room for spans while they are collected, which runs nothing of the caller's. Kept, but for what is large. */
+let room: Int32Array = new Int32Array(2 ** 12)
+const MOST_KEPT = 2 ** 18
 
 /** Collects the spans of one sample after the other, in the form that kernels take (kernels/operands.ts). */
 class SpanList {
@@ -86,7 +90,9 @@ class SpanList {
     this.#joined = joined
     this.#all = samples * positions
     const heads = (joined ? 1 : samples) + 1
-    this.#list = new Int32Array(heads + this.#all + samples + 1)
+    const most = heads + this.#all + samples + 1
+    this.#list = most <= room.length ? room : new Int32Array(most)
+    if (most <= MOST_KEPT) room = this.#list
     this.#list[0] = heads
     this.#end = heads
   }
@@ -158,11 +164,15 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
   const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
   if (flags.length === 0) return undefined // dims may still name any number of samples
   const spans = new SpanList(samples, positions, joined)
-  const read = typedArrayKind(flags) === undefined ? flags : flagsOf(flags as unknown as ArrayBufferView)
+  // Those of 64 bits as their halves: to read them as BigInt costs an object each.
+  const kind = typedArrayKind(flags)
+  const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
+  const source = isBig ? halvesOf(flags as unknown as ArrayBufferView) : flags
+  const [low, high, step] = !isBig ? [0, 0, 1] : littleEndian ? [0, 1, 2] : [1, 0, 2]
   for (let n = 0, i = 0; n < samples; n++) {
     let begin = -1
     for (let p = 0; p < positions; p++, i++) {
-      const value = read[i]
+      const value = isBig && source[i * step + high] !== 0 ? undefined : source[i * step + low]
       if (value === 1 || (value !== 0 && readFlag(op, i, flags[i]))) {
         if (begin < 0) begin = p
       } else if (begin >= 0) {
@@ -178,23 +188,8 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
 
 const littleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
 
-/**
- * Flags of a typed array as numbers. Those of 64 bits as their halves: to read them as BigInt costs an object each. What is no
- * flag becomes NaN.
- */
-function flagsOf(array: ArrayBufferView): ArrayLike<unknown> {
-  const kind = typedArrayKind(array)
-  if (kind !== 'BigInt64Array' && kind !== 'BigUint64Array') return array as unknown as ArrayLike<unknown>
-  const n = lengthOf(array)
-  const halves = new Uint32Array(bufferOf(array) as ArrayBuffer, byteOffsetOf(array), 2 * n)
-  const flags = new Float32Array(n)
-  const [low, high] = littleEndian ? [0, 1] : [1, 0]
-  for (let i = 0; i < n; i++) {
-    const value = halves[2 * i + low]
-    flags[i] = halves[2 * i + high] === 0 && value < 2 ? value : Number.NaN
-  }
-  return flags
-}
+const halvesOf = (array: ArrayBufferView): ArrayLike<unknown> =>
+  new Uint32Array(bufferOf(array) as ArrayBuffer, byteOffsetOf(array), 2 * lengthOf(array))
 
 /** A flag that is not simply 0 or 1. */
 function readFlag(op: string, i: number, value: unknown): boolean {

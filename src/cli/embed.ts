@@ -177,7 +177,7 @@ function readRanges(path: string, text: string): [Float32Array, Float32Array] {
 
 /** How a file becomes embeddings. */
 interface Plan {
-  readonly pooler: EmbeddingPooler
+  readonly pooler: EmbeddingPooler<Precision>
   /** Of all but the last dimension of the result. */
   readonly outer: readonly number[]
   /** The same of all samples; else files.skip has each its own, if any. */

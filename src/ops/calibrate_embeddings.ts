@@ -58,9 +58,7 @@ export class EmbeddingStatistics {
         const n = values[name][c]
         if (!Number.isSafeInteger(n) || n < 0) throw wrongValue(op, `${name}[${c}]`, 'an integer >= 0', String(n))
       }
-      if (values.count[c] > 0 && !(values.min[c] <= values.max[c])) {
-        throw wrongValue(op, `min[${c}]`, `a number up to ${values.max[c]} (max[${c}])`, String(values.min[c]))
-      }
+      checkRange(op, c, values.count[c], values.min[c], values.max[c])
       if (values.squaredDeviations[c] < 0) {
         throw wrongValue(op, `squaredDeviations[${c}]`, 'a number >= 0', String(values.squaredDeviations[c]))
       }
@@ -184,6 +182,19 @@ export class EmbeddingStatistics {
     )
     return new EmbeddingStatistics(count, nan, min, max, mean, squares)
   }
+}
+
+/** min and max of a dimension are numbers that float32 has; of one without numbers they are Infinity and -Infinity. */
+function checkRange(op: string, c: number, count: number, min: number, max: number): void {
+  for (const [name, value, none] of [
+    ['min', min, Number.POSITIVE_INFINITY],
+    ['max', max, Number.NEGATIVE_INFINITY]
+  ] as const) {
+    if (count === 0 ? value === none : Number.isFinite(Math.fround(value))) continue
+    const expected = count === 0 ? `${none}, because count is 0` : 'a finite number of float32'
+    throw wrongValue(op, `${name}[${c}]`, expected, String(value))
+  }
+  if (count > 0 && min > max) throw wrongValue(op, `min[${c}]`, `a number up to ${max} (max[${c}])`, String(min))
 }
 
 /** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */

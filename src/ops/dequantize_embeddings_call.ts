@@ -1,11 +1,9 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
-import { checkStatisticArray } from '../call/arrays.js'
 import { bytesOf, codesPerRow, type EmbeddingArray, type EmbeddingTensor, readCodes } from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
 import { type TensorLike, tensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
-import type { Statistic } from '../kernels/index.js'
 import { codeFormats } from '../kernels/operands.js'
 import { SQLITE_VEC_STEP } from '../kernels/quantize_embeddings.js'
 import {
@@ -13,13 +11,14 @@ import {
   type Quantization,
   type QuantizeOptions,
   quantizeOptions,
-  readQuantization
+  readQuantization,
+  readScales
 } from './embeddings_call.js'
 
 /** Options of {@link dequantizeEmbeddings}: those that the codes were made with. */
 export interface DequantizeEmbeddingsOptions extends QuantizeOptions {
   /** What the codes of each row are multiplied by (scale 'row'). */
-  scales?: Statistic
+  scales?: Float32Array
 }
 
 const known: Known<DequantizeEmbeddingsOptions> = { ...quantizeOptions, scales: true }
@@ -60,11 +59,10 @@ export function dequantizeEmbeddings(
   checkRows(op, dims, lengthOf(data), codesPerRow(precision, dimensions))
   const bytes = bytesOf(data)
   const rows = bytes.length / bytesPerRow
-  const isRow = format === codeFormats.indexOf('int8_row')
-  const { scales } = given
-  if (isRow && scales === undefined) throw wrongType(op, 'scales', "an array, because scale is 'row'", 'undefined')
-  if (!isRow && scales !== undefined) throw wrongType(op, 'scales', "undefined, because scale is not 'row'", 'an array')
-  if (scales !== undefined) checkStatisticArray(op, 'scales', scales, rows, 'rows')
+  const scales = readScales(op, given.scales, quantization, rows)
+  if (format === codeFormats.indexOf('int8_row') && !scales) {
+    throw wrongType(op, 'scales', "an array, because scale is 'row'", 'undefined')
+  }
   const y = new Float32Array(rows * dimensions)
   for (let row = 0; row < rows; row++) {
     const number = numberOf(

@@ -1,5 +1,5 @@
 // What the operations on embeddings read alike: rows of numbers, and what becomes of them.
-import { checkStatisticArray, copied } from '../call/arrays.js'
+import { checkFloat32, checkLength, copied } from '../call/arrays.js'
 import { copyParameter } from '../call/async_memory.js'
 import {
   bytesOfRow,
@@ -14,7 +14,6 @@ import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, readOptions } from '../call/options.js'
 import { type Elements, type Operand, readOperand, readVector, type TensorLike, tensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
-import type { Statistic } from '../kernels/index.js'
 import { type CodeFormat, codeFormats } from '../kernels/operands.js'
 
 /**
@@ -153,10 +152,16 @@ export function checkRows(op: string, dims: readonly number[] | undefined, lengt
 const rowFormat = codeFormats.indexOf('int8_row')
 
 /** Reads `scales`, one per row, which only the scale 'row' has. */
-export function readScales(op: string, scales: unknown, { format }: Quantization, rows: number): Statistic | undefined {
+export function readScales(
+  op: string,
+  scales: unknown,
+  { format }: Quantization,
+  rows: number
+): Float32Array | undefined {
   if (scales === undefined) return undefined
   if (format !== rowFormat) throw wrongType(op, 'scales', "undefined, because scale is not 'row'", describe(scales))
-  checkStatisticArray(op, 'scales', scales, rows, 'rows')
+  checkFloat32(op, 'scales', scales)
+  checkLength(op, 'scales', scales, rows, 'rows')
   return scales
 }
 

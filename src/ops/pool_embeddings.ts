@@ -42,7 +42,7 @@ export interface PoolingOptions extends QuantizeOptions {
 /** Options of one call of an {@link EmbeddingPooler}. */
 export interface EmbeddingForwardOptions extends PaddingOptions {
   /** Leaves out the first so many real positions of each sample (a prompt): a number, or one per sample. Default: 0. */
-  skip?: number | ArrayLike<number>
+  skip?: number | ArrayLike<number | bigint>
   /** The array of the precision, or a tensor of it; receives the result. Default: new memory. */
   out?: EmbeddingArray | TensorLike
   /** Receives what pooling gives, float32, before the other stages. */
@@ -50,7 +50,7 @@ export interface EmbeddingForwardOptions extends PaddingOptions {
   /** One element per row; receives its norm after LayerNorm and cut: 0, NaN or Infinity name a bad row. */
   norm?: Statistic
   /** One element per row; receives what codes are multiplied by (scale 'row'). */
-  scales?: Statistic
+  scales?: Float32Array
 }
 
 /** Options of {@link poolEmbeddings}. */

@@ -31,11 +31,11 @@ const places = {
 
 /** Options of one call; documented where users find them. */
 export interface PoolCallOptions extends PaddingOptions {
-  readonly skip?: number | ArrayLike<number>
+  readonly skip?: number | ArrayLike<number | bigint>
   readonly out?: EmbeddingArray | TensorLike
   readonly pooled?: Operand
   readonly norm?: Statistic
-  readonly scales?: Statistic
+  readonly scales?: Float32Array
 }
 
 /** What is the same for every call. */
@@ -67,7 +67,7 @@ interface Read {
   readonly codes: Uint8Array | undefined
   readonly pooled: Float32Array | undefined
   readonly norm: Statistic | undefined
-  readonly scales: Statistic | undefined
+  readonly scales: Float32Array | undefined
 }
 
 /** Checks everything about a call; writes nothing. */
@@ -137,7 +137,9 @@ interface Places {
   readonly codes: Uint8Array
   readonly pooled: Float32Array | undefined
   readonly norm: Statistic | undefined
-  readonly scales: Statistic | undefined
+  readonly scales: Float32Array | undefined
+  /** Memory between two stages, with anything in it: so many elements at least. */
+  readonly between: (length: number) => Float32Array
 }
 
 /** A kernel to be run. */
@@ -154,8 +156,10 @@ function* stages(plan: Plan, read: Read, given: Places): Generator<Step, Uint8Ar
   let { values, shown } = yield* pool(plan, read, given)
   if (layerNorm && rows > 0) {
     const { weight, bias, eps } = layerNorm
-    const y = shown ? new Float32Array(rows * width) : values
-    const call = { ...absent, y, x: values, weight, bias, shape: rowsOf(width), residualScale: 1, eps }
+    const y = shown ? given.between(rows * width) : values
+    const [sum, mean, rstd, residual] = [undefined, undefined, undefined, undefined]
+    const shape = rowsOf(width)
+    const call = { y, sum, mean, rstd, x: values, residual, weight, bias, shape, residualScale: 1, eps }
     const done = (yield { op: 'layer_norm', call }) as Call<'layer_norm'>
     values = done.y
     shown = false
@@ -163,17 +167,13 @@ function* stages(plan: Plan, read: Read, given: Places): Generator<Step, Uint8Ar
   const { format } = quantization
   const strides = { x: width, y: dimensions }
   if (rows > 0 && (normalize || given.norm)) {
+    const { p, rule, eps, factor } = normalize ?? { p: 2, rule: 0, eps: 0, factor: 1 }
     const inPlace = !shown && width === dimensions
-    const y =
-      format === undefined && normalize
-        ? numbersOf(given.codes)
-        : inPlace && normalize
-          ? values
-          : resultMemory(rows * dimensions)
-    const numbers = normalize ?? { p: 2, rule: 0, eps: 0, factor: 1 }
-    const call = { y, norm: given.norm, x: values, shape: rowsOf(dimensions), strides, ...numbers }
+    const isLast = format === undefined && normalize
+    const y = isLast ? numbersOf(given.codes) : inPlace && normalize ? values : given.between(rows * dimensions)
+    const call = { y, norm: given.norm, x: values, shape: rowsOf(dimensions), strides, p, rule, eps, factor }
     const done = (yield { op: 'normalize', call }) as Call<'normalize'>
-    if (normalize && format === undefined) return bytesOf(done.y)
+    if (isLast) return bytesOf(done.y)
     if (normalize) return yield* quantize(done.y, dimensions)
     values = done.x
   }
@@ -195,8 +195,6 @@ function* stages(plan: Plan, read: Read, given: Places): Generator<Step, Uint8Ar
   }
 }
 
-const absent = { sum: undefined, mean: undefined, rstd: undefined, residual: undefined }
-
 const numbersOf = (bytes: Uint8Array) =>
   new Float32Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length / 4)
 
@@ -217,31 +215,34 @@ function* pool(plan: Plan, read: Read, given: Places): Generator<Step, PooledRow
     clearPadded(values, channels, samples, positions, spans)
     return { values, shown: given.pooled !== undefined }
   }
+  const shown = given.pooled !== undefined
   const size = samples * channels
-  if (size === 0 || positions === 0)
-    return { values: given.pooled?.fill(0) ?? new Float32Array(samples * width), shown: given.pooled !== undefined }
-  const shape = { samples, groups: channels, channelsPerGroup: 1, positions, channelsLast: true, spans }
-  const to: { [place: string]: Float32Array } = {}
-  const alone = kinds.length === 1
-  for (const kind of kinds) to[places[kind as keyof typeof places]] = (alone && given.pooled) || new Float32Array(size)
-  const none = {
-    mean: undefined,
-    meanSqrt: undefined,
-    weightedMean: undefined,
-    cls: undefined,
-    last: undefined,
-    max: undefined
+  if (size === 0 || positions === 0) {
+    return { values: given.pooled?.fill(0) ?? new Float32Array(samples * width), shown }
   }
-  const done = (yield { op: 'pool_embeddings', call: { ...none, ...to, x: given.x, shape } }) as typeof to
-  const of = kinds.map(kind => done[places[kind as keyof typeof places]])
-  if (alone) return { values: of[0], shown: given.pooled !== undefined }
-  const values = given.pooled ?? new Float32Array(samples * width)
+  const shape = { samples, groups: channels, channelsPerGroup: 1, positions, channelsLast: true, spans }
+  const alone = kinds.length === 1
+  const place = (kind: Pooling) => (kinds.includes(kind) ? (alone && given.pooled) || given.between(size) : undefined)
+  const call: Call<'pool_embeddings'> = {
+    mean: place('mean'),
+    meanSqrt: place('mean-sqrt'),
+    weightedMean: place('weighted-mean'),
+    cls: place('cls'),
+    last: place('last'),
+    max: place('max'),
+    x: given.x,
+    shape
+  }
+  const done = (yield { op: 'pool_embeddings', call }) as Call<'pool_embeddings'>
+  const of = kinds.map(kind => done[places[kind as keyof typeof places]] as Float32Array)
+  if (alone) return { values: of[0], shown }
+  const values = given.pooled ?? given.between(samples * width)
   for (let n = 0; n < samples; n++) {
     of.forEach((rows, i) => {
       values.set(rows.subarray(n * channels, (n + 1) * channels), n * width + i * channels)
     })
   }
-  return { values, shown: given.pooled !== undefined }
+  return { values, shown }
 }
 
 /** 0 in the rows of padded positions. */
@@ -257,6 +258,22 @@ function clearPadded(values: Float32Array, channels: number, samples: number, po
   }
 }
 
+/**
+ * Memory between the stages of a call that is made at once: nothing of the caller's runs meanwhile, so the next call may have
+ * the same. New memory costs more than a stage of few rows (measured).
+ */
+const kept: Float32Array[] = []
+const MOST_KEPT = 2 ** 20
+let taken = 0
+
+function keptBetween(length: number): Float32Array {
+  const i = taken++
+  if (kept[i] && lengthOf(kept[i]) >= length) return kept[i]
+  const memory = new Float32Array(length)
+  if (length <= MOST_KEPT) kept[i] = memory
+  return memory
+}
+
 /** One call. */
 export function poolAtOnce(
   op: string,
@@ -269,7 +286,9 @@ export function poolAtOnce(
   const codes = read.codes ?? new Uint8Array(rows * plan.quantization.bytesPerRow)
   const result = resultOf(elements, out, codes, plan.quantization.precision, read.dims)
   checkMemory(op, read)
-  const steps = stages(plan, read, { x: elements.data, ownsX: false, codes, pooled, norm, scales })
+  taken = 0
+  const places = { x: elements.data, ownsX: false, codes, pooled, norm, scales, between: keptBetween }
+  const steps = stages(plan, read, places)
   let step = steps.next()
   while (!step.done) {
     const { op, call } = step.value
@@ -300,7 +319,8 @@ export async function poolLater(
     codes: read.codes && isShared(read.codes) ? read.codes : new Uint8Array(rows * plan.quantization.bytesPerRow),
     pooled: memory.place('pooled', read.pooled),
     norm: memory.place('norm', read.norm),
-    scales: memory.place('scales', read.scales)
+    scales: memory.place('scales', read.scales),
+    between: resultMemory
   }
   const steps = stages(plan, read, places)
   let step = steps.next()

@@ -12,7 +12,6 @@ import {
 import { type Known, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
-import type { Statistic } from '../kernels/index.js'
 import {
   type QuantizeOptions,
   quantizeOptions,
@@ -27,7 +26,7 @@ export interface QuantizeEmbeddingsOptions extends QuantizeOptions {
   /** The array of the precision, or a tensor of it; receives the codes. Default: new memory. */
   out?: EmbeddingArray | TensorLike
   /** One element per row; receives what codes are multiplied by (scale 'row'). */
-  scales?: Statistic
+  scales?: Float32Array
 }
 
 const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, out: true, scales: true }
