@@ -166,6 +166,35 @@ struct PerGroup {
   }
 };
 
+// What a code is. The numbers are those of src/kernels/operands.ts.
+enum class CodeFormat : size_t {
+  float16,
+  bfloat16,
+  int8_ranges,
+  uint8_ranges,
+  int8_unit,
+  int8_row,
+  int8_sqlite_vec,
+  ubinary_msb,
+  ubinary_lsb,
+  binary_msb,
+  binary_lsb
+};
+constexpr size_t code_formats = 11;
+
+// The codes of every group, one after the other.
+struct Codes {
+  uint8_t* data;
+  CodeFormat format;
+
+  // Bytes of a group of n elements.
+  size_t bytes(size_t n) const {
+    if (format <= CodeFormat::bfloat16) return 2 * n;
+    return format >= CodeFormat::ubinary_msb ? (n + 7) / 8 : n;
+  }
+  uint8_t* at(size_t i, size_t n) const { return data + i * bytes(n); }
+};
+
 // How many elements of a group count, from the first: 1 to size.
 struct Counted {
   size_t n;

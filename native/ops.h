@@ -17,6 +17,9 @@ namespace evenkeel {
                   Volume shape, double eps))                                                               \
   OP(batch_statistics, (OverBatch<double> mean, OverBatch<double> variance, Tensor<const T> x,             \
                         Volume shape))                                                                     \
+  OP(calibrate_embeddings, (OverBatch<double> count, OverBatch<double> min, OverBatch<double> max,         \
+                            OverBatch<double> mean, OverBatch<double> squares, Tensor<const T> x,          \
+                            Volume shape))                                                                 \
   OP(group_norm, (Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, PerChannel<T> weight,      \
                   PerChannel<T> bias, Volume shape, double eps))                                           \
   OP(layer_norm, (Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x, MaybeIn<T> residual,   \
@@ -27,6 +30,10 @@ namespace evenkeel {
   OP(normalize, (Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t rule, double eps,        \
                  double factor))                                                                           \
   OP(permute, (Tensor<T> y, Tensor<const T> x, Axes shape))                                                \
+  OP(pool_embeddings, (PerGroup mean, PerGroup mean_sqrt, PerGroup weighted_mean, PerGroup cls,            \
+                       PerGroup last, PerGroup max, Tensor<const T> x, Volume shape))                      \
+  OP(quantize_embeddings, (Codes codes, PerGroup scales, In<T> x, PerElement<T> low, PerElement<T> step,   \
+                           Groups shape))                                                                  \
   OP(rms_norm, (Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> residual,                    \
                 PerElement<T> weight, Groups shape, Counted counted, double residual_scale, double eps,    \
                 double weight_offset))

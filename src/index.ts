@@ -7,6 +7,7 @@ export type { BackendName } from './backend/types.js'
 export type { AsyncOptions, Signal } from './call/async_options.js'
 export type { Axis } from './call/axes.js'
 export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './call/channels.js'
+export type { EmbeddingArray, EmbeddingArrays, Float16ArrayLike, Precision } from './call/codes.js'
 export type { PaddingOptions } from './call/padding.js'
 export type { NormalizedShape, RowOptions } from './call/rows.js'
 export type { Operand, TensorLike } from './call/tensor.js'
@@ -21,6 +22,12 @@ export {
   type RunningStatistics
 } from './ops/batch_norm.js'
 export { BatchStatistics, type BatchStatisticsJSON, batchStatistics } from './ops/batch_statistics.js'
+export {
+  calibrateEmbeddings,
+  EmbeddingStatistics,
+  type EmbeddingStatisticsJSON
+} from './ops/calibrate_embeddings.js'
+export type { BitOrder, CodeScale, QuantizeOptions } from './ops/embeddings_call.js'
 export {
   GroupNorm,
   type GroupNormForwardOptions,
@@ -41,7 +48,29 @@ export {
   layerNorm
 } from './ops/layer_norm.js'
 export { type LocalResponseNormOptions, localResponseNorm } from './ops/local_response_norm.js'
-export { type NormalizeOptions, type NormalizeRule, normalize } from './ops/normalize.js'
+export {
+  Normalize,
+  type NormalizeConstants,
+  type NormalizeForwardOptions,
+  type NormalizeOptions,
+  type NormalizeRule,
+  normalize
+} from './ops/normalize.js'
+export {
+  type EmbeddingForwardOptions,
+  type EmbeddingLayerNorm,
+  EmbeddingPooler,
+  type PoolEmbeddingsOptions,
+  type PoolingOptions,
+  poolEmbeddings
+} from './ops/pool_embeddings.js'
+export type { Pooling } from './ops/pool_embeddings_call.js'
+export {
+  type DequantizeEmbeddingsOptions,
+  dequantizeEmbeddings,
+  type QuantizeEmbeddingsOptions,
+  quantizeEmbeddings
+} from './ops/quantize_embeddings.js'
 export {
   RMSNorm,
   type RMSNormConstants,

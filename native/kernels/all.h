@@ -15,11 +15,14 @@
 
 #include "batch_norm.h"
 #include "batch_statistics.h"
+#include "calibrate_embeddings.h"
 #include "group_norm.h"
 #include "layer_norm.h"
 #include "local_response_norm.h"
 #include "normalize.h"
 #include "permute.h"
+#include "pool_embeddings.h"
+#include "quantize_embeddings.h"
 #include "rms_norm.h"
 
 #define EVENKEEL_KERNEL(name, signature) &name<T>,

@@ -70,7 +70,7 @@ void add_all_of(const Tables& tables, const Kernel<Operands...>& kernel) {
   static_assert(sizeof...(Operands) + 2 <= Arguments::most, "a call's arguments are read into a fixed array");
   add(tables.run, call<Operands...>, kernel);
   add(tables.start, start<Operands...>, kernel);
-  if constexpr ((std::is_same_v<Operands, Groups> || ...)) add(tables.prepare, prepare<T, Operands...>, kernel);
+  if constexpr ((std::is_same_v<Operands, Out<T>> || ...)) add(tables.prepare, prepare<T, Operands...>, kernel);
 }
 
 template <class... Operands>

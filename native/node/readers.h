@@ -109,6 +109,20 @@ struct Reader<PerGroup> {
   }
 };
 
+template <>
+struct Reader<Codes> {
+  View view;
+  size_t format;
+
+  explicit Reader(Arguments& from) : view(from.view()), format(from.size()) {
+    if (format >= code_formats) from.fail("numbers expected a format of codes");
+  }
+  bool fits(const Groups& shape) const {
+    return !view.absent && view.holds<uint8_t>(times(shape.outer, value().bytes(shape.size)));
+  }
+  Codes value() const { return {static_cast<uint8_t*>(view.data), static_cast<CodeFormat>(format)}; }
+};
+
 // The real positions of a shape, the last of its operands: a copy, since the memory may be shared with a thread that
 // changes it after it was checked. False where they are no spans of so many samples and positions.
 inline bool read_spans(Arguments& from, size_t samples, size_t positions, Spans& spans) {

@@ -96,6 +96,10 @@ inline PerGroup share_of(PerGroup operand, Volume shape, Share share) {
   return from(operand, share.first * shape.groups + share.column);
 }
 
+inline Codes share_of(Codes operand, Groups shape, Share share) {
+  return {operand.at(share.first, shape.size), operand.format};
+}
+
 // Everything else is the same for every share.
 template <class Operand, class Shape>
 Operand share_of(Operand operand, Shape, Share) {
@@ -216,7 +220,7 @@ struct Splitter {
   static constexpr bool has = (std::is_same_v<Operands, Operand> || ...);
   using Shape = std::conditional_t<has<Volume>, Volume, std::conditional_t<has<Axes>, Axes, Groups>>;
   static constexpr bool over_batch = (Traits<Operands>::over_batch || ...);
-  static constexpr bool by_channel = (Traits<Operands>::per_channel || ...);
+  static constexpr bool by_channel = ((Traits<Operands>::per_channel || Traits<Operands>::per_group) || ...);
   static constexpr bool by_position = has<Volume> && !(Traits<Operands>::per_group || ...) && !over_batch;
 
   static size_t elements(const Groups& shape) { return shape.outer * shape.size * shape.inner; }

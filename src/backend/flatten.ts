@@ -16,10 +16,11 @@ interface Operands {
 const ARRAY = 0
 const MATRIX = 1
 const STATISTIC = 2
-const GROUPS = 3
-const VOLUME = 4
-const AXES = 5
-const NUMBER = 6
+const CODES = 3
+const GROUPS = 4
+const VOLUME = 5
+const AXES = 6
+const NUMBER = 7
 
 interface Step {
   readonly name: string
@@ -32,6 +33,7 @@ function stepOf(name: string, kind: Kind): Step {
   if (kind === 'volume') return { name, what: VOLUME }
   if (kind === 'axes') return { name, what: AXES }
   if (role === 'number') return { name, what: NUMBER }
+  if (kind === 'codes') return { name, what: CODES }
   return { name, what: kind === 'perGroup' ? STATISTIC : strided ? MATRIX : ARRAY }
 }
 
@@ -39,10 +41,10 @@ const stepsOf = (op: Op): readonly Step[] =>
   Object.entries(signatures[op] as { readonly [operand: string]: Kind }).map(([name, kind]) => stepOf(name, kind))
 
 /** The arrays of a call, in order, without those that are absent and without spans. */
-export function arraysOf(op: Op, call: object): { readonly name: string; readonly array: Statistic }[] {
+export function arraysOf(op: Op, call: object): { readonly name: string; readonly array: Statistic | Uint8Array }[] {
   return stepsOf(op).flatMap(({ name, what }) => {
-    const array = (call as Operands)[name] as Statistic | undefined
-    return what > STATISTIC || !array ? [] : [{ name, array }]
+    const array = (call as Operands)[name] as Statistic | Uint8Array | undefined
+    return what > CODES || !array ? [] : [{ name, array }]
   })
 }
 
@@ -66,10 +68,11 @@ function write(steps: readonly Step[], call: Operands): number {
       continue
     }
     let array: ArrayBufferView | undefined
-    if (what <= STATISTIC) {
+    if (what <= CODES) {
       array = call[name] as ArrayBufferView | undefined
       if (what === MATRIX) numbers[at++] = strides?.[name] ?? dense
       else if (what === STATISTIC) numbers[at++] = array !== undefined && isFloat64(array) ? 1 : 0
+      else if (what === CODES) numbers[at++] = call.format as number
     } else {
       at = what === AXES ? writeAxes(call.shape as Axes, at) : writeShape(shape, what, at)
       array = shape.spans

@@ -6,7 +6,7 @@ import { describe, wrongType, wrongValue } from './errors.js'
 const unsharedLengthGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')?.get as () => number
 
 /** Whether a typed array is over a SharedArrayBuffer. */
-export function isShared(array: Statistic): boolean {
+export function isShared(array: Statistic | Uint8Array): boolean {
   try {
     unsharedLengthGetter.call(bufferOf(array))
     return false
@@ -27,7 +27,7 @@ export function checkFloat32(op: string, what: string, value: unknown): asserts 
 }
 
 /** A detached array, or one past the end of a buffer that shrank, reads as empty; it must not pass for zero rows. */
-export function checkAttached(op: string, what: string, array: Statistic): void {
+export function checkAttached(op: string, what: string, array: Statistic | Uint8Array): void {
   if (lengthOf(array) > 0) return
   try {
     Float32Array.prototype.fill.call(array as Float32Array, 0) // writes nothing: there is nothing, or it throws
@@ -54,7 +54,13 @@ export function checkStatisticArray(
 }
 
 /** Exactly this many elements; `why` names what asks for them. */
-export function checkLength(op: string, what: string, array: Statistic, expected: number, why: string): void {
+export function checkLength(
+  op: string,
+  what: string,
+  array: Statistic | Uint8Array,
+  expected: number,
+  why: string
+): void {
   const length = lengthOf(array)
   if (length !== expected) throw wrongValue(op, `${what}.length`, `${expected} (${why})`, String(length))
 }

@@ -7,7 +7,7 @@ import { chosen } from '../backend/choice.js'
 import { arraysOf } from '../backend/flatten.js'
 import { native } from '../backend/native.js'
 import { hasThreads } from '../backend/threads.js'
-import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
+import { bufferOf, isFloat32, isFloat64, lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels, type Op } from '../kernels/index.js'
 import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
@@ -21,15 +21,22 @@ const { setTimeout, setImmediate, structuredClone } = globalThis as unknown as {
   structuredClone(value: ArrayBuffer, options: { transfer: ArrayBuffer[] }): ArrayBuffer
 }
 
+type Memory = Statistic | Uint8Array
+
+/** The class of an array. */
+function classOf(array: Memory) {
+  if (isFloat64(array)) return Float64Array
+  return isFloat32(array) ? Float32Array : Uint8Array
+}
+
 /** An array of the same kind over other memory. */
-function over(array: Statistic, buffer: ArrayBufferLike): Statistic {
-  const View = isFloat64(array) ? Float64Array : Float32Array
-  return new View(buffer as ArrayBuffer)
+function over(array: Memory, buffer: ArrayBufferLike): Memory {
+  return new (classOf(array))(buffer as ArrayBuffer)
 }
 
 /** A copy of a layer's parameter, in memory that threads may share. */
-export function copyParameter(array: Float32Array | undefined): Float32Array | undefined {
-  if (!array) return undefined
+export function copyParameter<A extends Float32Array | undefined>(array: A): A | Float32Array {
+  if (!array) return array
   if (!hasThreads) return new Float32Array(array)
   const copy = new Float32Array(new SharedArrayBuffer(4 * lengthOf(array)))
   set.call(copy, array)
@@ -48,7 +55,7 @@ export function resultMemory(length: number): Float32Array {
 /** The memory that one call has for itself, and where its results go in the end. */
 export class CallMemory {
   readonly #op: string
-  readonly #results: { what: string; from: Statistic; to: Statistic; length: number }[] = []
+  readonly #results: { what: string; from: Memory; to: Memory; length: number }[] = []
 
   constructor(op: string) {
     this.#op = op
@@ -70,10 +77,10 @@ export class CallMemory {
   }
 
   /** A place for a result of the caller's: `deliver` copies it there. Shared memory is written to as it is. */
-  place<A extends Statistic | undefined>(what: string, to: A, at?: A): A {
+  place<A extends Memory | undefined>(what: string, to: A, at?: A): A {
     if (!to || isShared(to)) return to
     const length = lengthOf(to)
-    const from = at ?? (isFloat64(to) ? new Float64Array(length) : new Float32Array(length))
+    const from = at ?? new (classOf(to))(length)
     this.#results.push({ what, from, to, length })
     return from as A
   }
@@ -115,4 +122,4 @@ export class CallMemory {
   }
 }
 
-const set = Object.getPrototypeOf(Float32Array.prototype).set as (this: Statistic, from: Statistic) => void
+const set = Object.getPrototypeOf(Float32Array.prototype).set as (this: Memory, from: Memory) => void

@@ -8,7 +8,7 @@ import { wrongValue } from './errors.js'
  * Whether two arrays share memory: not at all, all of it (same start, same length), or a part. JavaScript cannot tell that
  * two SharedArrayBuffer objects have the same memory (one came through a message): that overlap is not seen.
  */
-export function sharing(a: Statistic, b: Statistic): 'none' | 'all' | 'part' {
+export function sharing(a: Statistic | Uint8Array, b: Statistic | Uint8Array): 'none' | 'all' | 'part' {
   if (bufferOf(a) !== bufferOf(b)) return 'none'
   const [start, size] = [byteOffsetOf(a), byteLengthOf(a)]
   const [otherStart, otherSize] = [byteOffsetOf(b), byteLengthOf(b)]
@@ -27,7 +27,7 @@ export function shareAPart(a: Float32Array, b: Float32Array): boolean {
 /** An array of a call, as it was when it was read. */
 interface Used {
   readonly name: string
-  readonly array: Statistic
+  readonly array: Statistic | Uint8Array
   readonly length: number
   readonly buffer: ArrayBufferLike
   readonly role: Role
@@ -45,7 +45,7 @@ export class Operands {
   }
 
   /** Adds an array, where there is one. */
-  add(name: string, array: Statistic | undefined, role: Role): void {
+  add(name: string, array: Statistic | Uint8Array | undefined, role: Role): void {
     if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role })
   }
 

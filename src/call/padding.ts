@@ -1,6 +1,6 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { isTypedArray, typedArrayKind } from '../kernels/arrays.js'
-import type { Spans } from '../kernels/operands.js'
+import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
 
@@ -38,6 +38,35 @@ export function readPadding(
   return lengths !== undefined
     ? readLengths(op, lengths, samples, positions, joined)
     : readMask(op, mask, samples, positions, joined)
+}
+
+/** Leaves out the first real positions of each sample: so many of all, or of each its own number. */
+export function skipPositions(
+  op: string,
+  spans: Spans,
+  samples: number,
+  positions: number,
+  skip: number | ArrayLike<number>
+): Spans {
+  const isNumber = typeof skip === 'number'
+  const given = isNumber ? undefined : elements(op, 'skip', skip, samples, 'samples')
+  const list = new SpanList(samples, positions, false)
+  for (let n = 0; n < samples; n++) {
+    const value = isNumber ? skip : given?.[n]
+    const what = isNumber ? 'skip' : `skip[${n}]`
+    if (typeof value !== 'number') throw wrongType(op, what, 'a number', describe(value))
+    if (!Number.isSafeInteger(value) || value < 0) throw wrongValue(op, what, 'an integer >= 0', describe(value))
+    let left = value
+    for (let at = firstSpan(spans, n); at < endOfSpans(spans, n); at += 2) {
+      const begin = spanBegin(spans, at)
+      const end = spanEnd(spans, positions, at)
+      const first = Math.min(begin + left, end)
+      left -= first - begin
+      list.add(n, first, end)
+    }
+    list.end()
+  }
+  return list.finish()
 }
 
 /** Collects the spans of one sample after the other, in the form that kernels take (kernels/operands.ts). */

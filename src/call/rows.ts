@@ -1,7 +1,7 @@
 // Reads the calls of all operations over rows: groups over the trailing dimensions or over axes, a fused residual, padding,
 // outputs and statistics.
 import { lengthOf } from '../kernels/arrays.js'
-import type { Axes, Groups, Statistic } from '../kernels/operands.js'
+import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
 import { checkLength, checkStatisticArray } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
 import { describe, wrongType, wrongValue } from './errors.js'
@@ -143,7 +143,7 @@ export function readRowCall(
   const mean = perGroup('mean')
   const rstd = perGroup('rstd')
   const norm = perGroup('norm')
-  const spans = readRowPadding(op, x.dims, over, options)
+  const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined)
   const y = out ?? (async ? x.data : new Float32Array(length))
   const result = async ? undefined : resultOver(y)
 
@@ -197,8 +197,14 @@ function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRow
   return { groups, permutation: undefined as Axes | undefined, weightDims: over.dims, weightPermutation: undefined }
 }
 
-/** Which groups are real. The group must be one axis of a tensor of three: the last or the second. */
-function readRowPadding(op: string, dims: number[] | undefined, over: GroupsOf, options: PaddingOptions) {
+/** Which groups are real. The group must be one axis of a tensor of three: the last or the second; `asRows` where it is copied. */
+function readRowPadding(
+  op: string,
+  dims: number[] | undefined,
+  over: GroupsOf,
+  options: PaddingOptions,
+  asRows: boolean
+): Spans {
   const { lengths, mask } = options
   if (lengths === undefined && mask === undefined) return undefined
   const what = lengths === undefined ? 'mask' : 'lengths'
@@ -210,5 +216,5 @@ function readRowPadding(op: string, dims: number[] | undefined, over: GroupsOf, 
   }
   const positions = last ? dims[1] : dims[2]
   // Rows of a call are the positions of one sample: so are the columns of matrices of one column.
-  return readPadding(op, options, dims[0], positions, last || positions === 1 || dims[1] === 1)
+  return readPadding(op, options, dims[0], positions, last || asRows || positions === 1 || dims[1] === 1)
 }

@@ -185,10 +185,20 @@ export function readOutput(op: string, x: Elements, given: Operand | undefined):
  */
 export function like({ dims, tensor, type }: Elements, data: Float32Array): Operand {
   if (!dims || !tensor) return data
+  return tensorLike(tensor, type, data, dims)
+}
+
+/** A tensor of the class of another, where that can be; else a plain one. */
+export function tensorLike(
+  tensor: TensorLike,
+  type: string | undefined,
+  data: ArrayBufferView,
+  dims: number[]
+): TensorLike {
   const Class = (tensor as { constructor?: unknown }).constructor
   if (typeof Class === 'function' && Class !== Object) {
     try {
-      const wrapped = new (Class as new (type: string, data: Float32Array, dims: number[]) => TensorLike)(
+      const wrapped = new (Class as new (type: string, data: ArrayBufferView, dims: number[]) => TensorLike)(
         type ?? 'float32',
         data,
         dims

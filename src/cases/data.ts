@@ -79,7 +79,8 @@ const float64Bits = (array: Float64Array) => new BigUint64Array(array.buffer, ar
 const float32Bits = (array: Float32Array) => new Uint32Array(array.buffer, array.byteOffset, array.length)
 
 /** The bits, with one pattern for every NaN: which NaN comes out is not part of the contract (rule 10). */
-export function bits(array: Float32Array | Float64Array): Uint32Array | BigUint64Array {
+export function bits(array: Float32Array | Float64Array | Uint8Array): Uint32Array | BigUint64Array | Uint8Array {
+  if (array instanceof Uint8Array) return array
   const copy = array.slice()
   if (copy instanceof Float64Array) {
     const out = float64Bits(copy)
@@ -92,7 +93,10 @@ export function bits(array: Float32Array | Float64Array): Uint32Array | BigUint6
 }
 
 /** Index of the first element whose bits differ, -1 where there is none. */
-export function firstDifference(a: Float32Array | Float64Array, b: Float32Array | Float64Array): number {
+export function firstDifference(
+  a: Float32Array | Float64Array | Uint8Array,
+  b: Float32Array | Float64Array | Uint8Array
+): number {
   if (a.length !== b.length) return Math.min(a.length, b.length)
   const left = bits(a)
   const right = bits(b)

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Kernels, Op } from '../kernels/index.js'
 import { batchNormCases } from './batch_norm.js'
 import { bits, firstDifference } from './data.js'
+import { calibrateCases, poolCases, quantizeCases } from './embeddings.js'
 import { localResponseCases } from './local_response_norm.js'
 import { normalizeCases } from './normalize.js'
 import { permuteCases } from './permute.js'
@@ -16,11 +17,14 @@ export { type Case, type Result, runCase } from './run.js'
 export const cases: { readonly [op in Op]: () => Iterable<Case> } = {
   batch_norm: batchNormCases,
   batch_statistics: () => volumeCases(false),
+  calibrate_embeddings: calibrateCases,
   group_norm: () => volumeCases(true),
   layer_norm: rowCases,
   local_response_norm: localResponseCases,
   normalize: normalizeCases,
   permute: permuteCases,
+  pool_embeddings: poolCases,
+  quantize_embeddings: quantizeCases,
   rms_norm: rowCases
 }
 
@@ -30,7 +34,7 @@ export interface Golden {
   readonly statistics: string
 }
 
-const outputs = ['y', 'sum']
+const outputs = ['y', 'sum', 'codes']
 
 /** Runs all cases of an op on a backend: their golden hashes. Bits are hashed in little-endian order. */
 export function goldenOf(op: Op, kernels: Kernels): Golden {

@@ -1,6 +1,6 @@
 // Runs a case on a backend: what it takes follows from the operands' kinds.
 import { type Call, type Kernels, type Op, signatures } from '../kernels/index.js'
-import { type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
+import { codeBytes, type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
 
 /** One call of an op, but for what it writes. Operands that the op has not are left out. */
 export interface Case {
@@ -9,11 +9,13 @@ export interface Case {
   readonly shape: unknown
   /** Whether the sum of x and residual is kept. */
   readonly keepsSum?: boolean
+  /** Of codes. */
+  readonly format?: number
 }
 
 /** What a call wrote, by name, in the order of its operands. */
 export interface Result {
-  readonly [operand: string]: Statistic | undefined
+  readonly [operand: string]: Statistic | Uint8Array | undefined
 }
 
 /** How many statistics a kind has. */
@@ -26,11 +28,14 @@ function countOf(kind: Kind, shape: unknown): number {
 
 /** Runs a case; returns everything that it wrote. */
 export function runCase(op: Op, kernels: Kernels, given: Case): Result {
-  const operands: { [operand: string]: unknown } = {}
-  const result: { [operand: string]: Statistic | undefined } = {}
+  const operands: { [operand: string]: unknown } = { format: given.format }
+  const result: { [operand: string]: Statistic | Uint8Array | undefined } = {}
   for (const [name, kind] of Object.entries(signatures[op] as { readonly [operand: string]: Kind })) {
     const { role } = kinds[kind]
-    if (role === 'result') {
+    if (kind === 'codes') {
+      const { outer, size } = given.shape as Groups
+      result[name] = new Uint8Array(outer * codeBytes(given.format ?? 0, size))
+    } else if (role === 'result') {
       result[name] = kind !== 'maybeOut' || given.keepsSum ? new Float32Array(given.x.length) : undefined
     } else if (role === 'statistic') {
       result[name] = new Float64Array(countOf(kind, given.shape))

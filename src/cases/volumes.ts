@@ -104,7 +104,7 @@ export function* volumeCases(withGroups: boolean): Generator<VolumeCase> {
           }
         }
         const wild = index % 3 === 2
-        const spans = channels === 1 && k % 2 === 1 ? spansOf(samples, positions, index) : undefined
+        const spans = k % 2 === 1 ? spansOf(samples, positions, index) : undefined
         const shape = {
           samples,
           groups,

@@ -75,6 +75,28 @@ export interface Axes {
   readonly yStrides: readonly number[]
 }
 
+/** What a code of a row's element is, in the order of their numbers (native/operands.h has the same). */
+export const codeFormats = [
+  'float16',
+  'bfloat16',
+  'int8_ranges',
+  'uint8_ranges',
+  'int8_unit',
+  'int8_row',
+  'int8_sqlite_vec',
+  'ubinary_msb',
+  'ubinary_lsb',
+  'binary_msb',
+  'binary_lsb'
+] as const
+export type CodeFormat = (typeof codeFormats)[number]
+
+/** Bytes of the codes of n elements. */
+export function codeBytes(format: number, n: number): number {
+  if (format <= codeFormats.indexOf('bfloat16')) return 2 * n
+  return format >= codeFormats.indexOf('ubinary_msb') ? Math.ceil(n / 8) : n
+}
+
 /** What an operand of each kind is in a call. */
 export interface OperandTypes {
   out: Float32Array
@@ -88,6 +110,7 @@ export interface OperandTypes {
   overBatchOut: Float64Array
   overBatchIn: Float64Array
   perGroup: Statistic | undefined
+  codes: Uint8Array
   groups: Groups
   volume: Volume
   axes: Axes
@@ -125,6 +148,7 @@ export const kinds: { readonly [kind in Kind]: Traits } = {
   overBatchOut: { native: 'OverBatch<double>', role: 'statistic' },
   overBatchIn: { native: 'OverBatch<const double>', role: 'input' },
   perGroup: { native: 'PerGroup', role: 'statistic' },
+  codes: { native: 'Codes', role: 'result' },
   groups: { native: 'Groups', role: 'shape' },
   volume: { native: 'Volume', role: 'shape' },
   axes: { native: 'Axes', role: 'shape' },

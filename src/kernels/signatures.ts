@@ -14,6 +14,15 @@ export const signatures = {
     eps: 'number'
   },
   batch_statistics: { mean: 'overBatchOut', variance: 'overBatchOut', x: 'tensorIn', shape: 'volume' },
+  calibrate_embeddings: {
+    count: 'overBatchOut',
+    min: 'overBatchOut',
+    max: 'overBatchOut',
+    mean: 'overBatchOut',
+    squares: 'overBatchOut',
+    x: 'tensorIn',
+    shape: 'volume'
+  },
   group_norm: {
     y: 'tensorOut',
     mean: 'perGroup',
@@ -58,6 +67,24 @@ export const signatures = {
     factor: 'number'
   },
   permute: { y: 'tensorOut', x: 'tensorIn', shape: 'axes' },
+  pool_embeddings: {
+    mean: 'perGroup',
+    meanSqrt: 'perGroup',
+    weightedMean: 'perGroup',
+    cls: 'perGroup',
+    last: 'perGroup',
+    max: 'perGroup',
+    x: 'tensorIn',
+    shape: 'volume'
+  },
+  quantize_embeddings: {
+    codes: 'codes',
+    scales: 'perGroup',
+    x: 'in',
+    low: 'perElement',
+    step: 'perElement',
+    shape: 'groups'
+  },
   rms_norm: {
     y: 'out',
     sum: 'maybeOut',
@@ -77,12 +104,12 @@ export const signatures = {
 export type Op = keyof typeof signatures
 type Signature<Name extends Op> = (typeof signatures)[Name]
 
-/** The operands of one call, by name. */
+/** The operands of one call, by name. `strides` belong to its matrices, `format` (of codeFormats) to its codes. */
 export type Call<Name extends Op> = {
   readonly [operand in keyof Signature<Name>]: Signature<Name>[operand] extends Kind
     ? OperandTypes[Signature<Name>[operand]]
     : never
-} & { readonly strides?: Strides }
+} & { readonly strides?: Strides; readonly format?: number }
 
 /** A kernel, of TypeScript or native. It checks nothing that a user should read of. */
 export type Kernel<Name extends Op> = (call: Call<Name>) => void

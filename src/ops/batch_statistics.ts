@@ -105,24 +105,15 @@ export class BatchStatistics {
 
   /** For JSON.stringify: numbers as they are, those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): BatchStatisticsJSON {
-    const plain = (values: Float64Array) =>
-      Array.from(values, v => (Number.isFinite(v) && !Object.is(v, -0) ? v : text(v)))
-    return { count: this.count, mean: plain(this.mean), squaredDeviations: plain(this.squaredDeviations) }
+    const { count, mean, squaredDeviations } = this
+    return { count, mean: numbersToJSON(mean), squaredDeviations: numbersToJSON(squaredDeviations) }
   }
 
   /** Reads what {@link toJSON} gave, parsed. Errors as the constructor. */
   static fromJSON(json: BatchStatisticsJSON): BatchStatistics {
     const op = 'BatchStatistics.fromJSON'
     if (typeof json !== 'object' || json === null) throw wrongType(op, 'json', 'an object', describe(json))
-    const numbers = (what: 'mean' | 'squaredDeviations') => {
-      const values: unknown = json[what]
-      if (!Array.isArray(values)) throw wrongType(op, what, 'an array', describe(values))
-      return values.map(value => {
-        const number = typeof value === 'string' && texts.includes(value) ? Number(value) : value
-        if (typeof number !== 'number') throw wrongType(op, what, 'numbers', describe(value))
-        return number
-      })
-    }
+    const numbers = (what: 'mean' | 'squaredDeviations') => numbersFromJSON(op, what, json[what])
     return new BatchStatistics(json.count, numbers('mean'), numbers('squaredDeviations'))
   }
 
@@ -170,7 +161,22 @@ export interface BatchStatisticsJSON {
 const texts = ['NaN', 'Infinity', '-Infinity', '-0']
 const text = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
 
-function copyNumbers(op: string, what: string, values: unknown): Float64Array {
+/** Numbers as JSON has them: those that it has not, as strings. */
+export function numbersToJSON(values: Float64Array): (number | string)[] {
+  return Array.from(values, v => (Number.isFinite(v) && !Object.is(v, -0) ? v : text(v)))
+}
+
+/** Reads them again. */
+export function numbersFromJSON(op: string, what: string, values: unknown): number[] {
+  if (!Array.isArray(values)) throw wrongType(op, what, 'an array', describe(values))
+  return values.map(value => {
+    const number = typeof value === 'string' && texts.includes(value) ? Number(value) : value
+    if (typeof number !== 'number') throw wrongType(op, what, 'numbers', describe(value))
+    return number
+  })
+}
+
+export function copyNumbers(op: string, what: string, values: unknown): Float64Array {
   if (typedArrayKind(values) === 'Float64Array') return new Float64Array(values as Float64Array)
   if (!Array.isArray(values)) throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
   return Float64Array.from(values, value => {
@@ -186,7 +192,12 @@ export function readStatistics(op: string, what: string, value: unknown): BatchS
     return value as BatchStatistics
   }
   if (typeof value !== 'object' || value === null) throw wrongType(op, what, 'BatchStatistics', describe(value))
-  const { count, mean, squaredDeviations } = value as Partial<BatchStatistics>
+  const { count, channels } = value as Partial<BatchStatistics>
+  // Their zeros are made when they are read, by that copy as by this.
+  if (count === 0 && Number.isSafeInteger(channels) && (channels as number) >= 0) {
+    return statisticsOfNothing(channels as number)
+  }
+  const { mean, squaredDeviations } = value as Partial<BatchStatistics>
   if (!mean || !squaredDeviations) throw wrongType(op, what, 'BatchStatistics', describe(value))
   return new BatchStatistics(count as number, mean, squaredDeviations)
 }
@@ -197,22 +208,38 @@ function mergeTwo(a: BatchStatistics, b: BatchStatistics): BatchStatistics {
   }
   if (b.count === 0) return a
   if (a.count === 0) return b
-  const count = a.count + b.count
-  const mean = a.mean
-  const squaredDeviations = a.squaredDeviations
-  const added = { mean: b.mean, squaredDeviations: b.squaredDeviations }
+  const [mean, squaredDeviations] = [a.mean, a.squaredDeviations]
+  const added = { mean: b.mean, squares: b.squaredDeviations }
   for (let c = 0; c < mean.length; c++) {
-    const delta = added.mean[c] - mean[c]
-    // Where the difference of two numbers leaves float64 their mean does not.
-    const overflows = !Number.isFinite(delta) && Number.isFinite(mean[c]) && Number.isFinite(added.mean[c])
-    mean[c] = overflows
-      ? mean[c] * (a.count / count) + added.mean[c] * (b.count / count)
-      : mean[c] + delta * (b.count / count)
-    // The square of delta alone might overflow or vanish.
-    const between = delta * (delta * ((a.count * b.count) / count))
-    squaredDeviations[c] = squaredDeviations[c] + added.squaredDeviations[c] + between
+    const merged = mergeMoments(
+      { count: a.count, mean: mean[c], squares: squaredDeviations[c] },
+      { count: b.count, mean: added.mean[c], squares: added.squares[c] }
+    )
+    mean[c] = merged.mean
+    squaredDeviations[c] = merged.squares
   }
-  return new BatchStatistics(count, mean, squaredDeviations)
+  return new BatchStatistics(a.count + b.count, mean, squaredDeviations)
+}
+
+/** Count, mean and sum of squared deviations of some numbers. */
+interface Moments {
+  readonly count: number
+  readonly mean: number
+  readonly squares: number
+}
+
+/** Those of two sets of numbers together (rule 17). */
+export function mergeMoments(a: Moments, b: Moments): Moments {
+  if (b.count === 0) return a
+  if (a.count === 0) return b
+  const count = a.count + b.count
+  const delta = b.mean - a.mean
+  // Where the difference of two numbers leaves float64 their mean does not.
+  const overflows = !Number.isFinite(delta) && Number.isFinite(a.mean) && Number.isFinite(b.mean)
+  const mean = overflows ? a.mean * (a.count / count) + b.mean * (b.count / count) : a.mean + delta * (b.count / count)
+  // The square of delta alone might overflow or vanish.
+  const between = delta * (delta * ((a.count * b.count) / count))
+  return { count, mean, squares: a.squares + b.squares + between }
 }
 
 /**

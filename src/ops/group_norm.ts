@@ -1,6 +1,6 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
-import type { ChannelWeights, LayoutOption } from '../call/channels.js'
+import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -8,8 +8,8 @@ import type { Statistic } from '../kernels/index.js'
 import { checkDivides, type GroupParameters, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
 
 /** Options of one GroupNorm call that are not parameters of the layer. */
-export interface GroupNormForwardOptions extends LayoutOption {
-  /** samples * groups elements; receives the mean. */
+export interface GroupNormForwardOptions extends ChannelOptions {
+  /** samples * groups elements; receives the mean, NaN of a sample without real positions. */
   mean?: Statistic
   /** samples * groups elements; receives 1 / sqrt(variance + eps). */
   rstd?: Statistic
@@ -23,14 +23,15 @@ export interface GroupNormOptions extends GroupNormForwardOptions, ChannelWeight
   eps?: number
 }
 
-const forwardOptions: Known<GroupNormForwardOptions> = { layout: true, mean: true, rstd: true, out: true }
+const forwardOptions: Known<GroupNormForwardOptions> = { ...channelOptions, mean: true, rstd: true, out: true }
 const parameters: Known<ChannelWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
 const functionOptions: Known<GroupNormOptions> = { ...parameters, ...forwardOptions }
 
 /**
  * Group normalisation (Wu & He 2018, arXiv 1803.08494; ONNX GroupNormalization 21):
  * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each sample and each of `numGroups` groups of neighbouring
- * channels, with the biased variance of the group; weight and bias belong to channels.
+ * channels, with the biased variance of the group; weight and bias belong to channels. With `lengths` or `mask`, padded
+ * positions do not count and become 0.
  *
  * @param x a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
  * @param numGroups how many groups; divides C

@@ -1,13 +1,15 @@
-// normalize: the public operation. Its kernel is normalize.
-import { plainKernelOf } from '../backend/choice.js'
+// normalize: the public operation and layer. Its kernel is normalize.
+import { chosen, plainKernelOf } from '../backend/choice.js'
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
-import { isPlain, quickOutput } from '../call/quick.js'
-import { type NormalizedShape, readGroups, readRowCall } from '../call/rows.js'
-import { runCall } from '../call/run.js'
+import { type PaddingOptions, paddingOptions } from '../call/padding.js'
+import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import { type GroupsOf, type NormalizedShape, type RowCall, readGroups, readRowCall } from '../call/rows.js'
+import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
-import type { Statistic } from '../kernels/index.js'
+import type { Call, Statistic } from '../kernels/index.js'
 import { normalizeRules as rules } from '../kernels/normalize.js'
 
 /**
@@ -20,8 +22,8 @@ import { normalizeRules as rules } from '../kernels/normalize.js'
  */
 export type NormalizeRule = (typeof rules)[number]
 
-/** Options of {@link normalize}. */
-export interface NormalizeOptions {
+/** The constants of {@link normalize} and {@link Normalize}. */
+export interface NormalizeConstants {
   /** Which norm: > 0, Infinity for the largest magnitude. Default: 2. */
   p?: number
   /** Finite and >= 0; what it does, `rule` says. Default: 1e-12. */
@@ -30,14 +32,44 @@ export interface NormalizeOptions {
   rule?: NormalizeRule
   /** Multiplies every result: the learned scale of ScaleNorm (Nguyen & Salazar 2019, arXiv 1910.05895). Default: 1. */
   scale?: number
-  /** One element per group; receives the norm. */
+}
+
+/** Options of one call of {@link Normalize}. */
+export interface NormalizeForwardOptions extends PaddingOptions {
+  /** One element per group; receives the norm, 0 of padded groups. */
   norm?: Statistic
   /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
   out?: Operand
 }
 
-const known: Known<NormalizeOptions> = { p: true, eps: true, rule: true, scale: true, norm: true, out: true }
+/** Options of {@link normalize}. */
+export interface NormalizeOptions extends NormalizeConstants, NormalizeForwardOptions {}
+
+const constants: Known<NormalizeConstants> = { p: true, eps: true, rule: true, scale: true }
+const forwardOptions: Known<NormalizeForwardOptions> = { ...paddingOptions, norm: true, out: true }
+const known: Known<NormalizeOptions> = { ...constants, ...forwardOptions }
 const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
+
+/** The numbers of the kernel that are the same for every call. */
+export interface NormalizeNumbers {
+  readonly p: number
+  readonly rule: number
+  readonly eps: number
+  readonly factor: number
+}
+
+/** Reads the constants. */
+export function readNormalizeConstants(op: string, given: NormalizeConstants): NormalizeNumbers {
+  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1 } = readOptions(op, given, constants)
+  if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
+  if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
+  checkEps(op, eps)
+  checkChoice(op, 'rule', rule, rules, `one of ${rules.join(', ')}`)
+  if (p !== 2 && rule.endsWith('square')) throw wrongValue(op, 'p', `2 (rule ${rule})`, String(p))
+  checkFinite(op, 'scale', scale)
+  checkFinite(op, 'scale as float32', Math.fround(scale))
+  return { p, rule: rules.indexOf(rule), eps, factor: scale }
+}
 
 /**
  * Division by the p-norm (torch.nn.functional.normalize; ONNX LpNormalization): `y = x / max(norm, eps) * scale` for each
@@ -71,18 +103,91 @@ export function normalize(
     }
     read = { eps, out }
   }
-  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1, norm, out } = readOptions(op, read, known)
-  const groups = readGroups(op, normalizedShape)
-  if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
-  if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
-  checkEps(op, eps)
-  checkChoice(op, 'rule', rule, rules, `one of ${rules.join(', ')}`)
-  if (p !== 2 && rule.endsWith('square')) throw wrongValue(op, 'p', `2 (rule ${rule})`, String(p))
-  checkFinite(op, 'scale', scale)
-  checkFinite(op, 'scale as float32', Math.fround(scale))
-  // Sums of other powers than squares are made over rows only.
-  const call = readRowCall(op, x, groups, { out, norm }, undefined, undefined, { asRows: p !== 2 })
-  const { y, x: data, shape, norm: place } = call
-  const operands = { y, norm: place, x: data, shape, p, rule: rules.indexOf(rule), eps, factor: scale }
+  const { p, eps, rule, scale, ...forward } = readOptions(op, read, known)
+  const numbers = readNormalizeConstants(op, { p, eps, rule, scale })
+  const { call, operands } = readCall(op, x, readGroups(op, normalizedShape), forward, numbers, false)
   return runCall('normalize', operands, call)
+}
+
+/** Checks everything about a call; writes nothing. */
+function readCall(
+  op: string,
+  x: Operand,
+  groups: GroupsOf,
+  options: NormalizeForwardOptions,
+  numbers: NormalizeNumbers,
+  async: boolean
+): { call: RowCall; operands: Call<'normalize'> } {
+  // Sums of other powers than squares are made over rows only.
+  const call = readRowCall(op, x, groups, options, undefined, undefined, { asRows: numbers.p !== 2, async })
+  const { y, x: data, shape, norm } = call
+  return { call, operands: { y, norm, x: data, shape, ...numbers } }
+}
+
+/** Division by the p-norm with its constants resolved once. See {@link normalize}. */
+export class Normalize {
+  readonly #groups: GroupsOf
+  readonly #numbers: NormalizeNumbers
+  readonly #quick: QuickLayer
+
+  /** `normalizedShape` and constants as {@link normalize} has them, and its errors. */
+  constructor(normalizedShape: NormalizedShape | Axis, options: NormalizeConstants = {}) {
+    const op = 'Normalize'
+    this.#numbers = readNormalizeConstants(op, options)
+    this.#groups = readGroups(op, normalizedShape)
+    const { p, rule, factor, eps } = this.#numbers
+    const run = plainKernelOf('normalize', { p, rule, factor })
+    this.#quick = new QuickLayer('size' in this.#groups ? this.#groups.size : Number.NaN, size => {
+      const prepared = chosen.prepare?.normalize?.({ shape: { outer: 0, size, inner: 1 }, ...this.#numbers })
+      return prepared ?? ((y, x) => run(y, x, size, undefined, undefined, eps))
+    })
+  }
+
+  /** Which norm. */
+  get p(): number {
+    return this.#numbers.p
+  }
+
+  /** What keeps the division from zero. */
+  get eps(): number {
+    return this.#numbers.eps
+  }
+
+  /** How eps is used. */
+  get rule(): NormalizeRule {
+    return rules[this.#numbers.rule]
+  }
+
+  /** Multiplies every result. */
+  get scale(): number {
+    return this.#numbers.factor
+  }
+
+  /** The same result as {@link normalize} with these constants. */
+  forward(x: Float32Array, options?: NormalizeForwardOptions): Float32Array
+  forward<X extends TensorLike>(x: X, options?: NormalizeForwardOptions): X
+  forward(x: Operand, options: NormalizeForwardOptions = {}): Operand {
+    const op = 'Normalize'
+    let read = options
+    if (hasOnlyOut(options)) {
+      const { out } = options
+      const y = this.#quick.forward(x, out)
+      if (y) return y
+      read = { out }
+    }
+    const given = readOptions(op, read, forwardOptions)
+    const { call, operands } = readCall(op, x, this.#groups, given, this.#numbers, false)
+    return runCall('normalize', operands, call)
+  }
+
+  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  forwardAsync(x: Float32Array, options?: NormalizeForwardOptions & AsyncOptions): Promise<Float32Array>
+  forwardAsync<X extends TensorLike>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
+  async forwardAsync(x: Operand, options: NormalizeForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    const op = 'Normalize'
+    const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
+    checkAsyncOptions(op, given)
+    const { call, operands } = readCall(op, x, this.#groups, given, this.#numbers, true)
+    return runCallAsync(op, 'normalize', operands, call, given)
+  }
 }

@@ -1,0 +1,146 @@
+// quantize_embeddings: rows of float32 as codes of fewer bits (rule 19). The twin of
+// src/kernels/quantize_embeddings.ts.
+
+// The bits of a float16 or bfloat16: the nearest, ties to even; beyond the largest Inf; one NaN.
+inline uint16_t to_float16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t sign = bits >> 16 & 0x8000;
+  const uint32_t size = bits & 0x7fffffff;
+  // Below 2^-14 the steps are 2^-24: what is added shifts the others out, rounded by the addition.
+  const float shifted = std::fabs(value) + 0.5f;
+  uint32_t small;
+  std::memcpy(&small, &shifted, sizeof small);
+  small -= 0x3f000000;
+  const uint32_t normal = (size + 0xc8000fff + (size >> 13 & 1)) >> 13;
+  uint32_t out = size < 0x38800000 ? small : normal;
+  out = size >= 0x477ff000 ? 0x7c00 : out;
+  out = size > 0x7f800000 ? 0x7e00 : out | sign;
+  return static_cast<uint16_t>(out);
+}
+
+inline uint16_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
+// The nearest integer, ties to even, of a number from -2^22 to 2^22.
+inline float to_integer(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
+
+// Within these limits; `low` for NaN.
+inline float limited(float value, float low, float high) {
+  const float above = value > low ? value : low;
+  return above < high ? above : high;
+}
+
+inline int8_t nearest_code(float value) {
+  const float number = value == value ? value : 0.0f;
+  return static_cast<int8_t>(to_integer(limited(number, -127, 127)));
+}
+
+// The code of a number in [low, low + 256 * step): how many steps it is above the lowest.
+inline int range_code(float value, float low, float step) {
+  return static_cast<int>(limited((value - low) / step, 0, 255));
+}
+
+constexpr float sqlite_vec_step = 2.0f / 255.0f;
+
+inline int8_t sqlite_vec_code(float value) {
+  const double code = (static_cast<double>(value) + 1) / static_cast<double>(sqlite_vec_step) - 128;
+  const double above = code > -128 ? code : -128;
+  const double within = above < 127 ? above : 127;
+  return static_cast<int8_t>(value == value ? within : 0);
+}
+
+// Bit c of a row: whether x[c] > 0. Bits beyond the last are 0.
+template <class T>
+EVENKEEL_NOINLINE void pack_bits(uint8_t* out, size_t n, const T* x, bool msb, uint8_t flip) {
+  for (size_t i = 0; i < n; i += 8) {
+    const size_t some = n - i < 8 ? n - i : 8;
+    unsigned byte = 0;
+    for (size_t k = 0; k < some; ++k) byte |= static_cast<unsigned>(x[i + k] > 0) << (msb ? 7 - k : k);
+    out[i / 8] = static_cast<uint8_t>(byte ^ flip);
+  }
+}
+
+template <class T>
+EVENKEEL_NOINLINE void pack_16_bits(uint8_t* out, size_t n, const T* x, bool brain) {
+  constexpr size_t at_once = 64;
+  uint16_t some[at_once];
+  for (size_t i = 0; i < n; i += at_once) {
+    const size_t count = n - i < at_once ? n - i : at_once;
+    for (size_t k = 0; k < count; ++k) {
+      const float v = static_cast<float>(x[i + k]);
+      some[k] = brain ? to_bfloat16(v) : to_float16(v);
+    }
+    std::memcpy(out + 2 * i, some, 2 * count);
+  }
+}
+
+template <class T>
+EVENKEEL_NOINLINE void pack_ranges(uint8_t* out, size_t n, const T* x, const T* low, const T* step, uint8_t flip) {
+  for (size_t k = 0; k < n; ++k) {
+    const float v = static_cast<float>(x[k]), from = static_cast<float>(low[k]);
+    out[k] = static_cast<uint8_t>(range_code(v, from, static_cast<float>(step[k])) ^ flip);
+  }
+}
+
+template <class T>
+EVENKEEL_NOINLINE void pack_unit(uint8_t* out, size_t n, const T* x) {
+  for (size_t k = 0; k < n; ++k) out[k] = static_cast<uint8_t>(nearest_code(static_cast<float>(x[k]) * 127.0f));
+}
+
+template <class T>
+EVENKEEL_NOINLINE void pack_sqlite_vec(uint8_t* out, size_t n, const T* x) {
+  for (size_t k = 0; k < n; ++k) out[k] = static_cast<uint8_t>(sqlite_vec_code(static_cast<float>(x[k])));
+}
+
+// Returns what a code of the row is multiplied by.
+template <class T>
+EVENKEEL_NOINLINE float pack_row(uint8_t* out, size_t n, const T* x) {
+  const float largest = static_cast<float>(largest_number(n, x));
+  const float quotient = largest / 127.0f;
+  const float scale = quotient == 0 ? 1.0f : quotient;
+  for (size_t k = 0; k < n; ++k) {
+    const float v = static_cast<float>(x[k]);
+    const bool infinite = std::fabs(v) == HUGE_VALF;  // in a row with Inf, whose scale is Inf
+    out[k] = static_cast<uint8_t>(nearest_code(infinite ? std::copysign(127.0f, v) : v / scale));
+  }
+  return scale;
+}
+
+template <class T>
+void quantize_embeddings(Codes codes, PerGroup scales, In<T> x, PerElement<T> low, PerElement<T> step, Groups shape) {
+  const size_t n = shape.size;
+  for (size_t row = 0; row < shape.outer; ++row) {
+    uint8_t* out = codes.at(row, n);
+    const T* in = x.at(row);
+    switch (codes.format) {
+      case CodeFormat::float16:
+      case CodeFormat::bfloat16:
+        pack_16_bits(out, n, in, codes.format == CodeFormat::bfloat16);
+        break;
+      case CodeFormat::int8_ranges:
+      case CodeFormat::uint8_ranges:
+        if (low.data && step.data) {
+          pack_ranges(out, n, in, low.data, step.data, codes.format == CodeFormat::int8_ranges ? 0x80 : 0);
+        }
+        break;
+      case CodeFormat::int8_unit:
+        pack_unit(out, n, in);
+        break;
+      case CodeFormat::int8_row:
+        scales.set(row, pack_row(out, n, in));
+        break;
+      case CodeFormat::int8_sqlite_vec:
+        pack_sqlite_vec(out, n, in);
+        break;
+      default: {
+        const bool msb = codes.format == CodeFormat::ubinary_msb || codes.format == CodeFormat::binary_msb;
+        pack_bits(out, n, in, msb, codes.format >= CodeFormat::binary_msb ? 0x80 : 0);
+      }
+    }
+  }
+}

@@ -1,0 +1,117 @@
+// dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
+import { checkStatisticArray } from '../call/arrays.js'
+import { bytesOf, codesPerRow, type EmbeddingArray, readCodes } from '../call/codes.js'
+import { wrongType } from '../call/errors.js'
+import { checkCount, type Known, readOptions } from '../call/options.js'
+import { type TensorLike, tensorLike } from '../call/tensor.js'
+import { lengthOf } from '../kernels/arrays.js'
+import type { Statistic } from '../kernels/index.js'
+import { codeFormats } from '../kernels/operands.js'
+import { SQLITE_VEC_STEP } from '../kernels/quantize_embeddings.js'
+import {
+  checkRows,
+  type Quantization,
+  type QuantizeOptions,
+  quantizeOptions,
+  readQuantization
+} from './embeddings_call.js'
+
+/** Options of {@link dequantizeEmbeddings}: those that the codes were made with. */
+export interface DequantizeEmbeddingsOptions extends QuantizeOptions {
+  /** What the codes of each row are multiplied by (scale 'row'). */
+  scales?: Statistic
+}
+
+const known: Known<DequantizeEmbeddingsOptions> = { ...quantizeOptions, scales: true }
+const f32 = Math.fround
+
+/**
+ * The numbers that codes stand for, as float32: of float16 and bfloat16 exactly; of ranges the middle of a step, at most the
+ * dimension's max; of 'unit' q / 127; of 'row' q times the row's scale; of 'sqlite-vec' the middle of a step; of bits 1 and -1.
+ *
+ * @param codes the result of {@link quantizeEmbeddings} or {@link poolEmbeddings}: an array or a tensor
+ * @param dimensions numbers of a row
+ * @param options the `precision`, `scale` and `bitOrder` that the codes were made with; `scales` for the scale 'row'
+ * @returns a Float32Array, or for a tensor a tensor of float32
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+ * @example dequantizeEmbeddings(codes, 384, { precision: 'int8', scale: 'unit' })
+ */
+export function dequantizeEmbeddings(
+  codes: EmbeddingArray,
+  dimensions: number,
+  options?: DequantizeEmbeddingsOptions
+): Float32Array
+export function dequantizeEmbeddings(
+  codes: TensorLike,
+  dimensions: number,
+  options?: DequantizeEmbeddingsOptions
+): TensorLike
+export function dequantizeEmbeddings(
+  codes: EmbeddingArray | TensorLike,
+  dimensions: number,
+  options: DequantizeEmbeddingsOptions = {}
+): Float32Array | TensorLike {
+  const op = 'dequantizeEmbeddings'
+  const given = readOptions(op, options, known)
+  checkCount(op, 'dimensions', dimensions)
+  const quantization = readQuantization(op, given, dimensions)
+  const { precision, format, bytesPerRow } = quantization
+  const { data, dims, tensor } = readCodes(op, 'x', codes, precision)
+  checkRows(op, dims, lengthOf(data), codesPerRow(precision, dimensions))
+  const bytes = bytesOf(data)
+  const rows = bytes.length / bytesPerRow
+  const isRow = format === codeFormats.indexOf('int8_row')
+  const { scales } = given
+  if (isRow && scales === undefined) throw wrongType(op, 'scales', "an array, because scale is 'row'", 'undefined')
+  if (!isRow && scales !== undefined) throw wrongType(op, 'scales', "undefined, because scale is not 'row'", 'an array')
+  if (scales !== undefined) checkStatisticArray(op, 'scales', scales, rows, 'rows')
+  const y = new Float32Array(rows * dimensions)
+  for (let row = 0; row < rows; row++) {
+    const number = numberOf(
+      bytes.subarray(row * bytesPerRow, (row + 1) * bytesPerRow),
+      quantization,
+      scales?.[row] ?? 1
+    )
+    for (let c = 0; c < dimensions; c++) y[row * dimensions + c] = number(c)
+  }
+  return dims && tensor ? tensorLike(tensor, 'float32', y, [...dims.slice(0, -1), dimensions]) : y
+}
+
+/** What the code of dimension c of a row stands for. */
+function numberOf(codes: Uint8Array, { format, low, step, high }: Quantization, scale: number): (c: number) => number {
+  const view = new DataView(codes.buffer, codes.byteOffset, codes.byteLength)
+  const name = format === undefined ? 'float32' : codeFormats[format]
+  if (name === 'float32') return c => view.getFloat32(4 * c, true)
+  if (name === 'float16') return c => fromFloat16(view.getUint16(2 * c, true))
+  if (name === 'bfloat16') return c => fromBfloat16(view.getUint16(2 * c, true))
+  if (name === 'int8_unit') return c => view.getInt8(c) / 127
+  if (name === 'int8_row') return c => view.getInt8(c) * scale
+  if (name === 'int8_sqlite_vec') return c => (middle(view.getInt8(c)) + 128) * SQLITE_VEC_STEP - 1
+  if (name === 'int8_ranges' || name === 'uint8_ranges') {
+    const [from, by, to] = [low, step, high] as [Float32Array, Float32Array, Float32Array]
+    const flip = name === 'int8_ranges' ? 0x80 : 0
+    return c => Math.min(to[c], f32(from[c] + f32(f32((codes[c] ^ flip) + 0.5) * by[c])))
+  }
+  const flip = name.startsWith('binary') ? 0x80 : 0
+  const first = name.endsWith('msb') ? 7 : 0
+  return c => (((codes[c >> 3] ^ flip) >> Math.abs(first - (c & 7))) & 1 ? 1 : -1)
+}
+
+/** Codes of sqlite-vec were truncated toward 0. */
+const middle = (q: number) => q + Math.sign(q) / 2
+
+const bits = new Uint32Array(1)
+const value = new Float32Array(bits.buffer)
+
+function fromBfloat16(code: number): number {
+  bits[0] = code << 16
+  return value[0]
+}
+
+function fromFloat16(code: number): number {
+  const sign = code & 0x8000 ? -1 : 1
+  const exponent = (code >> 10) & 31
+  const fraction = code & 0x3ff
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}

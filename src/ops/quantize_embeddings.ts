@@ -1,0 +1,79 @@
+// quantizeEmbeddings: embeddings as codes of fewer bits, and dequantizeEmbeddings, back. The kernel is quantize_embeddings.
+import { kernelOf } from '../backend/choice.js'
+import {
+  bytesOf,
+  codesPerRow,
+  type EmbeddingArray,
+  type EmbeddingArrays,
+  type Precision,
+  readCodesOutput
+} from '../call/codes.js'
+import { type Known, readOptions } from '../call/options.js'
+import { Operands } from '../call/overlap.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Statistic } from '../kernels/index.js'
+import {
+  type QuantizeOptions,
+  quantizeOptions,
+  readEmbeddings,
+  readQuantization,
+  readScales,
+  resultOf
+} from './embeddings_call.js'
+
+/** Options of {@link quantizeEmbeddings}. */
+export interface QuantizeEmbeddingsOptions extends QuantizeOptions {
+  /** The array of the precision, or a tensor of it; receives the codes. Default: new memory. */
+  out?: EmbeddingArray | TensorLike
+  /** One element per row; receives what codes are multiplied by (scale 'row'). */
+  scales?: Statistic
+}
+
+const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, out: true, scales: true }
+
+/**
+ * Embeddings in another precision, row by row (NUMERICS.md, rule 19; the last stage of {@link poolEmbeddings}).
+ *
+ * @param x rows of `dimensions` numbers: a Float32Array, or a tensor whose last dim is `dimensions`
+ * @param dimensions numbers of a row; it cuts nothing
+ * @param options `precision`, by default 'float32', which copies; int8 and uint8 need a `scale`
+ * @returns for an array the array of the precision; for a tensor `options.out` where that is a tensor, else a tensor of x's
+ *   class over the memory that was written. A row of 'binary' and 'ubinary' has ceil(dimensions / 8) elements
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example quantizeEmbeddings(embeddings, 384, { precision: 'int8', scale: 'unit' }) // Int8Array
+ */
+export function quantizeEmbeddings<P extends Precision = 'float32'>(
+  x: Float32Array,
+  dimensions: number,
+  options?: QuantizeEmbeddingsOptions & { precision?: P }
+): EmbeddingArrays[P]
+export function quantizeEmbeddings(x: TensorLike, dimensions: number, options?: QuantizeEmbeddingsOptions): TensorLike
+export function quantizeEmbeddings(
+  x: Operand,
+  dimensions: number,
+  options: QuantizeEmbeddingsOptions = {}
+): EmbeddingArray | TensorLike {
+  const op = 'quantizeEmbeddings'
+  const given = readOptions(op, options, known)
+  const { elements, rows } = readEmbeddings(op, x, dimensions)
+  const quantization = readQuantization(op, given, dimensions)
+  const { precision, format, bytesPerRow, low, step } = quantization
+  const dims = [...(elements.dims?.slice(0, -1) ?? [rows]), codesPerRow(precision, dimensions)]
+  const out = readCodesOutput(op, given.out, precision, dims)
+  const scales = readScales(op, given.scales, quantization, rows)
+  const codes = out ? bytesOf(out.data) : new Uint8Array(rows * bytesPerRow)
+  const result = resultOf(elements, out, codes, precision, dims)
+  const operands = new Operands(op)
+  operands.add('x', elements.data, 'input')
+  operands.add('out', out && codes, 'result')
+  operands.add('scales', scales, 'statistic')
+  operands.check()
+  if (format === undefined) codes.set(bytesOf(elements.data))
+  else if (rows > 0) {
+    const shape = { outer: rows, size: dimensions, inner: 1 }
+    kernelOf('quantize_embeddings')({ codes, scales, x: elements.data, low, step, shape, format })
+  }
+  return result
+}
+
+export { type DequantizeEmbeddingsOptions, dequantizeEmbeddings } from './dequantize_embeddings_call.js'
