@@ -362,7 +362,7 @@ describe('behaviour: errors of quantizeEmbeddings', () => {
     refused(x, 4, { precision: 'ubinary', out: garbage(new Int8Array(3)) }, TypeError, /out/)
     const row = { precision: 'int8', scale: 'row' }
     refused(x, 4, { ...row, scales: garbage(new Float32Array(4)) }, RangeError, /scales/, /3/)
-    refused(x, 4, { ...row, scales: garbage(new Float64Array(3)) }, TypeError, /scales/)
+    refused(x, 4, { ...row, scales: new Int32Array(3) }, TypeError, /scales/)
     refused(x, 4, { out: detach(new Float32Array(12)) }, TypeError, /out/, /detached/)
     const memory = garbage(new Float32Array(32))
     const rows = memory.subarray(0, 12)
@@ -370,6 +370,17 @@ describe('behaviour: errors of quantizeEmbeddings', () => {
     refused(rows, 4, { ...row, scales: memory.subarray(9, 12) }, RangeError, /scales/)
     const bytes = new Int8Array(memory.buffer, 64, 12)
     refused(x, 4, { ...row, out: bytes, scales: memory.subarray(18, 21) }, RangeError, /out|scales/)
+  })
+})
+
+describe('behaviour: scales of float64', () => {
+  it('are refused: they are float32', () => {
+    const scales = garbage(new Float64Array(3))
+    const row = { precision: 'int8', scale: 'row', scales } as Any
+    const quantize = () => quantizeEmbeddings(fill(normal, 12, 1), 4, row)
+    refuses(quantize, [scales], 'quantizeEmbeddings', TypeError, /scales/)
+    const dequantize = () => dequantizeEmbeddings(new Int8Array(12), 4, row)
+    refuses(dequantize, [scales], 'dequantizeEmbeddings', TypeError, /scales/)
   })
 })
 
