@@ -1,16 +1,10 @@
+// The same bits on every backend: see pool_embeddings.test.ts.
 import { Tensor } from 'onnxruntime-common'
 import { describe, expect, it } from 'vitest'
 import { fill, finiteRows, normal, random } from '../../dist/esm/cases/data.js'
-import {
-  backend,
-  backends,
-  calibrateEmbeddings,
-  EmbeddingStatistics,
-  quantizeEmbeddings
-} from '../../dist/esm/index.js'
+import { calibrateEmbeddings, EmbeddingStatistics, quantizeEmbeddings } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { calibrateModel, mergeModel, quantizeModel, type Statistics } from '../support/embedding_model.ts'
-import { run } from '../support/process.ts'
 import { hasRealData, readNpy } from '../support/real_data.ts'
 import { detach, expectRefusal, type Kind, refuses } from '../support/refusal.ts'
 import { integer, ratio } from '../support/truth/oracle.ts'
@@ -50,7 +44,7 @@ const lists = (statistics: EmbeddingStatistics): Statistics =>
 describe('equality: calibrateEmbeddings', () => {
   it('has the bits of the model, for every width and for every kind of number', () => {
     for (const dimensions of [1, 3, 8, 17, 64, 511, 768, 1025]) {
-      for (const rows of [0, 1, 2, 5, 70]) {
+      for (const rows of [0, 1, 2, 5, 20]) {
         const x = mixed(rows * dimensions, rows + dimensions)
         const what = `[${rows}, ${dimensions}]`
         const expected = calibrateModel(x, dimensions)
@@ -70,24 +64,8 @@ describe('equality: calibrateEmbeddings', () => {
       expectSame(calibrateEmbeddings(x, 33), calibrateModel(x, 33), kind)
     }
     // A block of rows is nothing to it.
-    const long = fill(finiteRows['N(1e6,1)'], 9000 * 3, 1)
+    const long = fill(finiteRows['N(1e6,1)'], 5000 * 3, 1)
     expectSame(calibrateEmbeddings(long, 3), calibrateModel(long, 3), 'many rows')
-  })
-
-  it.each(backends.filter(name => name !== backend))('has the same bits on %s', name => {
-    const program = `
-      import { calibrateEmbeddings } from './dist/esm/index.js'
-      import { fill, normal } from './dist/esm/cases/data.js'
-      const x = fill(normal, 300 * 101, 1)
-      x[7] = NaN
-      x[300] = -0
-      console.log(Buffer.from(calibrateEmbeddings(x, 101).toBytes()).toString('hex'))`
-    const x = fill(normal, 300 * 101, 1)
-    x[7] = nan
-    x[300] = -0
-    const { stdout, stderr } = run(program, { EVENKEEL_BACKEND: name })
-    expect(stderr).toBe('')
-    expect(stdout.trim()).toBe(Buffer.from(calibrateEmbeddings(x, 101).toBytes()).toString('hex'))
   })
 
   it('leaves NaN out and counts it, and takes -0 for +0', () => {

@@ -139,7 +139,7 @@ export function toHalf(type: 'float16' | 'bfloat16', value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0
   const size = Math.abs(value)
   if (size === Number.POSITIVE_INFINITY) return sign + infinity
-  let exponent = 1 - bias
+  let exponent = Math.max(1 - bias, Math.floor(Math.log2(size)) - 1)
   while (size >= 2 ** (exponent + 1)) exponent++
   const units = roundHalfEven(size / 2 ** (exponent - fractionBits))
   // Below the smallest normal number the units are the pattern; each power of two above it has 2^fractionBits patterns more.
@@ -330,7 +330,8 @@ export interface Statistics {
 export function calibrateModel(x: Float32Array, dimensions: number): Statistics {
   const result: Statistics = { count: [], nan: [], min: [], max: [], mean: [], squaredDeviations: [] }
   for (let c = 0; c < dimensions; c++) {
-    const all = x.filter((_, i) => i % dimensions === c)
+    const all: number[] = []
+    for (let i = c; i < x.length; i += dimensions) all.push(x[i])
     const values = all.filter(value => !Number.isNaN(value))
     let [min, max, sum, squares] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0]
     for (const value of values) {
