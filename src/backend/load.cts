@@ -212,9 +212,12 @@ export function usableCores(read: (path: string) => string = textOf, available: 
   if (process.platform !== 'linux') return cores
   // Version 2: the group's own limit and those of all groups that it is in. In a container the last of them is '/'.
   const group = /^0::(\/.*)$/m.exec(read('/proc/self/cgroup'))?.[1]
-  for (const folder of group === undefined ? [] : [...parents(group), '']) {
-    const [quota, period] = read(`/sys/fs/cgroup${folder}/cpu.max`).split(/\s+/)
-    if (period) limit(quota, period)
+  // Where both versions are mounted, version 2 is in a folder of its own.
+  for (const root of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
+    for (const folder of group === undefined ? [] : [...parents(group), '']) {
+      const [quota, period] = read(`${root}${folder}/cpu.max`).split(/\s+/)
+      if (period) limit(quota, period)
+    }
   }
   // Version 1: the same, below the folder of the controller, which has one of two names. In a container with its own view of
   // the file system the group is the folder itself, whatever /proc calls it.

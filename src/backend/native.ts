@@ -3,6 +3,7 @@
 
 import { VERSION } from '../version.js'
 import { loadAddon, usableCores } from './load.cjs'
+import { printable } from './printable.js'
 import type { Native } from './types.js'
 
 /** The state that the ESM and the CommonJS copy share. */
@@ -36,5 +37,5 @@ export const native: Native = {
 
 if (!native.addon && !native.ordinary && native.forced === undefined && !shared.warned) {
   shared.warned = true
-  process.emitWarning(`running on the TypeScript backend: ${native.failure}`, { type: 'evenkeel' })
+  process.emitWarning(printable(`running on the TypeScript backend: ${native.failure}`), { type: 'evenkeel' })
 }

@@ -1,5 +1,5 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
-import { isTypedArray, typedArrayKind } from '../kernels/arrays.js'
+import { bufferOf, byteOffsetOf, isTypedArray, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
@@ -157,15 +157,12 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
   const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
   if (flags.length === 0) return undefined // dims may still name any number of samples
   const spans = new SpanList(samples, positions, joined)
-  const kind = typedArrayKind(flags)
-  const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
-  // Typed arrays cannot have getters; they are read flag by flag, without a call for each.
-  const [no, yes]: readonly unknown[] = isBig ? [0n, 1n] : [0, 1]
+  const read = typedArrayKind(flags) === undefined ? flags : flagsOf(flags as unknown as ArrayBufferView)
   for (let n = 0, i = 0; n < samples; n++) {
     let begin = -1
     for (let p = 0; p < positions; p++, i++) {
-      const value = flags[i]
-      if (value === yes || (value !== no && readFlag(op, i, value))) {
+      const value = read[i]
+      if (value === 1 || (value !== 0 && readFlag(op, i, flags[i]))) {
         if (begin < 0) begin = p
       } else if (begin >= 0) {
         spans.add(n, begin, p)
@@ -176,6 +173,26 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
     spans.end()
   }
   return spans.finish()
+}
+
+const littleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
+
+/**
+ * Flags of a typed array as numbers. Those of 64 bits as their halves: to read them as BigInt costs an object each. What is no
+ * flag becomes NaN.
+ */
+function flagsOf(array: ArrayBufferView): ArrayLike<unknown> {
+  const kind = typedArrayKind(array)
+  if (kind !== 'BigInt64Array' && kind !== 'BigUint64Array') return array as unknown as ArrayLike<unknown>
+  const n = lengthOf(array)
+  const halves = new Uint32Array(bufferOf(array) as ArrayBuffer, byteOffsetOf(array), 2 * n)
+  const flags = new Float32Array(n)
+  const [low, high] = littleEndian ? [0, 1] : [1, 0]
+  for (let i = 0; i < n; i++) {
+    const value = halves[2 * i + low]
+    flags[i] = halves[2 * i + high] === 0 && value < 2 ? value : Number.NaN
+  }
+  return flags
 }
 
 /** A flag that is not simply 0 or 1. */

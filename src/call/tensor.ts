@@ -75,6 +75,7 @@ export function checkDense(op: string, what: string, value: object, dims: readon
     throw wrongValue(op, `${what}.offset`, '0 (copy the elements to dense memory first)', describe(offset))
   }
   if (strides === undefined || strides === null || typeof strides === 'function') return
+  if (dims.includes(0)) return // whatever they say, nothing stands anywhere
   const given = Array.from(strides as ArrayLike<unknown>, Number)
   let dense = 1
   for (let axis = dims.length - 1; axis >= 0; axis--) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // The command line: finds the command, runs it, turns errors into exit codes (2 wrong usage, 1 failure).
 import { readFileSync } from 'node:fs'
-import { type Command, printable, UsageError } from './usage.js'
+import { printable } from '../backend/printable.js'
+import { type Command, UsageError } from './usage.js'
 
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,

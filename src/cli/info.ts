@@ -1,8 +1,9 @@
 // evenkeel info: what runs on this machine, and why.
 import os from 'node:os'
 import { parseArgs } from 'node:util'
+import { printable } from '../backend/printable.js'
 import { backendInfo } from '../index.js'
-import { type Command, parsed, printable } from './usage.js'
+import { type Command, parsed } from './usage.js'
 
 export const info: Command = {
   help: `Usage: evenkeel info

@@ -137,7 +137,7 @@ export class BatchNorm {
   #updates: Promise<void> = Promise.resolve()
 
   /**
-   * Copies all arrays. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
+   * Copies all arrays, running statistics as float32. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
    * Errors as {@link batchNorm}.
    */
   constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
@@ -162,11 +162,11 @@ export class BatchNorm {
         throw wrongType(op, what, 'undefined, because trackRunningStats is false', describe(value))
       }
       if (!trackRunningStats) return undefined
-      return array ? new Float32Array(array) : new Float32Array(numFeatures).fill(first)
+      if (what === 'runningVar') checkVariance(op, array) // before it is rounded
+      return array ? roundStatistics(op, what, array) : new Float32Array(numFeatures).fill(first)
     }
     this.#runningMean = read('runningMean', runningMean, 0)
     this.#runningVar = read('runningVar', runningVar, 1)
-    checkVariance(op, this.#runningVar)
     this.#weights = new LayerWeights(op, [numFeatures], 'channels')
     this.#weights.set({ weight, bias })
   }
@@ -278,6 +278,17 @@ export class BatchNorm {
 }
 
 function nothing(): void {}
+
+/** A copy as float32, which a layer keeps. Throws where a finite number is beyond it. */
+function roundStatistics(op: string, what: string, statistics: Statistic): Float32Array {
+  const rounded = new Float32Array(statistics)
+  rounded.forEach((value, c) => {
+    if (!Number.isFinite(value) && Number.isFinite(statistics[c])) {
+      throw wrongValue(op, `${what}[${c}]`, 'a number that float32 has (a layer keeps float32)', String(statistics[c]))
+    }
+  })
+  return rounded
+}
 
 function checkMomentum(op: string, momentum: unknown): void {
   checkFinite(op, 'momentum', momentum)

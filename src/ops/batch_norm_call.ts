@@ -105,8 +105,8 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
     const what = given ? 'statistics.count' : 'x'
     throw wrongValue(op, what, 'more than one value per channel in training', String(count))
   }
-  // A layer's own were checked when it got them.
-  if (numFeatures === undefined) checkVariance(op, runningVar, training)
+  // A layer's own may be NaN by its training, and have been written to since.
+  checkVariance(op, runningVar, training || numFeatures !== undefined)
   return { call, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
 }
 

@@ -67,7 +67,6 @@ describe('behaviour: groups of groupNorm', () => {
     expect(() => groupNorm(x, '2' as never)).toThrow(TypeError)
     expect(() => groupNorm(x, 4)).toThrow('groupNorm: numGroups expected a divisor of 6 (channels), got 4')
     expect(() => new GroupNorm(4, 6)).toThrow('GroupNorm: numGroups expected a divisor of 6 (channels), got 4')
-    expect(() => groupNorm(x, 2, { lengths: [1] } as never)).toThrow(/option expected one of .* got "lengths"/)
   })
 
   it('shows what it was made with', () => {
@@ -152,4 +151,35 @@ describe.each(backendsHere)('equality: groupNorm without positions on %s', (_, k
       }
     }
   })
+})
+
+describe('equality: groupNorm with padding', () => {
+  it.each(['channels-first', 'channels-last'] as const)(
+    'gives each sample the bits of its real positions, %s',
+    layout => {
+      const first = layout === 'channels-first'
+      const [channels, positions] = [6, 7]
+      const dims = first ? [2, channels, positions] : [2, positions, channels]
+      const x = { data: fill(normal, 2 * channels * positions, 1), dims }
+      const at = (n: number, c: number, p: number) =>
+        n * channels * positions + (first ? c * positions + p : p * channels + c)
+      const weight = fill(normal, channels, 2)
+      const layer = new GroupNorm(2, channels, { weight })
+      const mask = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+      const y = layer.forward(x, { layout, mask })
+      const real = [0, 1, 3, 6]
+      const cut = new Float32Array(channels * real.length)
+      for (let c = 0; c < channels; c++) for (let p = 0; p < 4; p++) cut[c * 4 + p] = x.data[at(0, c, real[p])]
+      const expected = groupNorm({ data: cut, dims: [1, channels, 4] }, 2, { weight }).data
+      for (let c = 0; c < channels; c++) {
+        for (let p = 0; p < positions; p++) {
+          const k = real.indexOf(p)
+          const wanted = k < 0 ? 0 : expected[c * 4 + k]
+          expect(Object.is(y.data[at(0, c, p)], wanted), `${c}, ${p}`).toBe(true)
+          expect(Object.is(y.data[at(1, c, p)], 0), `sample 1, ${c}, ${p}`).toBe(true)
+        }
+      }
+      expectSameBits(groupNorm(x, 2, { weight, layout, mask }).data, y.data, 'function')
+    }
+  )
 })

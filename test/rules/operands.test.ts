@@ -80,6 +80,8 @@ describe('behaviour: tensors that are not dense', () => {
 
   it('say what dense ones may say too', () => {
     expect(() => layerNorm({ ...zeros(2, 3), ...dense }, 3)).not.toThrow()
+    // Without elements none stands anywhere.
+    expect(() => layerNorm({ ...zeros(2, 0, 3), strides: [3, 3, 1] }, 3)).not.toThrow()
     // The stride of a dimension of one element is anybody's.
     expect(() => layerNorm({ ...zeros(1, 3), strides: [77, 1] }, 3)).not.toThrow()
   })
@@ -99,6 +101,19 @@ describe('behaviour: running variances', () => {
     const { runningMean, runningVar } = running(Number.NaN)
     expect([...batchNorm(x, { runningMean, runningVar, training: true, eps: 0 }).data]).toEqual([-1, 1])
     expect(runningVar[0]).toBeNaN()
+  })
+
+  it('are checked as they come, and again where they were written to, and must fit float32', () => {
+    const layer = new BatchNorm(1, running(1))
+    ;(layer.runningVar as Float32Array)[0] = -4
+    expect(() => layer.forward(zeros(1, 1))).toThrow(/BatchNorm: runningVar\[0\] expected a number >= 0, got -4/)
+    const wide = (mean: number, variance: number) => ({
+      runningMean: Float64Array.of(mean),
+      runningVar: Float64Array.of(variance)
+    })
+    expect(() => new BatchNorm(1, wide(0, -1e-60))).toThrow(/BatchNorm: runningVar\[0\] expected a number >= 0/)
+    expect(() => new BatchNorm(1, wide(1e39, 1))).toThrow(/runningMean\[0\] expected a number that float32 has/)
+    expect(() => new BatchNorm(1, wide(0, 1e80))).toThrow(/runningVar\[0\] expected a number that float32 has/)
   })
 
   it('that training itself made NaN give NaN', () => {

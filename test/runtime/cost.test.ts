@@ -1,4 +1,5 @@
 // What calls keep, and what they cost where there is nothing to do.
+import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
 import {
   BatchNorm,
@@ -82,10 +83,12 @@ describe('behaviour: tensors without elements', () => {
   const data = new Float32Array(0)
   const empty = (...dims: number[]) => ({ data, dims })
   const large = 2 ** 26
+  const { BatchStatistics: Other, batchStatistics: others } = createRequire(import.meta.url)('../../dist/cjs/index.js')
   const calls: { [what: string]: () => unknown } = {
     'statistics of many channels': () => batchStatistics(empty(0, large)),
     'statistics of the most channels': () => batchStatistics(empty(0, 2 ** 31 - 1, 3)),
     'merged ones': () => BatchStatistics.merge(batchStatistics(empty(0, large)), batchStatistics(empty(0, large))),
+    'those of the other copy': () => Other.merge(batchStatistics(empty(0, large)), others(empty(0, large))),
     'batchNorm in training': () => batchNorm(empty(0, large), { training: true }),
     'instanceNorm with lengths': () => instanceNorm(empty(0, large, 5), { lengths: [] }),
     'layerNorm over an axis': () => layerNorm(empty(large, 0, 3), { axis: [0, 2] }),

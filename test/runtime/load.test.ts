@@ -68,6 +68,8 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     const { info, stderr } = look({ EVENKEEL_NATIVE_PATH: join(folder, 'absent.node') })
     expect(info).toMatchObject({ backend: 'js', failures: [{ path: join(folder, 'absent.node') }] })
     expect(stderr).toContain('absent.node did not load: there is no such file; EVENKEEL_NATIVE_PATH names it')
+    const colored = look({ EVENKEEL_NATIVE_PATH: join(folder, 'a\u001b[31m.node') })
+    expect(colored.stderr).toContain('a\\u001b[31m.node did not load')
   })
 
   it('is the next one where one does not load, and the reason is kept', () => {

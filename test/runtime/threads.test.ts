@@ -339,6 +339,8 @@ describe('behaviour: how many threads', () => {
       '/sys/fs/cgroup/cpu.max': '800000 100000\n'
     }
     expect(cores(several)).toBe(2)
+    // both versions mounted: version 2 in a folder of its own
+    expect(cores({ ...group, '/sys/fs/cgroup/unified/a/cpu.max': '200000 100000\n' })).toBe(2)
     expect(cores({ '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/cpu.max': '150000 50000\n' })).toBe(3)
     // whole cores, one at least, and never more than there are
     expect(cores({ ...group, '/sys/fs/cgroup/a/b/cpu.max': '290000 100000\n' })).toBe(2)

@@ -7,7 +7,7 @@ import golden from '../golden.json' with { type: 'json' }
 import { backendsHere } from './backends.ts'
 import { expectSameBits } from './bits.ts'
 
-type Arrays = { readonly [name: string]: Statistic | undefined }
+type Arrays = { readonly [name: string]: Statistic | Uint8Array | undefined }
 
 /** Equality: for every case of src/cases the bits of the model, and all of them together the golden hash. */
 export function testCases<Given extends { readonly name: string }>(op: Op, model: (given: Given) => Arrays): void {

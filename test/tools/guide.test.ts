@@ -28,7 +28,7 @@ function command(line: string): Outcome {
   const [program, ...args] = line
     .replace(/^npx evenkeel /, 'dist/esm/cli/index.js ')
     .replace(/^npm run example /, 'node_modules/tsx/dist/cli.mjs ')
-    .replace(/^npm start$/, 'node_modules/tsx/dist/cli.mjs examples/hidden_states.ts')
+    .replace(/^npm start$/, 'node_modules/tsx/dist/cli.mjs examples/embeddings.ts')
     .split(' ')
   expect(program, line).toMatch(/\.m?js$/)
   return node([program, ...args])
