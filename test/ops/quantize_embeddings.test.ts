@@ -29,18 +29,19 @@ const halves = ['float16', 'bfloat16'] as const
 
 /** Codes of numbers, 16-bit types as patterns. */
 const codesOf = (x: ArrayLike<number>, options: Loose, dimensions = 1) =>
-  patterns(quantizeEmbeddings(Float32Array.from(x), dimensions, options as Any) as AnyArray) as Codes
+  patterns(quantizeEmbeddings(new Float32Array(x), dimensions, options as Any) as AnyArray) as Codes
 const list = (x: readonly number[], options: Loose, dimensions = 1) => [...codesOf(x, options, dimensions)]
 const numbersOf = (codes: Codes, options: Loose, dimensions = 1) =>
   dequantizeEmbeddings(codes, dimensions, options as Any) as Float32Array
 
-/** The float32 next above and next below. */
+const word = new Int32Array(1)
+const view = new Float32Array(word.buffer)
+
+/** The float32 next above or next below one that is not 0. */
 function neighbour(x: number, step: 1 | -1): number {
-  const word = new Int32Array(1)
-  const view = new Float32Array(word.buffer)
   view[0] = x
   // Patterns of negative numbers count downwards.
-  word[0] = x === 0 ? (step > 0 ? 1 : 0x80000001 | 0) : word[0] + (x > 0 ? step : -step)
+  word[0] += x > 0 ? step : -step
   return view[0]
 }
 
@@ -206,24 +207,25 @@ describe.each(halves)('truth: %s', precision => {
   })
 
   it('rounds to the nearest, ties to the even one, everything between two of its numbers', () => {
-    const x: number[] = []
-    const expected: number[] = []
+    // Three numbers of each pattern, and the same with the sign.
+    const half = 3 * infinity
+    const x = new Float32Array(2 * half)
+    const expected = new Uint16Array(2 * half)
     for (let pattern = 0; pattern < infinity; pattern++) {
       const low = numberOfPattern(precision, pattern)
       // The first number that is too large counts as the next one here.
-      const high =
-        pattern + 1 < infinity
-          ? numberOfPattern(precision, pattern + 1)
-          : 2 * low - numberOfPattern(precision, pattern - 1)
+      const before = numberOfPattern(precision, pattern - 1)
+      const high = pattern + 1 < infinity ? numberOfPattern(precision, pattern + 1) : 2 * low - before
       const middle = (low + high) / 2
       const even = pattern % 2 === 0 ? pattern : pattern + 1
-      x.push(middle, neighbour(middle, -1), neighbour(middle, 1))
-      expected.push(even, pattern, pattern + 1)
+      x.set([middle, neighbour(middle, -1), neighbour(middle, 1)], 3 * pattern)
+      expected.set([even, pattern, pattern + 1], 3 * pattern)
     }
-    // The top half of the list has the sign.
-    const both = Float32Array.from([...x, ...x.map(value => -value)])
-    const right = Uint16Array.from([...expected, ...expected.map(pattern => pattern | 0x8000)])
-    expect(firstOther(codesOf(both, { precision }), right)).toBe(-1)
+    for (let i = 0; i < half; i++) {
+      x[half + i] = -x[i]
+      expected[half + i] = expected[i] + 0x8000
+    }
+    expect(firstOther(codesOf(x, { precision }), expected)).toBe(-1)
   })
 
   it('takes what is too large for an infinity, what is too small for a zero of its sign, and every NaN for one', () => {
