@@ -10,6 +10,7 @@ import {
   dataOf,
   firstOther,
   memoryOf,
+  neighbour,
   patterns,
   quantizations,
   rangesOf,
@@ -33,17 +34,6 @@ const codesOf = (x: ArrayLike<number>, options: Loose, dimensions = 1) =>
 const list = (x: readonly number[], options: Loose, dimensions = 1) => [...codesOf(x, options, dimensions)]
 const numbersOf = (codes: Codes, options: Loose, dimensions = 1) =>
   dequantizeEmbeddings(codes, dimensions, options as Any) as Float32Array
-
-const word = new Int32Array(1)
-const view = new Float32Array(word.buffer)
-
-/** The float32 next above or next below one that is not 0. */
-function neighbour(x: number, step: 1 | -1): number {
-  view[0] = x
-  // Patterns of negative numbers count downwards.
-  word[0] += x > 0 ? step : -step
-  return view[0]
-}
 
 describe('equality: quantizeEmbeddings', () => {
   it('gives what the definitions say of numbers that lie on their edges', () => {

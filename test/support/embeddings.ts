@@ -22,6 +22,7 @@ import {
   dequantizeModel,
   type Embeddings,
   embeddingModel,
+  fromHalf,
   type Pooling,
   type Precision,
   type Quantization,
@@ -85,10 +86,18 @@ const hostile = (next: () => number) => {
   if (kind < 0.3) return kind < 0.2 ? -0 : 0
   return normal(next)
 }
+/** Numbers whose sum depends on the order: what stays of the small ones once the large ones cancel. */
+const cancelling = (next: () => number) => {
+  const kind = next()
+  if (kind < 0.4) return (kind < 0.2 ? 1 : -1) * 2 ** 55
+  if (kind < 0.6) return (kind < 0.5 ? 3 : -3) * 2 ** 30
+  return normal(next)
+}
+
 /** Numbers, zeros of both signs and NaN: everything but infinities. */
 export const mixed = fill(hostile, 997, 2).map(value => (Number.isFinite(value) ? value : Number.NaN))
 
-const kinds: typeof allRows = { ...allRows, hostile }
+const kinds: typeof allRows = { ...allRows, hostile, cancelling }
 
 /** Some numbers of each kind, of which large inputs are made. */
 const stock = new Map(Object.entries(kinds).map(([kind, fillWith]) => [kind, fill(fillWith, 997, 1)]))
@@ -197,7 +206,8 @@ function makeCase(
   const [samples, positions, channels] = dims.length === 2 ? [dims[0], 1, dims[1]] : dims
   const all = channels * (typeof pooling === 'string' ? 1 : pooling.length)
   const padding = dims.length === 2 ? 'all' : choose(among)
-  const kind = next() < 0.3 ? 'N(0,1)' : next() < 0.3 ? 'hostile' : choose(Object.keys(kinds))
+  const kind =
+    next() < 0.2 ? 'N(0,1)' : next() < 0.3 ? 'cancelling' : next() < 0.3 ? 'hostile' : choose(Object.keys(kinds))
   const real: Real = (n, p) => masks[padding](n, p, positions)
   const flags = Array.from({ length: samples * positions }, (_, i) => real(Math.floor(i / positions), i % positions, 0))
   const dimensions = choose([undefined, undefined, all, Math.ceil(all / 2), Math.max(1, all - 1), 1])
@@ -355,8 +365,27 @@ export function* differences(): Generator<string> {
       if (one !== undefined) yield one
     }
   }
+  yield* divisionDifferences()
   yield* codeDifferences()
   yield* statisticsDifferences()
+}
+
+/** Sums whose quotient is 1 - 2^-25, half way between two numbers of float32: a product with some inverses is less. */
+function* divisionDifferences(): Generator<string> {
+  const quotients: readonly (readonly [Pooling, positions: number, divisor: number, secondWeight: number])[] = [
+    ...[49, 103, 107, 161].map(n => ['mean', n, n, 1] as const),
+    ...[22, 33].map(n => ['weighted-mean', n, (n * (n + 1)) / 2, 2] as const),
+    ['mean-sqrt', 49 * 49, 49, 1]
+  ]
+  for (const [pooling, positions, divisor, secondWeight] of quotients) {
+    const channels = 33
+    const data = new Float32Array(positions * channels)
+    data.fill(divisor, 0, channels)
+    data.fill((-divisor * 2 ** -25) / secondWeight, channels, 2 * channels)
+    const result = poolEmbeddings({ data, dims: [1, positions, channels] }, { pooling, normalize: false })
+    const one = unlike(dataOf(result), new Float32Array(channels).fill(1), `${pooling} of ${positions}`)
+    if (one !== undefined) yield one
+  }
 }
 
 /** What calibrateEmbeddings says of rows of every width. */
@@ -377,41 +406,103 @@ function* statisticsDifferences(): Generator<string> {
   }
 }
 
+const word = new Int32Array(1)
+const view = new Float32Array(word.buffer)
+
+/** The float32 next above or next below one that is not 0. */
+export function neighbour(x: number, step: 1 | -1): number {
+  view[0] = x
+  // Patterns of negative numbers count downwards.
+  word[0] += x > 0 ? step : -step
+  return view[0]
+}
+
+/** Numbers on the edges between codes, and their neighbours, in rows of 61 whose largest is 127 or Inf. */
+function edges(): Float32Array {
+  const on: number[] = []
+  for (let k = 0; k < 256; k++) on.push((k - 127.5) / 127, k / 127.5 - 1, k - 127.5, k / 255)
+  for (const type of ['float16', 'bfloat16'] as const) {
+    const infinity = type === 'float16' ? 0x7c00 : 0x7f80
+    for (let i = 0; i < 150; i++) {
+      const pattern = i < 4 ? i : i < 8 ? infinity - 4 + (i - 4) : Math.floor((i * infinity) / 150)
+      // The first number that is too large would be twice the last one's step away.
+      const low = fromHalf(type, pattern)
+      const above = pattern + 1 < infinity ? fromHalf(type, pattern + 1) : 2 * low - fromHalf(type, pattern - 1)
+      on.push((low + above) / 2, -(low + above) / 2)
+    }
+  }
+  const all = on.flatMap(value => [value, neighbour(value, 1), neighbour(value, -1)])
+  const rows = Math.floor(all.length / 60)
+  return Float32Array.from({ length: rows * 61 }, (_, i) => {
+    const [row, c] = [Math.floor(i / 61), i % 61]
+    if (c === 0) return row % 9 === 0 ? Number.POSITIVE_INFINITY : 127
+    const value = all[row * 60 + c - 1]
+    // The scales of some rows have the large ones, too.
+    return Math.abs(value) > 127 && row % 2 === 0 ? Math.sign(value) : value
+  })
+}
+
+/** Ranges whose codes have their edges there. */
+function edgeRanges(): [Float32Array, Float32Array] {
+  const ends = [
+    [-1, 1],
+    [0, 255],
+    [-127.5, 127.5],
+    [0, 1]
+  ]
+  const side = (which: 0 | 1) => Float32Array.from({ length: 61 }, (_, c) => ends[c % 4][which])
+  return [side(0), side(1)]
+}
+
 /** Rows, and everything that quantizeEmbeddings and dequantizeEmbeddings make of them. */
 function* codeDifferences(): Generator<string> {
   for (const dimensions of [1, 3, 8, 17, 64, 511, 768, 1025]) {
     const others = ['uniform +-3.3e38', 'log-uniform', 'subnormal', 'both Inf']
     for (const kind of ['N(0,1)', 'hostile', ...(dimensions > 500 ? [] : others)]) {
-      const rows = 3
       const scaled = kind === 'N(0,1)' ? 0.5 : 1
-      const x = fill(kinds[kind], rows * dimensions, dimensions).map(value => value * scaled)
+      const x = fill(kinds[kind], 3 * dimensions, dimensions).map(value => value * scaled)
       x.fill(0, 0, kind === 'hostile' ? dimensions : 0)
-      for (const make of quantizations) {
-        const quantization = make(dimensions)
-        const { precision, scale, bitOrder } = quantization
-        const name = `${kind} [${rows}, ${dimensions}] ${precision} ${JSON.stringify(scale)?.slice(0, 12)} ${bitOrder}`
-        const { codes, scales } = quantizeModel(x, dimensions, quantization)
-        const place = scales && { scales: new Float32Array(rows).fill(7) }
-        const given = { ...quantization, ...place } as Any
-        const actual = quantizeEmbeddings(x, dimensions, given) as AnyArray
-        const back = dequantizeEmbeddings(codes as Any, dimensions, given) as Any
-        const tensor = quantizeEmbeddings({ data: x, dims: [rows, dimensions] }, dimensions, given) as Any
-        const found = [
-          unlike(actual, codes, `quantizeEmbeddings ${name}`),
-          scales && unlike(place?.scales as Float32Array, scales, `scales ${name}`),
-          unlike(dataOf(tensor), codes, `quantizeEmbeddings of a tensor ${name}`),
-          unlike(
-            back,
-            dequantizeModel(codes, dimensions, { ...quantization, scales: scales as Float32Array }),
-            `dequantizeEmbeddings ${name}`
-          ),
-          String(tensor.dims) === `${rows},${codesPerRow(dimensions, precision)}` ? undefined : `dims ${name}`,
-          tensor.type === typeOf(precision) ? undefined : `type ${name}`
-        ]
-        for (const one of found) if (one !== undefined) yield one
-      }
+      for (const make of quantizations) yield* codeDifferencesOf(kind, x, dimensions, make(dimensions))
     }
   }
+  const x = edges()
+  const scale = { ranges: edgeRanges() }
+  for (const make of quantizations) {
+    const quantization = make(61)
+    yield* codeDifferencesOf(
+      'edges',
+      x,
+      61,
+      typeof quantization.scale === 'object' ? { ...quantization, scale } : quantization
+    )
+  }
+}
+
+function* codeDifferencesOf(
+  kind: string,
+  x: Float32Array,
+  dimensions: number,
+  quantization: Quantization & { readonly precision: Precision }
+): Generator<string> {
+  const { precision, scale, bitOrder } = quantization
+  const rows = x.length / dimensions
+  const name = `${kind} [${rows}, ${dimensions}] ${precision} ${JSON.stringify(scale)?.slice(0, 12)} ${bitOrder}`
+  const { codes, scales } = quantizeModel(x, dimensions, quantization)
+  const place = scales && { scales: new Float32Array(rows).fill(7) }
+  const given = { ...quantization, ...place } as Any
+  const actual = quantizeEmbeddings(x, dimensions, given) as AnyArray
+  const back = dequantizeEmbeddings(codes as Any, dimensions, given) as Any
+  const right = dequantizeModel(codes, dimensions, { ...quantization, scales: scales as Float32Array })
+  const tensor = quantizeEmbeddings({ data: x, dims: [rows, dimensions] }, dimensions, given) as Any
+  const found = [
+    unlike(actual, codes, `quantizeEmbeddings ${name}`),
+    scales && unlike(place?.scales as Float32Array, scales, `scales ${name}`),
+    unlike(dataOf(tensor), codes, `quantizeEmbeddings of a tensor ${name}`),
+    unlike(back, right, `dequantizeEmbeddings ${name}`),
+    String(tensor.dims) === `${rows},${codesPerRow(dimensions, precision)}` ? undefined : `dims ${name}`,
+    tensor.type === typeOf(precision) ? undefined : `type ${name}`
+  ]
+  for (const one of found) if (one !== undefined) yield one
 }
 
 // --- Calls off the event loop ----------------------------------------------------------------------------------------
