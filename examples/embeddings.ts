@@ -48,7 +48,7 @@ function printMachine(): void {
 
 /** The package and the encoder itself, which ran in TensorFlow.js. Its last dense layer, with tanh, is not in the data. */
 async function compareWithEncoder(): Promise<void> {
-  const pooled = poolEmbeddings(hidden, { lengths, normalize: false }).data as Float32Array
+  const pooled = poolEmbeddings(hidden, { lengths, normalize: false }).data
   const apart = ulpsApart((await readTensor('examples/use_pooled_24x512.npy')).data, pooled, features)
   check(`pooled: the encoder's own vectors, within ${apart} ULP of each row's largest`, apart <= 2)
 

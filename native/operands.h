@@ -70,8 +70,11 @@ struct Groups {
   size_t pitch = inner;  // columns of a matrix in memory, of which these are neighbors: a thread's share
   size_t whole = outer;  // matrices of the whole call
   Spans spans{};
+  const uint32_t* listed = nullptr;  // of rows: those that are worked on, where they are not neighbors
 
   size_t count() const { return outer * inner; }
+  // The row that is worked on as number i.
+  size_t row(size_t i) const { return listed ? listed[i] : i; }
 };
 
 // The shape of an op over channels: samples x (groups * channels_per_group) x positions, or, where the channels are

@@ -1,29 +1,27 @@
 // quantize_embeddings: rows of float32 as codes of fewer bits (rule 19). The twin of
 // src/kernels/quantize_embeddings.ts.
 
-// The bits of a float16 or bfloat16: the nearest, ties to even; beyond the largest Inf; one NaN.
-inline uint16_t to_float16(float value) {
-  uint32_t bits;
+// The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN. `shifted` is |value| + 0.5: below
+// 2^-14 the steps are 2^-24, and the addition rounds to them.
+inline uint32_t to_float16(float value, float shifted) {
+  uint32_t bits, small;
   std::memcpy(&bits, &value, sizeof bits);
-  const uint32_t sign = bits >> 16 & 0x8000;
-  const uint32_t size = bits & 0x7fffffff;
-  // Below 2^-14 the steps are 2^-24: what is added shifts the others out, rounded by the addition.
-  const float shifted = std::fabs(value) + 0.5f;
-  uint32_t small;
   std::memcpy(&small, &shifted, sizeof small);
-  small -= 0x3f000000;
-  const uint32_t normal = (size + 0xc8000fff + (size >> 13 & 1)) >> 13;
-  uint32_t out = size < 0x38800000 ? small : normal;
-  out = size >= 0x477ff000 ? 0x7c00 : out;
-  out = size > 0x7f800000 ? 0x7e00 : out | sign;
-  return static_cast<uint16_t>(out);
+  const uint32_t sign = bits >> 16 & 0x8000;
+  // Signed: it is below 2^31, and vectors compare these.
+  const auto size = static_cast<int32_t>(bits & 0x7fffffff);
+  const uint32_t normal = (static_cast<uint32_t>(size) + 0xc8000fff + (static_cast<uint32_t>(size) >> 13 & 1)) >> 13;
+  uint32_t out = size < 0x38800000 ? small - 0x3f000000 : normal;
+  out = size >= 0x477ff000 ? 0x7c00u : out;
+  return size > 0x7f800000 ? 0x7e00u : out | sign;
 }
 
-inline uint16_t to_bfloat16(float value) {
+// The same of a bfloat16.
+inline uint32_t to_bfloat16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+  return static_cast<int32_t>(bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0u : rounded;
 }
 
 // The nearest integer, ties to even, of a number from -2^22 to 2^22.
@@ -65,15 +63,18 @@ EVENKEEL_NOINLINE void pack_bits(uint8_t* out, size_t n, const T* x, bool msb, u
   }
 }
 
-template <class T>
-EVENKEEL_NOINLINE void pack_16_bits(uint8_t* out, size_t n, const T* x, bool brain) {
+template <bool brain, class T>
+EVENKEEL_NOINLINE void pack_16_bits(uint8_t* out, size_t n, const T* x) {
   constexpr size_t at_once = 64;
   uint16_t some[at_once];
+  float shifted[at_once];
   for (size_t i = 0; i < n; i += at_once) {
     const size_t count = n - i < at_once ? n - i : at_once;
+    // In a loop of its own: beside a condition the addition would not be made of vectors (measured).
+    for (size_t k = 0; k < count && !brain; ++k) shifted[k] = std::fabs(static_cast<float>(x[i + k])) + 0.5f;
     for (size_t k = 0; k < count; ++k) {
       const float v = static_cast<float>(x[i + k]);
-      some[k] = brain ? to_bfloat16(v) : to_float16(v);
+      some[k] = static_cast<uint16_t>(brain ? to_bfloat16(v) : to_float16(v, shifted[k]));
     }
     std::memcpy(out + 2 * i, some, 2 * count);
   }
@@ -103,11 +104,9 @@ EVENKEEL_NOINLINE float pack_row(uint8_t* out, size_t n, const T* x) {
   const float largest = static_cast<float>(largest_number(n, x));
   const float quotient = largest / 127.0f;
   const float scale = quotient == 0 ? 1.0f : quotient;
-  for (size_t k = 0; k < n; ++k) {
-    const float v = static_cast<float>(x[k]);
-    const bool infinite = std::fabs(v) == HUGE_VALF;  // in a row with Inf, whose scale is Inf
-    out[k] = static_cast<uint8_t>(nearest_code(infinite ? std::copysign(127.0f, v) : v / scale));
-  }
+  // In a row with Inf, whose scale is Inf, these are the largest codes and all others 0: 2^130 leaves nothing of them.
+  const float by = scale == HUGE_VALF ? 0x1p100f : scale, less = scale == HUGE_VALF ? 0x1p-30f : 1.0f;
+  for (size_t k = 0; k < n; ++k) out[k] = static_cast<uint8_t>(nearest_code(static_cast<float>(x[k]) / by * less));
   return scale;
 }
 
@@ -119,8 +118,10 @@ void quantize_embeddings(Codes codes, PerGroup scales, In<T> x, PerElement<T> lo
     const T* in = x.at(row);
     switch (codes.format) {
       case CodeFormat::float16:
+        pack_16_bits<false>(out, n, in);
+        break;
       case CodeFormat::bfloat16:
-        pack_16_bits(out, n, in, codes.format == CodeFormat::bfloat16);
+        pack_16_bits<true>(out, n, in);
         break;
       case CodeFormat::int8_ranges:
       case CodeFormat::uint8_ranges:

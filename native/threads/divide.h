@@ -19,6 +19,7 @@ namespace evenkeel {
 struct Share {
   size_t first, count;
   size_t column, columns;
+  const uint32_t* listed = nullptr;  // of rows: which of them, from the first
 };
 
 inline size_t longest_axis(const Axes& shape) {
@@ -30,7 +31,7 @@ inline size_t longest_axis(const Axes& shape) {
 }
 
 inline Groups share_of(Groups shape, Groups, Share share) {
-  return {share.count, shape.size, share.columns, shape.pitch, shape.whole};
+  return {share.count, shape.size, share.columns, shape.pitch, shape.whole, {}, share.listed};
 }
 
 inline Volume share_of(Volume shape, Volume, Share share) {
@@ -142,22 +143,39 @@ inline void clear_share(PerGroup operand, const Groups& shape, const Share& shar
 template <class Operand>
 void clear_share(Operand, const Groups&, const Share&) {}
 
-// Calls real(share) and padded(share) for the parts of a share that are so.
+constexpr size_t most_listed = 256;
+
+// Calls real(share) and padded(share) for the rows of a share that are so. Real ones are listed, since a call of the
+// kernel for each few neighbors would cost more than these (measured).
 template <class Real, class Padded>
-void each_part(const Groups& shape, const Share& share, Real real, Padded padded) {
-  const bool rows = shape.inner == 1;
-  const size_t begin = rows ? share.first : share.column, end = begin + (rows ? share.count : share.columns);
-  for (size_t i = 0; i < (rows ? 1 : share.count); ++i) {
-    const auto part = [&](size_t from, size_t to) {
-      return rows ? Share{from, to - from, 0, 1} : Share{share.first + i, 1, from, to - from};
-    };
-    size_t done = begin;
-    each_span(shape.spans, rows ? 0 : share.first + i, begin, end, [&](size_t from, size_t to) {
-      if (done < from) padded(part(done, from));
-      real(part(from, to));
+void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padded padded) {
+  uint32_t listed[most_listed];
+  const size_t end = share.first + share.count;
+  for (size_t first = share.first; first < end; first += most_listed) {
+    const size_t last = std::min(end, first + most_listed);
+    size_t done = first, count = 0;
+    each_span(shape.spans, 0, first, last, [&](size_t from, size_t to) {
+      if (done < from) padded(Share{done, from - done, 0, 1});
+      for (size_t row = from; row < to; ++row) listed[count++] = static_cast<uint32_t>(row - first);
       done = to;
     });
-    if (done < end) padded(part(done, end));
+    if (done < last) padded(Share{done, last - done, 0, 1});
+    if (count > 0) real(Share{first, count, 0, 1, count < last - first ? listed : nullptr});
+  }
+}
+
+// The same of columns.
+template <class Real, class Padded>
+void each_part_of_columns(const Groups& shape, const Share& share, Real real, Padded padded) {
+  const size_t begin = share.column, end = begin + share.columns;
+  for (size_t i = share.first; i < share.first + share.count; ++i) {
+    size_t done = begin;
+    each_span(shape.spans, i, begin, end, [&](size_t from, size_t to) {
+      if (done < from) padded(Share{i, 1, done, from - done});
+      real(Share{i, 1, from, to - from});
+      done = to;
+    });
+    if (done < end) padded(Share{i, 1, done, end - done});
   }
 }
 
@@ -178,8 +196,12 @@ struct Call {
         const auto padded = [&](const Share& part) {
           std::apply([&](const auto&... operand) { (clear_share(operand, shape, part), ...); }, operands);
         };
-        each_part(
-            shape, share, [&](const Share& part) { run(shape, part); }, padded);
+        const auto real = [&](const Share& part) { run(shape, part); };
+        if (shape.inner == 1) {
+          each_part_of_rows(shape, share, real, padded);
+        } else {
+          each_part_of_columns(shape, share, real, padded);
+        }
         return;
       }
     }

@@ -29,6 +29,14 @@ export interface EmbeddingArrays {
 /** Elements of a result. */
 export type EmbeddingArray = EmbeddingArrays[Precision]
 
+/** A result as a tensor: of the class of what went in, where that takes the type, else a plain one. */
+export interface EmbeddingTensor<P extends Precision = Precision> extends TensorLike {
+  readonly data: EmbeddingArrays[P]
+  readonly dims: number[]
+  /** 'float32', 'float16', 'bfloat16', 'int8' (also of binary) or 'uint8' (also of ubinary). */
+  readonly type: string
+}
+
 type ArrayClass = new (buffer: ArrayBuffer, byteOffset?: number, length?: number) => EmbeddingArray
 
 const { Float16Array } = globalThis as unknown as { Float16Array?: ArrayClass }

@@ -1,6 +1,6 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
 import { checkStatisticArray } from '../call/arrays.js'
-import { bytesOf, codesPerRow, type EmbeddingArray, readCodes } from '../call/codes.js'
+import { bytesOf, codesPerRow, type EmbeddingArray, type EmbeddingTensor, readCodes } from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
 import { type TensorLike, tensorLike } from '../call/tensor.js'
@@ -45,7 +45,7 @@ export function dequantizeEmbeddings(
   codes: TensorLike,
   dimensions: number,
   options?: DequantizeEmbeddingsOptions
-): TensorLike
+): EmbeddingTensor<'float32'>
 export function dequantizeEmbeddings(
   codes: EmbeddingArray | TensorLike,
   dimensions: number,

@@ -1,7 +1,7 @@
 // poolEmbeddings: from a model's last hidden states to embeddings as a database takes them, in one call. The kernels are
 // pool_embeddings, layer_norm, normalize and quantize_embeddings, one after the other.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
-import type { EmbeddingArray, Precision } from '../call/codes.js'
+import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkChoice, checkCount, checkEps, type Known, readOptions } from '../call/options.js'
@@ -134,14 +134,17 @@ function readNormalize(op: string, given: boolean | NormalizeConstants): Normali
  * const { last_hidden_state } = await session.run(inputs)
  * const { data } = poolEmbeddings(last_hidden_state, { mask: inputs.attention_mask, precision: 'int8', scale: 'unit' })
  */
-export function poolEmbeddings(hidden: TensorLike, options: PoolEmbeddingsOptions = {}): TensorLike {
+export function poolEmbeddings<P extends Precision = 'float32'>(
+  hidden: TensorLike,
+  options: PoolEmbeddingsOptions & { precision?: P } = {}
+): EmbeddingTensor<P> {
   const op = 'poolEmbeddings'
-  const given = readOptions(op, options, functionOptions)
+  const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
   if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(hidden))
   const elements = readOperand(op, 'x', hidden)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
-  return poolAtOnce(op, elements, given, readPlan(op, given, channels)) as TensorLike
+  return poolAtOnce(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
 }
 
 /**
@@ -151,7 +154,7 @@ export function poolEmbeddings(hidden: TensorLike, options: PoolEmbeddingsOption
  * const pooler = new EmbeddingPooler(384, { dimensions: 256, precision: 'float16' })
  * const { data } = await pooler.forwardAsync(last_hidden_state, { mask: attention_mask, transfer: true })
  */
-export class EmbeddingPooler {
+export class EmbeddingPooler<P extends Precision = 'float32'> {
   readonly #plan: Plan
 
   /**
@@ -159,9 +162,9 @@ export class EmbeddingPooler {
    * @param options what to do; weights and ranges are copied
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
-  constructor(channels: number, options: PoolingOptions = {}) {
+  constructor(channels: number, options: PoolingOptions & { precision?: P } = {}) {
     const op = 'EmbeddingPooler'
-    const given = readOptions(op, options, poolingOptions)
+    const given = readOptions<PoolingOptions>(op, options, poolingOptions)
     checkCount(op, 'channels', channels)
     this.#plan = readPlan(op, given, channels)
   }
@@ -182,13 +185,13 @@ export class EmbeddingPooler {
   }
 
   /** What a result's elements are. */
-  get precision(): Precision {
-    return this.#plan.quantization.precision
+  get precision(): P {
+    return this.#plan.quantization.precision as P
   }
 
   /** The same result as {@link poolEmbeddings}. An array, whole rows of `channels`, needs pooling 'none'. */
-  forward(hidden: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArray
-  forward(hidden: TensorLike, options?: EmbeddingForwardOptions): TensorLike
+  forward(hidden: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
+  forward(hidden: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
   forward(hidden: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
     const op = 'EmbeddingPooler'
     return poolAtOnce(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
@@ -198,8 +201,8 @@ export class EmbeddingPooler {
    * The same result as a Promise, computed off the event loop. hidden is copied, unless `transfer` hands its memory over or it
    * is over a SharedArrayBuffer, which must not be written to before the Promise is settled. Errors reject the Promise.
    */
-  forwardAsync(hidden: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArray>
-  forwardAsync(hidden: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<TensorLike>
+  forwardAsync(hidden: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArrays[P]>
+  forwardAsync(hidden: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingTensor<P>>
   async forwardAsync(
     hidden: Operand,
     options: EmbeddingForwardOptions & AsyncOptions = {}

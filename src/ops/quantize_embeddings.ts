@@ -5,6 +5,7 @@ import {
   codesPerRow,
   type EmbeddingArray,
   type EmbeddingArrays,
+  type EmbeddingTensor,
   type Precision,
   readCodesOutput
 } from '../call/codes.js'
@@ -47,7 +48,11 @@ export function quantizeEmbeddings<P extends Precision = 'float32'>(
   dimensions: number,
   options?: QuantizeEmbeddingsOptions & { precision?: P }
 ): EmbeddingArrays[P]
-export function quantizeEmbeddings(x: TensorLike, dimensions: number, options?: QuantizeEmbeddingsOptions): TensorLike
+export function quantizeEmbeddings<P extends Precision = 'float32'>(
+  x: TensorLike,
+  dimensions: number,
+  options?: QuantizeEmbeddingsOptions & { precision?: P }
+): EmbeddingTensor<P>
 export function quantizeEmbeddings(
   x: Operand,
   dimensions: number,
