@@ -64,3 +64,20 @@ export function checkLength(
   const length = lengthOf(array)
   if (length !== expected) throw wrongValue(op, `${what}.length`, `${expected} (${why})`, String(length))
 }
+
+/** The most dimensions of a tensor, and of anything that has one number for each. */
+export const MOST_DIMS = 64
+
+/**
+ * A copy of an array or array-like, each element read once. How many there are is looked at first: to copy what only says
+ * that it has 2^32 could end the process.
+ */
+export function copied(op: string, what: string, given: ArrayLike<unknown>, most = MOST_DIMS): unknown[] {
+  const { length } = given
+  if (!(length >= 0 && length <= most)) {
+    throw wrongValue(op, `${what}.length`, `at most ${most}`, describe(length))
+  }
+  const copy: unknown[] = []
+  for (let i = 0; i < length; i++) copy.push(given[i])
+  return copy
+}

@@ -1,6 +1,7 @@
 // Groups over the axes of a tensor: rows or columns where the axes are neighbors, a copy in another order where not.
 import { kernels } from '../kernels/index.js'
 import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
+import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
 /** Axes to normalize over, in place of the trailing dimensions: one or several, negative ones counted from the end. */
@@ -24,7 +25,7 @@ export function readAxes(op: string, axis: unknown): number[] {
   const axes: unknown[] = typeof axis === 'number' ? [axis] : (axis as unknown[])
   const expected = 'an integer or an array of them'
   if (!Array.isArray(axes)) throw wrongType(op, 'axis', expected, describe(axis))
-  const copy = axes.slice()
+  const copy = copied(op, 'axis', axes)
   for (const value of copy) if (typeof value !== 'number') throw wrongType(op, 'axis', expected, describe(axis))
   if (copy.length === 0 || !copy.every(Number.isSafeInteger)) throw wrongValue(op, 'axis', expected, describe(axis))
   return copy as number[]

@@ -2,7 +2,7 @@
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { type CodeFormat, codeBytes, codeFormats } from '../kernels/operands.js'
 import { checkAttached, checkLength } from './arrays.js'
-import { describe, wrongType, wrongValue } from './errors.js'
+import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims, type TensorLike } from './tensor.js'
 
 /** What an element of a result is. */
@@ -100,7 +100,7 @@ export function readCodes(op: string, what: string, value: unknown, precision: P
   if (!isTensor(value)) return { data: check(what, value), dims: undefined, tensor: undefined }
   const given = value.type
   if (given !== undefined && given !== type) {
-    throw wrongType(op, `${what}.type`, type, typeof given === 'string' ? given : describe(given))
+    throw wrongType(op, `${what}.type`, type, shortened(given))
   }
   const data = check(`${what}.data`, value.data)
   const dims = readDims(op, what, value.dims)

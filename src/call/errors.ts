@@ -11,11 +11,17 @@ export function wrongValue(op: string, what: string, expected: string, got: stri
   return new RangeError(`${op}: ${what} expected ${expected}, got ${got}`)
 }
 
+const short = (text: string) => (text.length > 40 ? `${text.slice(0, 40)}…` : text)
+
+/** A word that a caller gave, without quotes. */
+export const shortened = (value: unknown) => (typeof value === 'string' ? short(value) : describe(value))
+
 /** How a message names a value. */
 export function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'string') return JSON.stringify(short(value))
   if (typeof value === 'function') return 'a function'
-  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'bigint') return value < 2n ** 64n && value > -(2n ** 64n) ? `${value}n` : 'a bigint beyond 2^64'
+  if (typeof value === 'symbol') return 'a symbol'
   if (typeof value !== 'object' || value === null) return String(value)
   const kind = typedArrayKind(value)
   if (kind !== undefined) return kind
@@ -25,5 +31,7 @@ export function describe(value: unknown): string {
       : `an array of ${value.length}`
   }
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name
-  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an object of class ${name}` : 'an object'
+  return typeof name === 'string' && name !== '' && name !== 'Object'
+    ? `an object of class ${short(name)}`
+    : 'an object'
 }

@@ -17,8 +17,8 @@ export function readOptions<Options extends object>(op: string, options: Options
   for (const key of Object.keys(options)) {
     if ((known as { readonly [key: string]: unknown })[key] !== true) {
       const names = Object.keys(known)
-      const expected = `one of ${names.join(', ')} (nearest: ${nearest(key, names)})`
-      throw wrongType(op, 'option', expected, JSON.stringify(key))
+      const near = key.length > 40 ? '' : ` (nearest: ${nearest(key, names)})`
+      throw wrongType(op, 'option', `one of ${names.join(', ')}${near}`, describe(key))
     }
   }
   const copy: Partial<Options> = {}

@@ -1,6 +1,7 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { bufferOf, byteOffsetOf, isTypedArray, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
+import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
 
@@ -121,9 +122,9 @@ class SpanList {
 /** Checks that it is an array of so many elements; a copy, since elements of an array may have getters. */
 function elements(op: string, what: string, values: unknown, length: number, why: string): ArrayLike<unknown> {
   if (!Array.isArray(values) && !isTypedArray(values)) throw wrongType(op, what, 'an array', describe(values))
-  const copy = Array.isArray(values) ? Array.from(values as unknown[]) : (values as ArrayLike<unknown>)
-  if (copy.length !== length) throw wrongValue(op, `${what}.length`, `${length} (${why})`, String(copy.length))
-  return copy
+  const { length: given } = values as ArrayLike<unknown>
+  if (given !== length) throw wrongValue(op, `${what}.length`, `${length} (${why})`, describe(given))
+  return Array.isArray(values) ? copied(op, what, values, length) : (values as ArrayLike<unknown>)
 }
 
 function readLengths(op: string, lengths: unknown, samples: number, positions: number, joined: boolean): Spans {

@@ -2,7 +2,7 @@
 // outputs and statistics.
 import { lengthOf } from '../kernels/arrays.js'
 import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
-import { checkLength, checkStatisticArray } from './arrays.js'
+import { checkLength, checkStatisticArray, copied } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkFinite, readOptions } from './options.js'
@@ -59,7 +59,7 @@ export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
   const dims = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape
   const expected = 'a positive integer or an array of them'
   if (!Array.isArray(dims)) throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
-  const copy: number[] = [...dims]
+  const copy = copied(op, 'normalizedShape', dims) as number[]
   let size = 1
   for (const dim of copy) {
     if (typeof dim !== 'number') throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))

@@ -1,8 +1,8 @@
 // Arrays and tensors: what goes in as one comes back as one.
 import { isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
-import { checkFloat32, checkLength, checkStatisticArray } from './arrays.js'
-import { describe, wrongType, wrongValue } from './errors.js'
+import { checkFloat32, checkLength, checkStatisticArray, copied } from './arrays.js'
+import { describe, shortened, wrongType, wrongValue } from './errors.js'
 
 /**
  * Any object with `data` (a Float32Array) and `dims`: a tensor of onnxruntime or transformers.js, or a plain one.
@@ -40,7 +40,7 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
   }
   const { type } = value
   if (type !== undefined && type !== 'float32') {
-    throw wrongType(op, `${what}.type`, 'float32', typeof type === 'string' ? type : describe(type))
+    throw wrongType(op, `${what}.type`, 'float32', shortened(type))
   }
   const { data } = value
   checkFloat32(op, `${what}.data`, data)
@@ -61,7 +61,7 @@ export function readDims(op: string, what: string, given: unknown): number[] {
   if (!Array.isArray(given) && typedArrayKind(given) === undefined) {
     throw wrongType(op, `${what}.dims`, 'an array of numbers', describe(given))
   }
-  const dims = Array.from(given as ArrayLike<number>)
+  const dims = copied(op, `${what}.dims`, given as ArrayLike<unknown>) as number[]
   for (const dim of dims) {
     if (!(Number.isSafeInteger(dim) && dim >= 0)) throw wrongValue(op, `${what}.dims`, 'integers >= 0', describe(dims))
   }
@@ -76,7 +76,7 @@ export function checkDense(op: string, what: string, value: object, dims: readon
   }
   if (strides === undefined || strides === null || typeof strides === 'function') return
   if (dims.includes(0)) return // whatever they say, nothing stands anywhere
-  const given = Array.from(strides as ArrayLike<unknown>, Number)
+  const given = copied(op, `${what}.strides`, strides as ArrayLike<unknown>).map(Number)
   let dense = 1
   for (let axis = dims.length - 1; axis >= 0; axis--) {
     if (given.length !== dims.length || (dims[axis] > 1 && given[axis] !== dense)) {

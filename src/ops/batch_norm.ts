@@ -144,6 +144,7 @@ export class BatchNorm {
     const op = 'BatchNorm'
     const given = readOptions(op, options, layerOptions)
     checkCount(op, 'numFeatures', numFeatures)
+    if (numFeatures >= 2 ** 31) throw wrongValue(op, 'numFeatures', 'a number below 2^31', String(numFeatures))
     const { momentum = 0.1, trackRunningStats = true, runningMean, runningVar, weight, bias } = given
     checkBoolean(op, 'trackRunningStats', trackRunningStats)
     const hasRunning = runningMean !== undefined || runningVar !== undefined

@@ -14,6 +14,8 @@ let statisticsOfNothing: (channels: number) => BatchStatistics
 
 const magic = 0x31534245 // "EBS1" in little-endian order
 const headerBytes = 16
+/** More would fill the memory of JavaScript, which ends the process. */
+const MOST_IN_JSON = 2 ** 24
 
 /**
  * Count, mean and sum of squared deviations of each channel, float64: what batch normalisation needs of a batch. Computed
@@ -105,6 +107,14 @@ export class BatchStatistics {
 
   /** For JSON.stringify: numbers as they are, those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): BatchStatisticsJSON {
+    if (this.channels > MOST_IN_JSON) {
+      throw wrongValue(
+        'BatchStatistics.toJSON',
+        'channels',
+        `at most ${MOST_IN_JSON} (toBytes has no such limit)`,
+        String(this.channels)
+      )
+    }
     const { count, mean, squaredDeviations } = this
     return { count, mean: numbersToJSON(mean), squaredDeviations: numbersToJSON(squaredDeviations) }
   }
@@ -169,20 +179,32 @@ export function numbersToJSON(values: Float64Array): (number | string)[] {
 /** Reads them again. */
 export function numbersFromJSON(op: string, what: string, values: unknown): number[] {
   if (!Array.isArray(values)) throw wrongType(op, what, 'an array', describe(values))
-  return values.map(value => {
-    const number = typeof value === 'string' && texts.includes(value) ? Number(value) : value
+  return copiedNumbers(op, what, values, value =>
+    typeof value === 'string' && texts.includes(value) ? Number(value) : value
+  )
+}
+
+/** A copy of an array of numbers, one by one: what it only says that it has is never asked for at once. */
+function copiedNumbers(
+  op: string,
+  what: string,
+  values: readonly unknown[],
+  read = (value: unknown): unknown => value
+): number[] {
+  const copy: number[] = []
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    const number = read(value)
     if (typeof number !== 'number') throw wrongType(op, what, 'numbers', describe(value))
-    return number
-  })
+    copy.push(number)
+  }
+  return copy
 }
 
 export function copyNumbers(op: string, what: string, values: unknown): Float64Array {
   if (typedArrayKind(values) === 'Float64Array') return new Float64Array(values as Float64Array)
   if (!Array.isArray(values)) throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
-  return Float64Array.from(values, value => {
-    if (typeof value !== 'number') throw wrongType(op, what, 'numbers', describe(value))
-    return value
-  })
+  return new Float64Array(copiedNumbers(op, what, values))
 }
 
 /** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */

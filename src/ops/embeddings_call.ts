@@ -1,5 +1,5 @@
 // What the operations on embeddings read alike: rows of numbers, and what becomes of them.
-import { checkStatisticArray } from '../call/arrays.js'
+import { checkStatisticArray, copied } from '../call/arrays.js'
 import { copyParameter } from '../call/async_memory.js'
 import {
   bytesOfRow,
@@ -109,7 +109,7 @@ interface Ranges {
 /** Copies of the ranges, and the step of each dimension. */
 function readRanges(op: string, scale: object, dimensions: number): Ranges {
   const { ranges } = readOptions(op, scale as { ranges: readonly [Operand, Operand] }, { ranges: true })
-  const pair: unknown[] = Array.isArray(ranges) ? [...ranges] : []
+  const pair = Array.isArray(ranges) ? copied(op, 'scale.ranges', ranges, 2) : []
   if (pair.length !== 2) throw wrongType(op, 'scale.ranges', 'an array [min, max]', describe(ranges))
   const [low, high] = ['min', 'max'].map((what, i) => {
     const values = readVector(op, `scale.ranges[${i}]`, pair[i] as Operand, [dimensions], 'dimensions')

@@ -1,5 +1,6 @@
 // poolEmbeddings: from a model's last hidden states to embeddings as a database takes them, in one call. The kernels are
 // pool_embeddings, layer_norm, normalize and quantize_embeddings, one after the other.
+import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
@@ -75,7 +76,7 @@ const functionOptions: Known<PoolEmbeddingsOptions> = { ...poolingOptions, ...fo
 /** Reads what is the same for every call. */
 function readPlan(op: string, options: PoolingOptions, channels: number): Plan {
   const { pooling = 'mean', layerNorm = false, normalize = true } = options
-  const kinds: readonly Pooling[] = Array.isArray(pooling) ? [...(pooling as readonly Pooling[])] : [pooling as Pooling]
+  const kinds = (Array.isArray(pooling) ? copied(op, 'pooling', pooling, poolings.length) : [pooling]) as Pooling[]
   for (const kind of kinds) checkChoice(op, 'pooling', kind, poolings, `one of ${poolings.join(', ')}`)
   if (kinds.length === 0) throw wrongValue(op, 'pooling', 'at least one', '[]')
   if (kinds.length > 1 && kinds.includes('none')) throw wrongValue(op, 'pooling', "'none' alone", describe(kinds))

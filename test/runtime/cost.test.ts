@@ -6,12 +6,14 @@ import {
   BatchStatistics,
   batchNorm,
   batchStatistics,
+  EmbeddingStatistics,
   GroupNorm,
   InstanceNorm,
   instanceNorm,
   LayerNorm,
   layerNorm,
   localResponseNorm,
+  poolEmbeddings,
   RMSNorm,
   rmsNorm
 } from '../../dist/esm/index.js'
@@ -116,5 +118,41 @@ describe('behaviour: tensors without elements', () => {
       return performance.now() - start
     }
     expect(Math.min(run(), run(), run())).toBeLessThan(10)
+  })
+})
+
+describe('behaviour: arrays that only say that they are long', () => {
+  const long = new Array(2 ** 32 - 1)
+  const like = { length: 2 ** 32 - 1 }
+  const x = () => ({ data: new Float32Array(12), dims: [2, 3, 2] })
+  // biome-ignore lint/suspicious/noExplicitAny: wrong arguments are what is tested
+  const calls: { [what: string]: (long: any) => unknown } = {
+    strides: long => layerNorm({ ...x(), strides: long } as object as ReturnType<typeof x>, 2),
+    dims: long => layerNorm({ data: new Float32Array(12), dims: long }, 2),
+    mask: long => layerNorm(x(), 2, { mask: long }),
+    'dims of a mask': long => layerNorm(x(), 2, { mask: { data: [1, 1, 1, 1, 1, 1], dims: long } }),
+    lengths: long => batchNorm(x(), { training: true, lengths: long }),
+    normalizedShape: long => layerNorm(x(), long),
+    axis: long => layerNorm(x(), { axis: long }),
+    'a mean': long => new BatchStatistics(1, long, [1]),
+    JSON: long => BatchStatistics.fromJSON({ count: 1, mean: long, squaredDeviations: [] }),
+    pooling: long => poolEmbeddings(x(), { pooling: long }),
+    skip: long => poolEmbeddings(x(), { skip: long }),
+    ranges: long => poolEmbeddings(x(), { precision: 'uint8', scale: { ranges: long } }),
+    'statistics of embeddings': long => new EmbeddingStatistics(long, [0], [0], [0], [0], [0])
+  }
+
+  it.each(Object.entries(calls))('are refused before they are copied: %s', (_, call) => {
+    for (const given of [long, like]) {
+      const start = performance.now()
+      expect(() => call(given)).toThrow(/^[\w.]+: .* expected .*, got /)
+      expect(performance.now() - start).toBeLessThan(1000)
+    }
+  })
+
+  it('so are long words, which messages shorten', () => {
+    const word = 'w'.repeat(2 ** 24)
+    expect(() => layerNorm(x(), 2, { [word]: 1 })).toThrow(/^.{1,300}$/s)
+    expect(() => layerNorm({ ...x(), type: word }, 2)).toThrow(/^.{1,300}$/s)
   })
 })
