@@ -4,8 +4,8 @@
 // Nothing here may need the C++ library, so that one Linux binary serves every distribution (scripts/check-abi.mjs):
 // memory.cpp has the operators that node-addon-api asks for.
 //
-// In a worker that is being terminated nothing can be thrown, and node-addon-api would end the process for it; binding.gyp
-// says NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS, with which it does not.
+// In a worker that is being terminated nothing can be thrown, and node-addon-api would end the process for it;
+// binding.gyp says NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS, with which it does not.
 //
 // TypeScript has checked a call before it comes here, with better words. What is checked again is what the safety of
 // memory rests on (readers.h).
