@@ -6,7 +6,7 @@ import { usableCores } from '../../dist/esm/backend/load.cjs'
 import { fill, random } from '../../dist/esm/cases/data.js'
 import { getNumThreads, setNumThreads } from '../../dist/esm/index.js'
 import type { Kernels, Op } from '../../dist/esm/kernels/index.js'
-import type { Statistic } from '../../dist/esm/kernels/operands.js'
+import { codeBytes, codeFormats, type Statistic } from '../../dist/esm/kernels/operands.js'
 import { backendsHere } from '../support/backends.ts'
 import { expectSameBits } from '../support/bits.ts'
 import { rowOperands, volumeOperands } from '../support/calls.ts'
@@ -256,7 +256,71 @@ function* paddedRowCalls(): Generator<Call> {
   }
 }
 
-const calls = [...rowCalls(), ...paddedRowCalls(), ...volumeCalls(), ...permuteCalls()]
+/** samples, positions, channels: many samples; few of many channels, also beyond those that are added at a time. */
+const embeddingShapes: readonly (readonly [number, number, number])[] = [
+  [40, 100, 384],
+  [3, 200, 900],
+  [1, 512, 1024],
+  [2, 70, 2500],
+  [1, 5000, 77]
+]
+
+/** Pooling of all kinds, calibration, and codes in every format. */
+function* embeddingCalls(): Generator<Call> {
+  const kinds = ['mean', 'meanSqrt', 'weightedMean', 'cls', 'last', 'max']
+  for (const [samples, positions, groups] of embeddingShapes) {
+    const x = values.subarray(5, 5 + samples * positions * groups)
+    const volume = { groups, channelsPerGroup: 1, channelsLast: true }
+    // Of each sample two spans, with a hole between.
+    const spans = Int32Array.from([
+      ...Array.from({ length: samples + 1 }, (_, n) => samples + 1 + 4 * n),
+      ...Array.from({ length: samples }, (_, n) => [n % 3, 20, 21 + (n % 7), positions - n]).flat()
+    ])
+    for (const padding of [undefined, spans]) {
+      const shape = { ...volume, samples, positions, spans: padding }
+      yield {
+        name: `[${samples}, ${positions}, ${groups}]${padding ? ' padded' : ''}`,
+        op: 'pool_embeddings',
+        outputs: () => Object.fromEntries(kinds.map(kind => [kind, new Float32Array(samples * groups).fill(7)])),
+        operands: places => ({ ...places, x, shape })
+      }
+      const rows = padding ? samples * positions : Math.ceil(131_072 / groups)
+      const statistics = ['count', 'min', 'max', 'mean', 'squares']
+      yield {
+        name: `${rows} rows of ${groups}`,
+        op: 'calibrate_embeddings',
+        outputs: () => Object.fromEntries(statistics.map(name => [name, new Float64Array(groups)])),
+        operands: places => ({
+          ...places,
+          x: values.subarray(0, rows * groups),
+          shape: { ...volume, samples: rows, positions: 1 }
+        })
+      }
+    }
+  }
+  for (const format of codeFormats.keys()) {
+    const [outer, size] = [1031, 300 + format]
+    yield {
+      name: codeFormats[format],
+      op: 'quantize_embeddings',
+      outputs: () => ({
+        // Bytes are compared like numbers.
+        codes: new Uint8Array(outer * codeBytes(format, size)) as object as Float32Array,
+        scales: new Float32Array(outer)
+      }),
+      operands: places => ({
+        ...places,
+        x: values.subarray(1, 1 + outer * size),
+        low: weights,
+        step: biases.map(Math.abs),
+        shape: { outer, size, inner: 1 },
+        format
+      })
+    }
+  }
+}
+
+const calls = [...rowCalls(), ...paddedRowCalls(), ...volumeCalls(), ...permuteCalls(), ...embeddingCalls()]
 
 describe.each(Object.keys(tables[tables.length - 1].float32) as Op[])('equality: %s on threads', op => {
   it.skipIf(native.length === 0)('gives the same bits on 1 to 8 threads, on every backend, and in TypeScript', () => {
