@@ -2,6 +2,9 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
+/** Whether tests that take long and say little more than others run: in .ci/run, not in `npm cit`. */
+export const long = process.env.EVENKEEL_LONG === '1'
+
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Without Node.js's warnings, among them that there is no native binary. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { charts, readmePart, report, withPart } from '../../bench/report.ts'
 import { backends } from '../../dist/esm/index.js'
-import { evenkeel, node, root } from '../support/process.ts'
+import { evenkeel, long, node, root } from '../support/process.ts'
 
 interface Comparison {
   op: string
@@ -61,7 +61,7 @@ describe('behaviour: evenkeel bench', () => {
     }
   })
 
-  it('tells by how much a peer is wrong, and goes on', () => {
+  it.runIf(long)('tells by how much a peer is wrong, and goes on', () => {
     const folder = projectWith(
       '@huggingface/transformers',
       `exports.env = { version: '0.0.1' }

@@ -27,7 +27,7 @@ import {
 } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { npyFolder } from '../support/npy_folder.ts'
-import { evenkeel, node, root, shell } from '../support/process.ts'
+import { evenkeel, long, node, root, shell } from '../support/process.ts'
 
 const { at, save, saveTyped, saveAs, load } = npyFolder()
 let folder = ''
@@ -126,44 +126,47 @@ describe('behaviour: the command line', () => {
     expect(code).toBe(1)
   })
 
-  it('verify agrees on every backend, and tells how many it compared', () => {
+  it.runIf(long)('verify agrees on every backend, and tells how many it compared', () => {
     const { stdout, code } = evenkeel(['verify'])
     expect(stdout).not.toContain('DIFFER')
     expect(stdout).toContain(`compared ${backends.length - 1} native`)
     expect(code).toBe(backends.length > 1 ? 0 : 1)
   })
 
-  it('verify without a native binary ends with 1, unless that is expected; and where a golden hash differs', () => {
-    const copy = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
-    const verify = (...args: string[]) =>
-      spawnSync(process.execPath, [join(copy, 'dist/esm/cli/index.js'), 'verify', ...args], {
-        encoding: 'utf8',
-        env: { ...process.env, EVENKEEL_BACKEND: '' }
-      })
-    try {
-      for (const name of ['dist', 'package.json']) spawnSync('cp', ['-r', join(root, name), copy])
-      spawnSync('mkdir', [join(copy, 'test')])
-      const golden = readFileSync(join(root, 'test/golden.json'), 'utf8')
-      writeFileSync(join(copy, 'test/golden.json'), golden)
-      const agreeing = verify('--expect', 'js')
-      expect(agreeing.stdout).not.toContain('DIFFER')
-      expect(agreeing.status).toBe(0)
-      const spoilt = golden.replace(/("layer_norm": .*"statistics":")./, '$1x')
-      writeFileSync(join(copy, 'test/golden.json'), spoilt)
-      const { stdout, status } = verify()
-      expect(stdout).toMatch(/layer_norm +js +GOLDEN HASHES DIFFER/)
-      expect(stdout).toMatch(/rms_norm +js +golden hashes agree/)
-      expect(stdout).toContain('portable is MISSING: ')
-      expect(status).toBe(1)
-    } finally {
-      rmSync(copy, { recursive: true })
+  it.runIf(long)(
+    'verify without a native binary ends with 1, unless that is expected; and where a golden hash differs',
+    () => {
+      const copy = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
+      const verify = (...args: string[]) =>
+        spawnSync(process.execPath, [join(copy, 'dist/esm/cli/index.js'), 'verify', ...args], {
+          encoding: 'utf8',
+          env: { ...process.env, EVENKEEL_BACKEND: '' }
+        })
+      try {
+        for (const name of ['dist', 'package.json']) spawnSync('cp', ['-r', join(root, name), copy])
+        spawnSync('mkdir', [join(copy, 'test')])
+        const golden = readFileSync(join(root, 'test/golden.json'), 'utf8')
+        writeFileSync(join(copy, 'test/golden.json'), golden)
+        const agreeing = verify('--expect', 'js')
+        expect(agreeing.stdout).not.toContain('DIFFER')
+        expect(agreeing.status).toBe(0)
+        const spoilt = golden.replace(/("layer_norm": .*"statistics":")./, '$1x')
+        writeFileSync(join(copy, 'test/golden.json'), spoilt)
+        const { stdout, status } = verify()
+        expect(stdout).toMatch(/layer_norm +js +GOLDEN HASHES DIFFER/)
+        expect(stdout).toMatch(/rms_norm +js +golden hashes agree/)
+        expect(stdout).toContain('portable is MISSING: ')
+        expect(status).toBe(1)
+      } finally {
+        rmSync(copy, { recursive: true })
+      }
+      expectFailure(
+        ['verify', '--expect', 'sse9'],
+        2,
+        '--expect expected names of avx512, avx2, neon, portable, js, got "sse9"'
+      )
     }
-    expectFailure(
-      ['verify', '--expect', 'sse9'],
-      2,
-      '--expect expected names of avx512, avx2, neon, portable, js, got "sse9"'
-    )
-  })
+  )
 })
 
 describe('equality: evenkeel apply', () => {
