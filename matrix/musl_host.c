@@ -169,6 +169,10 @@ napi_status napi_throw_error(napi_env env, const char* code, const char* message
   exit(1);
 }
 
+napi_status napi_throw_type_error(napi_env env, const char* code, const char* message) {
+  return napi_throw_error(env, code, message);
+}
+
 napi_status napi_create_error(napi_env env, napi_value code, napi_value message, napi_value* result) {
   (void)env, (void)code, (void)result;
   return napi_throw_error(env, NULL, message->text);

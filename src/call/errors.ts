@@ -26,9 +26,15 @@ export function describe(value: unknown): string {
   const kind = typedArrayKind(value)
   if (kind !== undefined) return kind
   if (Array.isArray(value)) {
-    return value.length <= 8 && value.every(item => typeof item !== 'object')
-      ? `[${value.map(describe).join(', ')}]`
-      : `an array of ${value.length}`
+    // Its length is read once: a proxy may say more the second time.
+    const { length } = value
+    const items: string[] = []
+    for (let i = 0; i < length && length <= 8; i++) {
+      const item: unknown = value[i]
+      if (typeof item === 'object') break
+      items.push(describe(item))
+    }
+    return items.length === length ? `[${items.join(', ')}]` : `an array of ${length}`
   }
   const name = (value as { constructor?: { name?: unknown } }).constructor?.name
   return typeof name === 'string' && name !== '' && name !== 'Object'

@@ -177,26 +177,28 @@ export function numbersToJSON(values: Float64Array): (number | string)[] {
 }
 
 /** Reads them again. */
-export function numbersFromJSON(op: string, what: string, values: unknown): number[] {
+export function numbersFromJSON(op: string, what: string, values: unknown): Float64Array {
   if (!Array.isArray(values)) throw wrongType(op, what, 'an array', describe(values))
   return copiedNumbers(op, what, values, value =>
     typeof value === 'string' && texts.includes(value) ? Number(value) : value
   )
 }
 
-/** A copy of an array of numbers, one by one: what it only says that it has is never asked for at once. */
+/** A copy of an array of numbers, each read once. How many there are is looked at first: an array can say anything. */
 function copiedNumbers(
   op: string,
   what: string,
   values: readonly unknown[],
   read = (value: unknown): unknown => value
-): number[] {
-  const copy: number[] = []
-  for (let i = 0; i < values.length; i++) {
+): Float64Array {
+  const { length } = values
+  if (!(length <= MOST_IN_JSON)) throw wrongValue(op, `${what}.length`, `at most ${MOST_IN_JSON}`, String(length))
+  const copy = new Float64Array(length)
+  for (let i = 0; i < length; i++) {
     const value = values[i]
     const number = read(value)
     if (typeof number !== 'number') throw wrongType(op, what, 'numbers', describe(value))
-    copy.push(number)
+    copy[i] = number
   }
   return copy
 }
@@ -204,7 +206,7 @@ function copiedNumbers(
 export function copyNumbers(op: string, what: string, values: unknown): Float64Array {
   if (typedArrayKind(values) === 'Float64Array') return new Float64Array(values as Float64Array)
   if (!Array.isArray(values)) throw wrongType(op, what, 'Float64Array or an array of numbers', describe(values))
-  return new Float64Array(copiedNumbers(op, what, values))
+  return copiedNumbers(op, what, values)
 }
 
 /** Statistics of either copy of this module, ESM's or CommonJS's: known by their fields, and checked like new ones. */

@@ -139,6 +139,8 @@ describe('behaviour: arrays that only say that they are long', () => {
     pooling: long => poolEmbeddings(x(), { pooling: long }),
     skip: long => poolEmbeddings(x(), { skip: long }),
     ranges: long => poolEmbeddings(x(), { precision: 'uint8', scale: { ranges: long } }),
+    'JSON of embeddings': long =>
+      EmbeddingStatistics.fromJSON({ count: long, nan: [], min: [], max: [], mean: [], squaredDeviations: [] }),
     'statistics of embeddings': long => new EmbeddingStatistics(long, [0], [0], [0], [0], [0])
   }
 
@@ -147,6 +149,20 @@ describe('behaviour: arrays that only say that they are long', () => {
       const start = performance.now()
       expect(() => call(given)).toThrow(/^[\w.]+: .* expected .*, got /)
       expect(performance.now() - start).toBeLessThan(1000)
+    }
+  })
+
+  it('so are proxies that say more the second time, also in messages', () => {
+    const growing = () => {
+      let asked = 0
+      return new Proxy([1, 1], {
+        get: (array, key) => (key === 'length' && asked++ > 0 ? 2 ** 30 : Reflect.get(array, key))
+      })
+    }
+    const full = new Proxy([1], { get: (array, key) => (key === 'length' ? 2 ** 30 : Reflect.get(array, 0)) })
+    for (const call of Object.values(calls)) {
+      expect(() => call(growing())).toThrow(/ expected .*, got /)
+      expect(() => call(full)).toThrow(/ expected .*, got /)
     }
   })
 
