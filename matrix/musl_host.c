@@ -169,6 +169,11 @@ napi_status napi_throw_error(napi_env env, const char* code, const char* message
   exit(1);
 }
 
+napi_status napi_adjust_external_memory(napi_env env, int64_t change, int64_t* result) {
+  (void)env, (void)change, (void)result;
+  return napi_ok;
+}
+
 napi_status napi_throw_type_error(napi_env env, const char* code, const char* message) {
   return napi_throw_error(env, code, message);
 }

@@ -21,6 +21,7 @@ struct Prepared {
   void (*run)(Operands...);
   std::tuple<Operands...> operands;
   void* parameters;
+  int64_t bytes;  // as V8 knows them, which else would collect too late
 };
 
 constexpr size_t alignment = 64;
@@ -119,11 +120,16 @@ napi_value prepare(napi_env env, napi_callback_info info) {
   std::get<Out<T>>(operands).stride = std::get<In<T>>(operands).stride = size;
   char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(parameters) + alignment - 1) / alignment * alignment);
   std::apply([&](auto&... operand) { (own(operand, size, to), ...); }, operands);
-  auto* layer = new (memory) Layer{kernel->name, kernel->run, operands, parameters};
-  const auto release = [](napi_env, void* gone, void*) {
-    std::free(static_cast<Layer*>(gone)->parameters);
-    std::free(gone);
+  auto* layer = new (memory) Layer{kernel->name, kernel->run, operands, parameters, static_cast<int64_t>(bytes)};
+  const auto release = [](napi_env env, void* gone, void*) {
+    auto* layer = static_cast<Layer*>(gone);
+    int64_t known = 0;
+    napi_adjust_external_memory(env, -layer->bytes, &known);
+    std::free(layer->parameters);
+    std::free(layer);
   };
+  int64_t known = 0;
+  napi_adjust_external_memory(env, layer->bytes, &known);
   napi_value function = nullptr;
   if (napi_create_function(env, kernel->name, NAPI_AUTO_LENGTH, call_prepared<T, Operands...>, layer, &function) !=
           napi_ok ||
