@@ -158,6 +158,36 @@ struct OverBatch {
   T* data;
 };
 
+// The same, where it may be absent: then data is null.
+struct MaybeOverBatch {
+  double* data;
+};
+
+// One statistic of every group that the forward wrote. Absent where data is null.
+struct SavedPerGroup {
+  const double* data;
+};
+
+constexpr size_t summed_rows = 64;  // rows of a block, and blocks of a part (rule 14)
+
+// Sums over the rows of a call, or over its samples, of n elements each (rule 22). In memory there is a row of n
+// partial sums for every block, or for every sample where there are not more than a part has. Those that threads have
+// added up are brought together in the end, in order (divide.h): no bit depends on which thread it was. Absent where
+// data is null.
+struct SumOverRows {
+  double* data;
+  size_t done = 0;  // rows or samples before the first that is here
+
+  static size_t unit(const Volume& shape) { return shape.whole <= summed_rows * summed_rows ? 1 : summed_rows; }
+  // Where the row that is worked on as number i adds to.
+  double* at(size_t i, const Groups& shape) const {
+    return data ? data + (done + i) / summed_rows * shape.size : nullptr;
+  }
+  double* at(size_t sample, const Volume& shape) const {
+    return data ? data + (done + sample) / unit(shape) * shape.pitch : nullptr;
+  }
+};
+
 // One statistic for every group, written as float32 or as float64. Absent where both are null.
 struct PerGroup {
   float* single;
@@ -209,11 +239,27 @@ struct Traits {
   static constexpr bool over_batch = false;   // a statistic of channels over all samples, written
   static constexpr bool per_channel = false;  // the channels, or groups of them, are each on their own
   static constexpr bool per_group = false;    // a statistic of each group
+  static constexpr bool over_rows = false;    // a sum over all rows or samples
 };
 
 template <>
 struct Traits<OverBatch<double>> : Traits<void> {
   static constexpr bool over_batch = true;
+};
+
+template <>
+struct Traits<MaybeOverBatch> : Traits<void> {
+  static constexpr bool over_batch = true;
+};
+
+template <>
+struct Traits<SumOverRows> : Traits<void> {
+  static constexpr bool over_rows = true;
+};
+
+template <>
+struct Traits<SavedPerGroup> : Traits<void> {
+  static constexpr bool per_group = true;
 };
 
 template <class T>

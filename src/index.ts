@@ -8,6 +8,7 @@ export type { AsyncOptions, Signal } from './call/async_options.js'
 export type { Axis } from './call/axes.js'
 export type { ChannelOptions, ChannelWeights, Layout, LayoutOption } from './call/channels.js'
 export type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Float16ArrayLike, Precision } from './call/codes.js'
+export type { Gradients } from './call/gradients.js'
 export type { PaddingOptions } from './call/padding.js'
 export type { NormalizedShape, RowOptions } from './call/rows.js'
 export type { Operand, TensorLike } from './call/tensor.js'
@@ -21,6 +22,11 @@ export {
   batchNorm,
   type RunningStatistics
 } from './ops/batch_norm.js'
+export {
+  type BatchNormBackwardFunctionOptions,
+  type BatchNormBackwardOptions,
+  batchNormBackward
+} from './ops/batch_norm_backward.js'
 export { BatchStatistics, type BatchStatisticsJSON, batchStatistics } from './ops/batch_statistics.js'
 export {
   calibrateEmbeddings,
@@ -35,11 +41,21 @@ export {
   groupNorm
 } from './ops/group_norm.js'
 export {
+  type GroupNormBackwardFunctionOptions,
+  type GroupNormBackwardOptions,
+  groupNormBackward
+} from './ops/group_norm_backward.js'
+export {
   InstanceNorm,
   type InstanceNormForwardOptions,
   type InstanceNormOptions,
   instanceNorm
 } from './ops/instance_norm.js'
+export {
+  type InstanceNormBackwardFunctionOptions,
+  type InstanceNormBackwardOptions,
+  instanceNormBackward
+} from './ops/instance_norm_backward.js'
 export {
   LayerNorm,
   type LayerNormForwardOptions,
@@ -47,15 +63,24 @@ export {
   type LayerNormWeights,
   layerNorm
 } from './ops/layer_norm.js'
+export {
+  type LayerNormBackwardFunctionOptions,
+  type LayerNormBackwardOptions,
+  layerNormBackward
+} from './ops/layer_norm_backward.js'
 export { type LocalResponseNormOptions, localResponseNorm } from './ops/local_response_norm.js'
 export {
   Normalize,
-  type NormalizeConstants,
   type NormalizeForwardOptions,
   type NormalizeOptions,
-  type NormalizeRule,
   normalize
 } from './ops/normalize.js'
+export {
+  type NormalizeBackwardFunctionOptions,
+  type NormalizeBackwardOptions,
+  normalizeBackward
+} from './ops/normalize_backward.js'
+export type { NormalizeConstants, NormalizeRule } from './ops/normalize_call.js'
 export {
   type EmbeddingForwardOptions,
   type EmbeddingLayerNorm,
@@ -73,8 +98,13 @@ export {
 } from './ops/quantize_embeddings.js'
 export {
   RMSNorm,
-  type RMSNormConstants,
   type RMSNormOptions,
   type RMSNormWeights,
   rmsNorm
 } from './ops/rms_norm.js'
+export {
+  type RMSNormBackwardFunctionOptions,
+  type RMSNormBackwardOptions,
+  rmsNormBackward
+} from './ops/rms_norm_backward.js'
+export type { RMSNormConstants } from './ops/rms_norm_call.js'

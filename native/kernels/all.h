@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "rows.h"
 #include "column_maps.h"
+#include "gradients.h"
 // clang-format on
 
 #include "batch_norm.h"
@@ -23,6 +24,7 @@
 #include "permute.h"
 #include "pool_embeddings.h"
 #include "quantize_embeddings.h"
+#include "residual_sum.h"
 #include "rms_norm.h"
 
 #define EVENKEEL_KERNEL(name, signature) &name<T>,

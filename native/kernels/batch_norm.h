@@ -28,3 +28,68 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
   }
   if (streamed) end_of_stream();
 }
+
+// Rule 23. In training mean and rstd are the batch's, whose gradient counts.
+template <class T>
+void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch dbias, Tensor<const T> dy,
+                         Tensor<const T> x, OverBatch<const double> mean, OverBatch<const double> rstd,
+                         PerChannel<T> weight, Volume shape, size_t training) {
+  const RowSet rows{0, shape.samples, shape.positions, shape.spans};
+  const double n = static_cast<double>(rows.count());
+  const bool needs_sums = training || dweight.data || dbias.data;
+  const auto gradient_of = [=](size_t channel, float w, Sums sums) {
+    if (dbias.data) dbias.data[channel] = sums.s;
+    if (dweight.data) dweight.data[channel] = sums.q;
+    const double factor = static_cast<double>(w);
+    return Gradient{mean.data[channel], rstd.data[channel], factor * sums.s / n, factor * sums.q / n};
+  };
+  const auto weight_of = [=](size_t channel) {
+    return weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
+  };
+  if (shape.channels_last) {
+    ColumnGradients of{};
+    ColumnSums sums{};
+    each_strip(shape.groups, [&](size_t first, size_t count) {
+      std::memcpy(of.mean, mean.data + first, count * sizeof(double));
+      std::memcpy(of.rstd, rstd.data + first, count * sizeof(double));
+      const T* const from = dy.data + first;
+      const T* const in = x.data + first;
+      if (needs_sums) column_gradient_sums(sums, count, of, from, in, shape.pitch, rows);
+      for (size_t k = 0; k < count; ++k) {
+        const float w = weight_of(first + k);
+        const Gradient gradient = gradient_of(first + k, w, {sums.s[k], sums.q[k]});
+        of.w[k] = static_cast<double>(w);
+        of.a[k] = gradient.a;
+        of.b[k] = gradient.b;
+      }
+      const auto write = training ? gradient_columns<Way::centered, T> : gradient_columns<Way::linear, T>;
+      write(dx.data + first, from, in, shape.pitch, count, rows, of);
+    });
+    return;
+  }
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
+  const auto write = training ? gradient_real_run<Way::centered, T> : gradient_real_run<Way::linear, T>;
+  for (size_t channel = 0; channel < shape.groups; ++channel) {
+    const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };
+    Sums total{0, 0};
+    for (size_t first = 0; needs_sums && first < shape.samples; first += fold64) {
+      Sums fold{0, 0};
+      const size_t end = shape.samples - first < fold64 ? shape.samples : first + fold64;
+      for (size_t sample = first; sample < end; ++sample) {
+        const Sums of_run = real_gradient_sums(dy.data + run(sample), x.data + run(sample), mean.data[channel],
+                                               rstd.data[channel], shape.positions, shape.spans, sample);
+        fold.s += of_run.s;
+        fold.q += of_run.q;
+      }
+      total.s += fold.s;
+      total.q += fold.q;
+    }
+    const float w = weight_of(channel);
+    const Gradient of = gradient_of(channel, w, total);
+    for (size_t sample = 0; sample < shape.samples; ++sample) {
+      const size_t at = run(sample);
+      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, streamed);
+    }
+  }
+  if (streamed) end_of_stream();
+}

@@ -91,10 +91,10 @@ void affine_channel_rows(T* y, const T* x, size_t stride, size_t n, size_t count
   }
 }
 
-// Rules 7a and 8a over n <= strip columns, which are channels. Rows that are not real become 0 (rule 15).
-template <class T>
-EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n, RowSet given,
-                                       const ChannelScales& of) {
+// Calls step(at, count) for rows of n <= strip columns that are real, `count` from y + at on. The others become 0 in y
+// (rule 15).
+template <class T, class Step>
+EVENKEEL_INLINE void each_real_rows(T* y, size_t stride, size_t n, RowSet given, Step step) {
   const RowSet rows = given.joined();
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
     const size_t first = sample * rows.positions;
@@ -102,12 +102,18 @@ EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n
     each_span(rows.spans, sample, rows.positions, [&](size_t begin, size_t end) {
       for (; done < begin; ++done) clear(y + (first + done) * stride, n);
       for (size_t position = begin; position < end; position += rows_per_step) {
-        const size_t at = (first + position) * stride;
-        affine_channel_rows(y + at, x + at, stride, n, end - position < rows_per_step ? end - position : rows_per_step,
-                            of);
+        step((first + position) * stride, end - position < rows_per_step ? end - position : rows_per_step);
       }
       done = end;
     });
     for (; done < rows.positions; ++done) clear(y + (first + done) * stride, n);
   }
+}
+
+// Rules 7a and 8a over n <= strip columns, which are channels.
+template <class T>
+EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n, RowSet rows,
+                                       const ChannelScales& of) {
+  each_real_rows(y, stride, n, rows,
+                 [&](size_t at, size_t count) { affine_channel_rows(y + at, x + at, stride, n, count, of); });
 }

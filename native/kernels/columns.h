@@ -62,10 +62,9 @@ void add_rows(ColumnSums& to, size_t n, const double* center, const T* x, size_t
   });
 }
 
-// Rule 14: the sums of n <= strip columns of the matrix whose row r begins at x + r * stride, less a center each.
-template <bool centered, class T>
-EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride,
-                                   RowSet given) {
+// Rule 14: two sums of each of n <= strip columns. add(sums, row, count) adds `count` rows from that one on.
+template <class Add>
+EVENKEEL_INLINE void sums_of_columns(ColumnSums& total, size_t n, RowSet given, Add add) {
   const RowSet rows = given.joined();
   ColumnSums in_block, in_fold;
   in_block.clear(strip);
@@ -77,7 +76,7 @@ EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* ce
       for (size_t position = begin; position < end;) {
         size_t take = rows_in_registers < fold64 - count % fold64 ? rows_in_registers : fold64 - count % fold64;
         if (take > end - position) take = end - position;
-        add_rows<centered>(in_block, n, center, x + (sample * rows.positions + position) * stride, stride, take);
+        add(in_block, sample * rows.positions + position, take);
         position += take;
         count += take;
         if (count % fold64 == 0) in_block.move_to(in_fold, n);
@@ -87,6 +86,16 @@ EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* ce
   }
   in_block.move_to(in_fold, n);
   in_fold.move_to(total, n);
+}
+
+// The sums of the elements, less a center each, and of their squares, of the matrix whose row r begins at x + r *
+// stride.
+template <bool centered, class T>
+EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride,
+                                   RowSet rows) {
+  sums_of_columns(total, n, rows, [=](ColumnSums& to, size_t row, size_t count) {
+    add_rows<centered>(to, n, center, x + row * stride, stride, count);
+  });
 }
 
 // Largest |x| of each of n <= strip columns of `size` rows, NaN left out.

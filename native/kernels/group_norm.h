@@ -68,3 +68,116 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
   }
   if (streamed) end_of_stream();
 }
+
+// Rule 23: groups of neighboring columns, in every sample.
+template <class T>
+void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, const T* dy, const T* x,
+                                 SavedPerGroup saved_mean, SavedPerGroup saved_rstd, const T* weight, Volume shape,
+                                 double eps) {
+  const size_t stride = shape.pitch, channels = shape.channels_per_group;
+  const size_t width = bundle(shape.groups, channels);
+  double mean[strip], rstd[strip], a[strip], b[strip];
+  ColumnGradients of{};
+  ColumnSums sums{};
+  for (size_t sample = 0; sample < shape.samples; ++sample) {
+    const RowSet rows{sample, 1, shape.positions, shape.spans};
+    const double n = static_cast<double>(rows.count() * channels);
+    for (size_t first = 0; first < shape.groups; first += width) {
+      const size_t count = shape.groups - first < width ? shape.groups - first : width;
+      if (saved_mean.data && saved_rstd.data) {
+        std::memcpy(mean, saved_mean.data + sample * shape.groups + first, count * sizeof(double));
+        std::memcpy(rstd, saved_rstd.data + sample * shape.groups + first, count * sizeof(double));
+      } else {
+        column_moments(mean, rstd, count, channels, x + first * channels, stride, rows);
+        for (size_t group = 0; group < count; ++group) rstd[group] = 1 / std::sqrt(rstd[group] + eps);  // rule 6
+      }
+      const auto prepare = [&](size_t column, size_t strip_width) {
+        for (size_t k = 0; k < strip_width; ++k) {
+          const size_t group = (column + k) / channels;
+          of.mean[k] = mean[group];
+          of.rstd[k] = rstd[group];
+          of.w[k] = weight ? static_cast<double>(weight[first * channels + column + k]) : 1;
+          of.a[k] = a[group] / n;
+          of.b[k] = b[group] / n;
+        }
+      };
+      for (size_t group = 0; group < count; ++group) a[group] = b[group] = 0;
+      each_strip(count * channels, [&](size_t column, size_t strip_width) {
+        const size_t start = first * channels + column;
+        prepare(column, strip_width);
+        column_gradient_sums(sums, strip_width, of, dy + start, x + start, stride, rows);
+        double* const to_bias = dbias.at(sample, shape);
+        double* const to_weight = dweight.at(sample, shape);
+        for (size_t k = 0; k < strip_width; ++k) {
+          if (to_bias) to_bias[start + k] += sums.s[k];
+          if (to_weight) to_weight[start + k] += sums.q[k];
+          sums.s[k] = of.w[k] * sums.s[k];
+          sums.q[k] = of.w[k] * sums.q[k];
+        }
+        add_columns(a, sums.s, column, strip_width, channels);
+        add_columns(b, sums.q, column, strip_width, channels);
+      });
+      each_strip(count * channels, [&](size_t column, size_t strip_width) {
+        const size_t start = first * channels + column;
+        prepare(column, strip_width);
+        gradient_columns<Way::centered>(dx + start, dy + start, x + start, stride, strip_width, rows, of);
+      });
+    }
+  }
+}
+
+// Rule 23.
+template <class T>
+void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, Tensor<const T> dy, Tensor<const T> x,
+                         SavedPerGroup mean, SavedPerGroup rstd, PerChannel<T> weight, Volume shape, double eps) {
+  if (shape.channels_last) {
+    group_norm_backward_columns(dx.data, dweight, dbias, dy.data, x.data, mean, rstd, weight.data, shape, eps);
+    return;
+  }
+  const size_t per_group = shape.channels_per_group;
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
+  for (size_t sample = 0; sample < shape.samples; ++sample) {
+    const double n = static_cast<double>(per_group * count_real(shape.spans, sample, shape.positions));
+    double* const to_weight = dweight.at(sample, shape);
+    double* const to_bias = dbias.at(sample, shape);
+    for (size_t group = 0; group < shape.groups; ++group) {
+      const size_t first = group * per_group;
+      const size_t at = (sample * shape.pitch + first) * shape.positions;
+      Gradient of{};
+      if (mean.data && rstd.data) {
+        of.mean = mean.data[sample * shape.groups + group];
+        of.rstd = rstd.data[sample * shape.groups + group];
+      } else {
+        const Moments own = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample);
+        of.mean = own.mean;
+        of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
+      }
+      const auto weight_of = [&](size_t k) {
+        return weight.data ? static_cast<float>(weight.data[first + k]) : no_weight;
+      };
+      for (size_t folded = 0; folded < per_group; folded += fold64) {
+        Sums fold{0, 0};
+        const size_t end = per_group - folded < fold64 ? per_group : folded + fold64;
+        for (size_t k = folded; k < end; ++k) {
+          const size_t run = at + k * shape.positions;
+          const Sums sums =
+              real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions, shape.spans, sample);
+          if (to_bias) to_bias[first + k] += sums.s;
+          if (to_weight) to_weight[first + k] += sums.q;
+          fold.s += static_cast<double>(weight_of(k)) * sums.s;
+          fold.q += static_cast<double>(weight_of(k)) * sums.q;
+        }
+        of.a += fold.s;
+        of.b += fold.q;
+      }
+      of.a /= n;
+      of.b /= n;
+      for (size_t k = 0; k < per_group; ++k) {
+        const size_t run = at + k * shape.positions;
+        gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
+                                         sample, of, weight_of(k), streamed);
+      }
+    }
+  }
+  if (streamed) end_of_stream();
+}

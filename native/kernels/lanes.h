@@ -22,10 +22,10 @@ struct Sums {
 // alone waits half as long for its additions, several rows that are summed in turn take longer (measured).
 enum class Squares { fused, separate, centered };
 
-// Rules 1 to 3, for several rows in turn, whose additions do not wait for each other. read(row, at) gives the
-// elements, widened; it is called once for each, in order. Centered: of x - center.
-template <Squares squares, size_t rows, class Read>
-EVENKEEL_INLINE void interleaved_sums(size_t n, double center, Sums* total, Read read) {
+// Rules 1 to 3: two sums of each of several rows in turn, whose additions do not wait for each other. add(s, q, row,
+// at) adds what stands at `at` of a row to its two lanes; it is called once for each, in order.
+template <size_t rows, class Add>
+EVENKEEL_INLINE void lane_sums(size_t n, Sums* total, Add add_at) {
   for (size_t row = 0; row < rows; ++row) total[row] = {0, 0};
   for (size_t begin = 0; begin < n; begin += block) {
     const size_t end = n - begin < block ? n : begin + block;
@@ -35,14 +35,7 @@ EVENKEEL_INLINE void interleaved_sums(size_t n, double center, Sums* total, Read
     const auto add = [&](size_t vector, auto at) {
       for (size_t row = 0; row < rows; ++row) {
         const size_t k = row * vectors + vector;
-        D v = read(row, at);
-        if constexpr (squares == Squares::centered) v = at.only(v - broadcast(center));
-        if constexpr (squares == Squares::fused) {
-          q[k] = add_exact_square(q[k], v);
-        } else {
-          q[k] = q[k] + v * v;
-        }
-        s[k] = s[k] + v;
+        add_at(s[k], q[k], row, at);
       }
     };
     size_t i = begin;
@@ -69,6 +62,21 @@ EVENKEEL_INLINE void interleaved_sums(size_t n, double center, Sums* total, Read
       total[row].q += fold(q[first]);
     }
   }
+}
+
+// The sums of x and of its square. read(row, at) gives the elements, widened. Centered: of x - center.
+template <Squares squares, size_t rows, class Read>
+EVENKEEL_INLINE void interleaved_sums(size_t n, double center, Sums* total, Read read) {
+  lane_sums<rows>(n, total, [=](D& s, D& q, size_t row, auto at) {
+    D v = read(row, at);
+    if constexpr (squares == Squares::centered) v = at.only(v - broadcast(center));
+    if constexpr (squares == Squares::fused) {
+      q = add_exact_square(q, v);
+    } else {
+      q = q + v * v;
+    }
+    s = s + v;
+  });
 }
 
 // The same for one row.

@@ -42,3 +42,36 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
   };
   each_row<true>(y, input, shape, shape.size, statistics, normalize_row);
 }
+
+// Rules 21 and 22: rows alone.
+template <class T>
+void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, SumOverRows dbias, In<T> dy, In<T> x,
+                         MaybeIn<T> dsum, SavedPerGroup mean, SavedPerGroup rstd, PerElement<T> weight, Groups shape,
+                         double residual_scale, double eps) {
+  const size_t n = shape.size;
+  const double count = static_cast<double>(n);
+  const double scale = static_cast<double>(static_cast<float>(residual_scale));
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
+  Kept kept;
+  for (size_t i = 0; i < shape.outer; ++i) {
+    const size_t row = shape.row(i);
+    Gradient of{};
+    if (mean.data && rstd.data) {
+      of.mean = mean.data[row];
+      of.rstd = rstd.data[row];
+    } else {
+      const Moments own = moments(n, x.at(row), row_sums(n, x.at(row)));
+      of.mean = own.mean;
+      of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
+    }
+    const size_t next = streamed && i + 1 < shape.outer ? n : 0;
+    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, next);
+    of.a = sums.s / count;
+    of.b = sums.q / count;
+    const RowGradients<T> to{dresidual.at(row), dweight.at(i, shape), dbias.at(i, shape), dsum.at(row), scale};
+    const auto write =
+        n <= kept_elements ? gradient_row<Way::centered, true, T> : gradient_row<Way::centered, false, T>;
+    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, streamed);
+  }
+  if (streamed) end_of_stream();
+}

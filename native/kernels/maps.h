@@ -46,6 +46,11 @@ class Elements {
     at.i &= step_;
     return at.read(data_);
   }
+  template <class At>
+  D read_wide(At at) const {
+    at.i &= step_;
+    return at.read_wide(data_);
+  }
 
  private:
   const T* data_;

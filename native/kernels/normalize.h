@@ -70,3 +70,28 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
   const Input<T> input(x, {{nullptr, 0}}, 1, {{nullptr, 0}}, y);
   each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalize_row);
 }
+
+// Rule 21, with p = 2 and rows alone. `dots` receives the sum of dy * t of each row.
+template <class T>
+void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shape, size_t rule, double eps,
+                        double factor) {
+  const size_t n = shape.size;
+  const float f = static_cast<float>(factor);
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
+  for (size_t i = 0; i < shape.outer; ++i) {
+    const size_t row = shape.row(i);
+    const double square = row_squares(n, x.at(row));
+    const double norm = std::sqrt(square);
+    Gradient of{};
+    of.rstd = reciprocal(norm, square, n, rule, eps);
+    const T* const none = nullptr;
+    const double dot = gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, 0).q;
+    dots.set(row, dot);
+    of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
+    const bool limited =
+        (rule == clamp_norm && norm < eps) || (rule == clamp_square && square < eps) || (rule == zero && norm == 0);
+    const auto write = limited ? gradient_run<Way::linear, T> : gradient_run<Way::scaled, T>;
+    write(dx.at(row), dy.at(row), x.at(row), n, of, f, streamed);
+  }
+  if (streamed) end_of_stream();
+}

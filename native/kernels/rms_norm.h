@@ -51,3 +51,33 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
   };
   each_row<false>(y, input, shape, counted.n, statistics, normalize_row);
 }
+
+// Rules 21 and 22: rows alone; the weight has its offset.
+template <class T>
+void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In<T> dy, In<T> x, MaybeIn<T> dsum,
+                       SavedPerGroup rstd, PerElement<T> weight, Groups shape, Counted counted, double residual_scale,
+                       double eps) {
+  const size_t n = shape.size, k = counted.n;
+  const double count = static_cast<double>(k);
+  const double scale = static_cast<double>(static_cast<float>(residual_scale));
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
+  Kept kept;
+  for (size_t i = 0; i < shape.outer; ++i) {
+    const size_t row = shape.row(i);
+    T* const to = dx.at(row);
+    const T* const from = dy.at(row);
+    const T* const in = x.at(row);
+    Gradient of{};
+    of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
+    const size_t next = streamed && i + 1 < shape.outer ? n : 0;
+    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, next).q / count;
+    const RowGradients<T> more{dresidual.at(row), dweight.at(i, shape), nullptr, dsum.at(row), scale};
+    const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;
+    write(to, from, in, k, of, weight.data, no_weight, more, &kept, streamed);
+    if (k == n) continue;
+    const T* const rest = weight.data ? weight.data + k : nullptr;
+    gradient_row<Way::linear, false>(to + k, from + k, in + k, n - k, of, rest, no_weight, more.from(k), nullptr,
+                                     streamed);
+  }
+  if (streamed) end_of_stream();
+}

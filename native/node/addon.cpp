@@ -70,7 +70,10 @@ void add_all_of(const Tables& tables, const Kernel<Operands...>& kernel) {
   static_assert(sizeof...(Operands) + 2 <= Arguments::most, "a call's arguments are read into a fixed array");
   add(tables.run, call<Operands...>, kernel);
   add(tables.start, start<Operands...>, kernel);
-  if constexpr ((std::is_same_v<Operands, Out<T>> || ...)) add(tables.prepare, prepare<T, Operands...>, kernel);
+  // Layers that are called with y and x alone.
+  constexpr size_t inputs = (size_t{std::is_same_v<Operands, In<T>>} + ...);
+  constexpr bool has_result = (std::is_same_v<Operands, Out<T>> || ...);
+  if constexpr (has_result && inputs == 1) add(tables.prepare, prepare<T, Operands...>, kernel);
 }
 
 template <class... Operands>

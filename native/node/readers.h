@@ -93,6 +93,36 @@ struct Reader<OverBatch<T>> : ArrayReader<T> {
 };
 
 template <>
+struct Reader<MaybeOverBatch> : ArrayReader<double> {
+  using ArrayReader<double>::ArrayReader;
+  bool fits(const Volume& shape) const { return view.absent || holds(shape.groups); }
+  MaybeOverBatch value() const { return {static_cast<double*>(view.data)}; }
+};
+
+template <>
+struct Reader<SavedPerGroup> : ArrayReader<double> {
+  using ArrayReader<double>::ArrayReader;
+  template <class Shape>
+  bool fits(const Shape& shape) const {
+    return view.absent || holds(shape.count());
+  }
+  SavedPerGroup value() const { return {static_cast<const double*>(view.data)}; }
+};
+
+template <>
+struct Reader<SumOverRows> : ArrayReader<double> {
+  using ArrayReader<double>::ArrayReader;
+  static size_t blocks(size_t n, size_t unit) { return n / unit + (n % unit ? 1 : 0); }
+  bool fits(const Groups& shape) const {
+    return view.absent || holds(times(blocks(shape.outer, summed_rows), shape.size));
+  }
+  bool fits(const Volume& shape) const {
+    return view.absent || holds(times(blocks(shape.samples, SumOverRows::unit(shape)), shape.channels()));
+  }
+  SumOverRows value() const { return {static_cast<double*>(view.data)}; }
+};
+
+template <>
 struct Reader<PerGroup> {
   View view;
   bool is_double;

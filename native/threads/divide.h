@@ -1,6 +1,5 @@
 // How a call is divided: among threads, and where some of its groups are padded. Every share is a call of the same
-// kernel on a part of the operands. A share has whole groups, so that no bit depends on how many there are. The twin of
-// src/kernels/padding.ts for what is padded.
+// kernel on a part of the operands (shares.h). A share has whole groups, so that no bit depends on how many there are.
 #pragma once
 
 #include <algorithm>
@@ -11,137 +10,9 @@
 #include "../ops.h"
 #include "../platform/float_control.h"
 #include "pool.h"
+#include "shares.h"
 
 namespace evenkeel {
-
-// A part of a call: some of its matrices or samples, and some of the columns or groups of each. Of a copy in another
-// order: some of the indices of its longest dimension.
-struct Share {
-  size_t first, count;
-  size_t column, columns;
-  const uint32_t* listed = nullptr;  // of rows: which of them, from the first
-};
-
-inline size_t longest_axis(const Axes& shape) {
-  size_t longest = 0;
-  for (size_t i = 1; i < shape.rank; ++i) {
-    if (shape.dims[i] > shape.dims[longest]) longest = i;
-  }
-  return longest;
-}
-
-inline Groups share_of(Groups shape, Groups, Share share) {
-  return {share.count, shape.size, share.columns, shape.pitch, shape.whole, {}, share.listed};
-}
-
-inline Volume share_of(Volume shape, Volume, Share share) {
-  const Spans& spans = shape.spans;
-  return {share.count,
-          share.columns,
-          shape.channels_per_group,
-          shape.positions,
-          shape.channels_last,
-          shape.pitch,
-          shape.whole,
-          {spans.list, spans.sample + share.first, 0}};
-}
-
-inline Axes share_of(Axes shape, Axes, Share share) {
-  if (shape.rank > 0) shape.dims[longest_axis(shape)] = share.count;
-  return shape;
-}
-
-template <class T>
-Matrix<T> share_of(Matrix<T> operand, Groups, Share share) {
-  return {operand.at(share.first) + share.column, operand.stride};
-}
-
-template <class T>
-Maybe<T> share_of(Maybe<T> operand, Groups, Share share) {
-  return {{operand ? operand.at(share.first) + share.column : nullptr, operand.stride}};
-}
-
-template <class T>
-Tensor<T> share_of(Tensor<T> operand, Volume shape, Share share) {
-  const size_t channel = share.column * shape.channels_per_group;
-  return {operand.data + share.first * shape.pitch * shape.positions +
-          (shape.channels_last ? channel : channel * shape.positions)};
-}
-
-template <class T>
-Tensor<T> share_of(Tensor<T> operand, Axes shape, Share share) {
-  if (shape.rank == 0) return operand;
-  const size_t* strides = std::is_const_v<T> ? shape.x_strides : shape.y_strides;
-  return {operand.data + share.first * strides[longest_axis(shape)]};
-}
-
-template <class T>
-PerChannel<T> share_of(PerChannel<T> operand, Volume shape, Share share) {
-  return {operand.data ? operand.data + share.column * shape.channels_per_group : nullptr};
-}
-
-template <class T>
-OverBatch<T> share_of(OverBatch<T> operand, Volume, Share share) {
-  return {operand.data + share.column};
-}
-
-inline PerGroup from(PerGroup operand, size_t group) {
-  return {operand.single ? operand.single + group : nullptr, operand.full ? operand.full + group : nullptr};
-}
-
-inline PerGroup share_of(PerGroup operand, Groups shape, Share share) {
-  return from(operand, share.first * shape.inner + share.column);
-}
-
-inline PerGroup share_of(PerGroup operand, Volume shape, Share share) {
-  return from(operand, share.first * shape.groups + share.column);
-}
-
-inline Codes share_of(Codes operand, Groups shape, Share share) {
-  return {operand.at(share.first, shape.size), operand.format};
-}
-
-// Everything else is the same for every share.
-template <class Operand, class Shape>
-Operand share_of(Operand operand, Shape, Share) {
-  return operand;
-}
-
-// 0 in a share of what a call writes (rule 15); nothing in what it reads.
-template <class T>
-void clear_share(Matrix<T> operand, const Groups& shape, const Share& share) {
-  const size_t n = shape.size * shape.pitch;
-  if (share.columns == shape.pitch && (operand.stride == n || share.count == 1)) {
-    // All at once: the C library then writes past the caches where that is quicker.
-    std::memset(static_cast<void*>(operand.at(share.first)), 0, share.count * n * sizeof(T));
-    return;
-  }
-  for (size_t i = 0; i < share.count; ++i) {
-    T* first = operand.at(share.first + i) + share.column;
-    if (share.columns == shape.pitch) {
-      std::fill_n(first, shape.size * shape.pitch, T{0});
-      continue;
-    }
-    for (size_t row = 0; row < shape.size; ++row) std::fill_n(first + row * shape.pitch, share.columns, T{0});
-  }
-}
-
-template <class T>
-void clear_share(Matrix<const T>, const Groups&, const Share&) {}
-
-template <class T>
-void clear_share(Maybe<T> operand, const Groups& shape, const Share& share) {
-  if (operand) clear_share(Matrix<T>{operand.data, operand.stride}, shape, share);
-}
-
-inline void clear_share(PerGroup operand, const Groups& shape, const Share& share) {
-  for (size_t i = 0; i < share.count; ++i) {
-    for (size_t k = 0; k < share.columns; ++k) operand.set((share.first + i) * shape.inner + share.column + k, 0);
-  }
-}
-
-template <class Operand>
-void clear_share(Operand, const Groups&, const Share&) {}
 
 constexpr size_t most_listed = 256;
 
@@ -151,6 +22,7 @@ template <class Real, class Padded>
 void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padded padded) {
   uint32_t listed[most_listed];
   const size_t end = share.first + share.count;
+  size_t before = share.done;
   for (size_t first = share.first; first < end; first += most_listed) {
     const size_t last = std::min(end, first + most_listed);
     size_t done = first, count = 0;
@@ -160,7 +32,8 @@ void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padde
       done = to;
     });
     if (done < last) padded(Share{done, last - done, 0, 1});
-    if (count > 0) real(Share{first, count, 0, 1, count < last - first ? listed : nullptr});
+    if (count > 0) real(Share{first, count, 0, 1, count < last - first ? listed : nullptr, before});
+    before += count;
   }
 }
 
@@ -210,30 +83,62 @@ struct Call {
 };
 
 // The shares of a shape: `blocks` ranges of its matrices or samples, and each of them in `strips` ranges of columns.
+// Where range i of n things begins.
+inline size_t begin_of(size_t i, size_t ranges, size_t n) { return n / ranges * i + std::min(n % ranges, i); }
+
 struct Division {
   size_t outer, blocks;
   size_t columns, strips, unit;  // columns stay together in units
+  size_t together = 1;           // so do matrices or samples
 
   size_t pieces() const { return blocks * strips; }
   Share share(size_t piece) const {
-    const auto begin = [](size_t n, size_t ranges, size_t i) { return n / ranges * i + std::min(n % ranges, i); };
     const size_t block = piece / strips, strip = piece % strips;
-    const size_t first = begin(outer, blocks, block);
+    const size_t all = (outer + together - 1) / together;
+    const size_t first = begin_of(block, blocks, all) * together;
+    const size_t last = std::min(outer, begin_of(block + 1, blocks, all) * together);
     const size_t units = (columns + unit - 1) / unit;
-    const size_t column = std::min(columns, begin(units, strips, strip) * unit);
-    const size_t end = std::min(columns, begin(units, strips, strip + 1) * unit);
-    return {first, begin(outer, blocks, block + 1) - first, column, end - column};
+    const size_t column = std::min(columns, begin_of(strip, strips, units) * unit);
+    const size_t end = std::min(columns, begin_of(strip + 1, strips, units) * unit);
+    return {first, last - first, column, end - column};
   }
 };
 
 constexpr size_t cache_line = 16;  // in elements: threads that write into one hinder each other
 
 // Divides by matrices or samples where there are enough of them, else by their columns as well.
-inline Division divide(size_t outer, size_t columns, size_t unit, size_t pieces) {
-  if (outer >= pieces) return {outer, pieces, columns, 1, columns};
+inline Division divide(size_t outer, size_t columns, size_t unit, size_t pieces, size_t together = 1) {
+  const size_t all = (outer + together - 1) / together;
+  if (all >= pieces) return {outer, pieces, columns, 1, columns, together};
   const size_t units = (columns + unit - 1) / unit;
-  return {outer, outer, columns, std::min(units, (pieces + outer - 1) / outer), unit};
+  return {outer, all, columns, std::min(units, (pieces + all - 1) / all), unit, together};
 }
+
+// The rows of a call whose sums are taken: ranges of whole blocks of real ones, which the padding before them belongs
+// to.
+struct RowRanges {
+  static constexpr size_t most = 256;
+  size_t pieces;
+  size_t first[most + 1];
+  size_t done[most + 1];  // real rows before it
+
+  RowRanges(const Groups& shape, size_t wanted) {
+    const size_t real = count_real(shape.spans, 0, shape.outer);
+    const size_t blocks = (real + summed_rows - 1) / summed_rows;
+    pieces = std::max<size_t>(1, std::min({wanted, blocks, most}));
+    for (size_t i = 0; i <= pieces; ++i) done[i] = std::min(real, begin_of(i, pieces, blocks) * summed_rows);
+    size_t passed = 0, next = 0;
+    each_span(shape.spans, 0, shape.outer, [&](size_t begin, size_t end) {
+      for (; next <= pieces && done[next] < passed + (end - begin); ++next) first[next] = begin + (done[next] - passed);
+      passed += end - begin;
+    });
+    for (; next <= pieces; ++next) first[next] = shape.outer;
+    first[0] = 0;
+  }
+  Share share(size_t piece) const {
+    return {first[piece], first[piece + 1] - first[piece], 0, 1, nullptr, done[piece]};
+  }
+};
 
 // An op's operands say how its work can be divided.
 template <class... Operands>
@@ -242,6 +147,7 @@ struct Splitter {
   static constexpr bool has = (std::is_same_v<Operands, Operand> || ...);
   using Shape = std::conditional_t<has<Volume>, Volume, std::conditional_t<has<Axes>, Axes, Groups>>;
   static constexpr bool over_batch = (Traits<Operands>::over_batch || ...);
+  static constexpr bool over_rows = (Traits<Operands>::over_rows || ...);
   static constexpr bool by_channel = ((Traits<Operands>::per_channel || Traits<Operands>::per_group) || ...);
   static constexpr bool by_position = has<Volume> && !(Traits<Operands>::per_group || ...) && !over_batch;
 
@@ -278,7 +184,8 @@ struct Splitter {
       const Division all = evenkeel::divide(1, shape.groups, unit, pieces);
       return {shape.samples, 1, all.columns, all.strips, all.unit};
     }
-    return evenkeel::divide(shape.samples, shape.groups, by_channel ? unit : shape.groups, pieces);
+    return evenkeel::divide(shape.samples, shape.groups, by_channel ? unit : shape.groups, pieces,
+                            over_rows ? SumOverRows::unit(shape) : 1);
   }
   static Division divide(const Axes& shape, size_t pieces) {
     const size_t n = all(shape).count;
@@ -286,9 +193,84 @@ struct Splitter {
   }
 };
 
+// Adds up partial sums, rows of n of which these columns are added: those of `folds` levels of 64 rows each, then all,
+// in order. The first row becomes the sum.
+inline void add_partial_sums(double* sums, size_t n, size_t rows, size_t folds, size_t column, size_t columns) {
+  const auto add = [=](size_t to, size_t from) {
+    double* const total = sums + to * n + column;
+    const double* const more = sums + from * n + column;
+    for (size_t k = 0; k < columns; ++k) total[k] += more[k];
+  };
+  const auto move = [=](size_t to, size_t from) {
+    if (to != from) std::memcpy(sums + to * n + column, sums + from * n + column, columns * sizeof(double));
+  };
+  for (size_t fold = 0; fold < folds; ++fold) {
+    size_t folded = 0;
+    for (size_t first = 0; first < rows; first += summed_rows, ++folded) {
+      move(folded, first);
+      for (size_t i = first + 1; i < std::min(rows, first + summed_rows); ++i) add(folded, i);
+    }
+    rows = folded;
+  }
+  for (size_t i = 1; i < rows; ++i) add(0, i);
+}
+
+// How many rows of partial sums a call has, of how many elements, and how often they are folded (rule 22).
+struct PartialSums {
+  size_t rows, n, folds;
+
+  explicit PartialSums(const Groups& shape)
+      : rows((count_real(shape.spans, 0, shape.outer) + summed_rows - 1) / summed_rows), n(shape.size), folds(1) {}
+  explicit PartialSums(const Volume& shape)
+      : rows((shape.samples + SumOverRows::unit(shape) - 1) / SumOverRows::unit(shape)),
+        n(shape.channels()),
+        folds(SumOverRows::unit(shape) == 1 ? 2 : 1) {}
+};
+
 // Elements from which a call is divided, and how many a piece has about (measured: bench/results/choices.md).
 constexpr size_t worth_dividing = 1 << 17;
 constexpr size_t piece_size = 1 << 17;
+
+// Brings the partial sums of a call together.
+template <class Shape>
+void finish(const SumOverRows& operand, const Shape& shape, size_t helpers) {
+  if (!operand.data) return;
+  struct Pieces {
+    double* data;
+    PartialSums sums;
+    Division division;
+  };
+  const PartialSums sums(shape);
+  const size_t elements = sums.rows * sums.n;
+  const size_t pieces = helpers == 0 || elements < worth_dividing ? 1 : elements / piece_size;
+  const Pieces all{operand.data, sums, divide(1, sums.n, cache_line, pieces)};
+  const auto run = [](const void* what, size_t piece) {
+    const auto& of = *static_cast<const Pieces*>(what);
+    const DefaultFloatControl undisturbed;
+    const Share share = of.division.share(piece);
+    add_partial_sums(of.data, of.sums.n, of.sums.rows, of.sums.folds, share.column, share.columns);
+  };
+  run_pieces({run, &all, all.division.pieces()}, helpers);
+}
+template <class Operand, class Shape>
+void finish(const Operand&, const Shape&, size_t) {}
+
+// Runs a kernel that was asked for a share at a time, as a division says.
+template <class Call, class Shape, class Division>
+void run_shares(const Call& call, const Shape& shape, const Division& division, size_t pieces, size_t helpers) {
+  struct Divided {
+    const Call& call;
+    const Shape& shape;
+    const Division& division;
+  };
+  const Divided divided{call, shape, division};
+  const auto run = [](const void* what, size_t piece) {
+    const auto& of = *static_cast<const Divided*>(what);
+    const DefaultFloatControl undisturbed;
+    of.call.run_real(of.shape, of.division.share(piece));
+  };
+  run_pieces({run, &divided, pieces}, helpers);
+}
 
 // Runs a kernel, with at most so many idle threads to help.
 template <class... Operands>
@@ -297,30 +279,33 @@ void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& ope
   using Shape = typename Split::Shape;
   const size_t elements = Split::elements(std::get<Shape>(operands));
   const bool whole = helpers == 0 || elements < worth_dividing;
+  const auto finish_all = [&] {
+    if constexpr (Split::over_rows) {
+      const Shape& shape = std::get<Shape>(operands);
+      std::apply([&](const auto&... operand) { (finish(operand, shape, helpers), ...); }, operands);
+    }
+  };
   if (whole && !Split::padded_rows(std::get<Shape>(operands))) {
     const DefaultFloatControl undisturbed;
     std::apply(kernel, operands);
-    return;
+    return finish_all();
   }
   Call<Operands...> call{kernel, operands};
   Shape& shape = std::get<Shape>(call.operands);
   if (whole) {
     const DefaultFloatControl undisturbed;
-    return call.run_real(shape, Split::all(shape));
+    call.run_real(shape, Split::all(shape));
+    return finish_all();
+  }
+  if constexpr (Split::over_rows && std::is_same_v<Shape, Groups>) {
+    const RowRanges ranges(shape, elements / piece_size);
+    run_shares(call, shape, ranges, ranges.pieces, helpers);
+    return finish_all();
   }
   if constexpr (Split::by_position) Split::flatten(shape);
-  struct Divided {
-    const Call<Operands...>& call;
-    const Shape& shape;
-    Division division;
-  };
-  const Divided divided{call, shape, Split::divide(shape, elements / piece_size)};
-  const auto run = [](const void* what, size_t piece) {
-    const auto& of = *static_cast<const Divided*>(what);
-    const DefaultFloatControl undisturbed;
-    of.call.run_real(of.shape, of.division.share(piece));
-  };
-  run_pieces({run, &divided, divided.division.pieces()}, helpers);
+  const Division division = Split::divide(shape, elements / piece_size);
+  run_shares(call, shape, division, division.pieces(), helpers);
+  finish_all();
 }
 
 }  // namespace evenkeel

@@ -6,7 +6,7 @@ import { type Op, signatures } from '../kernels/signatures.js'
 import type { Arrays } from './types.js'
 
 /** The most arrays of a call; a test compares it with the signatures. */
-export const MOST_ARRAYS = 10
+export const MOST_ARRAYS = 11
 
 interface Operands {
   readonly [operand: string]: unknown
@@ -134,7 +134,7 @@ export function flattened<Result>(
     if (count <= 4) return native(numbers, take(0), take(1), take(2), take(3))
     // biome-ignore format: MOST_ARRAYS of them
     return native(
-      numbers, take(0), take(1), take(2), take(3), take(4), take(5), take(6), take(7), take(8), take(9)
+      numbers, take(0), take(1), take(2), take(3), take(4), take(5), take(6), take(7), take(8), take(9), take(10)
     )
   }
 }

@@ -34,13 +34,15 @@ export function checkAsyncOptions(op: string, { transfer = false, signal }: Asyn
   if (signal.aborted) throw signal.reason
 }
 
-/** With `transfer`: x is an array whose buffer can be detached and holds nothing else, and the result goes nowhere else. */
-export function checkTransfer(op: string, x: Float32Array, out: unknown): void {
-  if (out !== undefined) throw wrongType(op, 'out', 'undefined, because transfer is given', describe(out))
-  if (isShared(x)) throw notTransferable(op, 'one over a SharedArrayBuffer')
-  if (!coversBuffer(x)) throw notTransferable(op, 'one over a part of it')
+/**
+ * With `transfer`: an input is an array whose buffer can be detached and holds nothing else, and the result goes nowhere else.
+ */
+export function checkTransfer(op: string, x: Float32Array, out: unknown, what = 'x', place = 'out'): void {
+  if (out !== undefined) throw wrongType(op, place, 'undefined, because transfer is given', describe(out))
+  if (isShared(x)) throw notTransferable(op, 'one over a SharedArrayBuffer', what)
+  if (!coversBuffer(x)) throw notTransferable(op, 'one over a part of it', what)
 }
 
-export function notTransferable(op: string, got: string): TypeError {
-  return wrongType(op, 'x', 'an array over all of an ArrayBuffer, because transfer is given', got)
+export function notTransferable(op: string, got: string, what = 'x'): TypeError {
+  return wrongType(op, what, 'an array over all of an ArrayBuffer, because transfer is given', got)
 }

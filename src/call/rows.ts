@@ -38,11 +38,15 @@ export const rowOptions = {
   out: true
 } as const
 
-/** residualScale: finite, also as float32, and only with a residual. */
-function readResidualScale(op: string, { residual, residualScale = 1 }: RowOptions): number {
+/** residualScale: finite, also as float32, and only with a residual, or where one was. */
+export function readResidualScale(
+  op: string,
+  { residual, residualScale = 1 }: { residual?: Operand; residualScale?: number },
+  hadResidual = residual !== undefined
+): number {
   checkFinite(op, 'residualScale', residualScale)
   checkFinite(op, 'residualScale as float32', Math.fround(residualScale))
-  if (residualScale !== 1 && residual === undefined) {
+  if (residualScale !== 1 && !hadResidual) {
     throw wrongType(op, 'residual', 'an array, because residualScale is given', 'undefined')
   }
   return residualScale
@@ -179,7 +183,8 @@ export function readRowCall(
   }
 }
 
-function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRows: boolean): GroupShape {
+/** The groups of x. With `asRows`, those that are columns are copied into rows, too. */
+export function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRows: boolean): GroupShape {
   const { dims } = x
   if ('axes' in over) {
     if (!dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because axis is given', 'Float32Array')
@@ -198,7 +203,7 @@ function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRow
 }
 
 /** Which groups are real. The group must be one axis of a tensor of three: the last or the second; `asRows` where it is copied. */
-function readRowPadding(
+export function readRowPadding(
   op: string,
   dims: number[] | undefined,
   over: GroupsOf,

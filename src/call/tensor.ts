@@ -171,12 +171,12 @@ export interface Output {
   readonly resultOver: (y: Float32Array) => Operand
 }
 
-/** Reads `out`: as many elements as x, and as a tensor its dims. */
-export function readOutput(op: string, x: Elements, given: Operand | undefined): Output {
+/** Reads `out`, or another place for a result: as many elements as x, and as a tensor its dims. */
+export function readOutput(op: string, x: Elements, given: Operand | undefined, what = 'out'): Output {
   if (given === undefined) return { out: undefined, resultOver: y => like(x, y) }
-  const out = readOperand(op, 'out', given)
-  checkLength(op, 'out', out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
-  checkDims(op, 'out', out, x.dims)
+  const out = readOperand(op, what, given)
+  checkLength(op, what, out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
+  checkDims(op, what, out, x.dims)
   return { out: out.data, resultOver: y => (x.dims && out.dims ? given : like(x, y)) }
 }
 

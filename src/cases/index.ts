@@ -4,6 +4,7 @@ import type { Kernels, Op } from '../kernels/index.js'
 import { batchNormCases } from './batch_norm.js'
 import { bits, firstDifference } from './data.js'
 import { calibrateCases, poolCases, quantizeCases } from './embeddings.js'
+import { residualCases, rowGradientCases, volumeGradientCases } from './gradients.js'
 import { localResponseCases } from './local_response_norm.js'
 import { normalizeCases } from './normalize.js'
 import { permuteCases } from './permute.js'
@@ -16,16 +17,22 @@ export { type Case, type Result, runCase } from './run.js'
 /** All cases of each op. */
 export const cases: { readonly [op in Op]: () => Iterable<Case> } = {
   batch_norm: batchNormCases,
+  batch_norm_backward: () => volumeGradientCases(false),
   batch_statistics: () => volumeCases(false),
   calibrate_embeddings: calibrateCases,
   group_norm: () => volumeCases(true),
+  group_norm_backward: () => volumeGradientCases(true),
   layer_norm: rowCases,
+  layer_norm_backward: rowGradientCases,
   local_response_norm: localResponseCases,
   normalize: normalizeCases,
+  normalize_backward: rowGradientCases,
   permute: permuteCases,
   pool_embeddings: poolCases,
   quantize_embeddings: quantizeCases,
-  rms_norm: rowCases
+  residual_sum: residualCases,
+  rms_norm: rowCases,
+  rms_norm_backward: rowGradientCases
 }
 
 /** SHA-256 of all outputs and of all float64 statistics of an op. The statistics apart: outputs are nearly blind to them. */
@@ -34,13 +41,13 @@ export interface Golden {
   readonly statistics: string
 }
 
-const outputs = ['y', 'sum', 'codes']
+const outputs = ['y', 'sum', 'codes', 'dx', 'dresidual']
 
 /** Runs all cases of an op on a backend: their golden hashes. Bits are hashed in little-endian order. */
-export function goldenOf(op: Op, kernels: Kernels): Golden {
+export function goldenOf(op: Op, kernels: Kernels, all: Iterable<Case> = cases[op]()): Golden {
   const output = createHash('sha256')
   const statistics = createHash('sha256')
-  for (const given of cases[op]()) {
+  for (const given of all) {
     for (const [name, array] of Object.entries(runCase(op, kernels, given))) {
       if (array) (outputs.includes(name) ? output : statistics).update(bits(array))
     }

@@ -1,6 +1,14 @@
 // Runs a case on a backend: what it takes follows from the operands' kinds.
 import { type Call, type Kernels, type Op, signatures } from '../kernels/index.js'
-import { codeBytes, type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
+import {
+  codeBytes,
+  type Groups,
+  type Kind,
+  kinds,
+  partialSums,
+  type Statistic,
+  type Volume
+} from '../kernels/operands.js'
 
 /** One call of an op, but for what it writes. Operands that the op has not are left out. */
 export interface Case {
@@ -39,8 +47,15 @@ export function runCase(op: Op, kernels: Kernels, given: Case): Result {
       result[name] = kind !== 'maybeOut' || given.keepsSum ? new Float32Array(given.x.length) : undefined
     } else if (role === 'statistic') {
       result[name] = new Float64Array(countOf(kind, given.shape))
+    } else if (role === 'sum') {
+      // Behind the sums stand partial ones, which are nobody's result.
+      const shape = given.shape as Groups & Volume
+      const n = shape.size ?? shape.groups * shape.channelsPerGroup
+      const sums = new Float64Array(kind === 'sumOverRows' ? partialSums(shape, n) : n)
+      result[name] = sums.subarray(0, n)
+      operands[name] = sums
     }
-    operands[name] = name in result ? result[name] : given[name as keyof Case]
+    operands[name] ??= name in result ? result[name] : given[name as keyof Case]
   }
   const kernel = kernels[op] as (call: unknown) => void
   kernel(operands as unknown as Call<Op>)

@@ -1,7 +1,16 @@
 // batch_norm: y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance given for each channel. The twin of
 // native/kernels/batch_norm.h.
 import { affineChannels } from './column_maps.js'
-import { type RowSet, STRIP } from './columns.js'
+import { countRows, type RowSet, STRIP } from './columns.js'
+import {
+  columnGradientSums,
+  columnGradients,
+  type Gradient,
+  gradientColumns,
+  gradientRealRun,
+  realGradientSums
+} from './gradients.js'
+import { foldedSums } from './lanes.js'
 import { affineRealRun } from './maps.js'
 import { channelScale, makeChannelScales, NO_BIAS, NO_WEIGHT, setChannelScale } from './scale.js'
 import type { Call } from './signatures.js'
@@ -34,6 +43,51 @@ export function batch_norm(call: Call<'batch_norm'>): void {
       const w = weight ? weight[channel] : NO_WEIGHT
       const b = bias ? bias[channel] : NO_BIAS
       affineRealRun(y, x, run, positions, spans, sample, channelScale(mean[channel], rstd, w, b))
+    }
+  }
+}
+
+/** Rule 23. In training mean and rstd are the batch's, whose gradient counts. */
+export function batch_norm_backward(call: Call<'batch_norm_backward'>): void {
+  const { dx, dweight, dbias, dy, x, mean, rstd, weight, shape, training } = call
+  const { samples, groups, positions, channelsLast, spans } = shape
+  const rows: RowSet = { first: 0, samples, positions, spans }
+  const n = countRows(rows)
+  const needsSums = training !== 0 || dweight !== undefined || dbias !== undefined
+  const none = { s: 0, q: 0 }
+  const gradientOf = (channel: number, w: number, s: number, q: number): Gradient => {
+    if (dbias) dbias[channel] = s
+    if (dweight) dweight[channel] = q
+    const b = training ? (w * q) / n : undefined
+    return { mean: mean[channel], rstd: rstd[channel], a: (w * s) / n, b }
+  }
+  if (channelsLast) {
+    const of = columnGradients
+    for (let first = 0; first < groups; first += STRIP) {
+      const count = Math.min(STRIP, groups - first)
+      of.mean.set(mean.subarray(first, first + count))
+      of.rstd.set(rstd.subarray(first, first + count))
+      const sums = needsSums ? columnGradientSums(count, dy, x, first, groups, rows) : undefined
+      for (let k = 0; k < count; k++) {
+        const w = weight ? weight[first + k] : NO_WEIGHT
+        const { a, b } = gradientOf(first + k, w, sums ? sums.s[k] : 0, sums ? sums.q[k] : 0)
+        of.w[k] = w
+        of.a[k] = a
+        of.b[k] = b ?? 0
+      }
+      gradientColumns(dx, dy, x, first, groups, count, rows, training === 0)
+    }
+    return
+  }
+  for (let channel = 0; channel < groups; channel++) {
+    const run = (sample: number) => (sample * groups + channel) * positions
+    const sumsOfRun = (sample: number) =>
+      realGradientSums(dy, x, run(sample), mean[channel], rstd[channel], positions, spans, sample)
+    const { s, q } = needsSums ? foldedSums(samples, sumsOfRun) : none
+    const w = weight ? weight[channel] : NO_WEIGHT
+    const of = gradientOf(channel, w, s, q)
+    for (let sample = 0; sample < samples; sample++) {
+      gradientRealRun(dx, dy, x, run(sample), positions, spans, sample, of, w)
     }
   }
 }

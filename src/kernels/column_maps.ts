@@ -124,20 +124,21 @@ function affineMixedRows(
   }
 }
 
-/** Rules 7a and 8a over n <= STRIP columns, which are channels. Rows that are not real become 0 (rule 15). */
-export function affineChannels(
+/**
+ * Calls step(at, count) for rows of n <= STRIP columns that are real, `count` from y[at] on. The others become 0 in y (rule
+ * 15).
+ */
+export function eachRealRows(
   y: Float32Array,
-  x: Float32Array,
-  first: number,
+  start: number,
   stride: number,
   n: number,
   given: RowSet,
-  scales: ChannelScales
+  step: (at: number, count: number) => void
 ): void {
   const { first: firstSample, samples, positions, spans } = joined(given)
-  const anyFloat64 = hasOne(scales.needsFloat64, n)
   for (let sample = firstSample; sample < firstSample + samples; sample++) {
-    const base = first + sample * positions * stride
+    const base = start + sample * positions * stride
     const last = endOfSpans(spans, sample)
     let done = 0
     for (let at = firstSpan(spans, sample); at < last; at += 2) {
@@ -145,14 +146,26 @@ export function affineChannels(
       const end = spanEnd(spans, positions, at)
       for (let position = done; position < begin; position++) clear(y, base + position * stride, n)
       for (let position = begin; position < end; position += ABREAST) {
-        const count = Math.min(ABREAST, end - position)
-        if (anyFloat64) affineMixedChannelRows(y, x, base + position * stride, stride, n, count, scales)
-        else affineChannelRows(y, x, base + position * stride, stride, n, count, scales)
+        step(base + position * stride, Math.min(ABREAST, end - position))
       }
       done = end
     }
     for (let position = done; position < positions; position++) clear(y, base + position * stride, n)
   }
+}
+
+/** Rules 7a and 8a over n <= STRIP columns, which are channels. */
+export function affineChannels(
+  y: Float32Array,
+  x: Float32Array,
+  first: number,
+  stride: number,
+  n: number,
+  rows: RowSet,
+  scales: ChannelScales
+): void {
+  const affineRows = hasOne(scales.needsFloat64, n) ? affineMixedChannelRows : affineChannelRows
+  eachRealRows(y, first, stride, n, rows, (at, count) => affineRows(y, x, at, stride, n, count, scales))
 }
 
 /** `count` rows from this element on, in x and y alike. */

@@ -29,13 +29,19 @@ export function joined(rows: RowSet): RowSet {
   return spans || first > 0 ? rows : { first: 0, samples: 1, positions: samples * positions, spans }
 }
 
-/** Sums of the columns of a strip; `columnSums` leaves them in `total`. */
-const column = () => ({ s: new Float64Array(STRIP), q: new Float64Array(STRIP) })
+/** Sums of the columns of a strip. */
+export interface ColumnSums {
+  readonly s: Float64Array
+  readonly q: Float64Array
+}
+
+/** `sumsOfColumns` leaves them in `total`. */
+const column = (): ColumnSums => ({ s: new Float64Array(STRIP), q: new Float64Array(STRIP) })
 const inBlock = column()
 const inFold = column()
 const total = column()
 
-function moveColumns(n: number, from: typeof total, to: typeof total): void {
+function moveColumns(n: number, from: ColumnSums, to: ColumnSums): void {
   for (let k = 0; k < n; k++) {
     to.s[k] += from.s[k]
     to.q[k] += from.q[k]
@@ -44,18 +50,12 @@ function moveColumns(n: number, from: typeof total, to: typeof total): void {
   }
 }
 
-/**
- * Rule 14: the sums of n <= STRIP columns of the matrix whose row r begins at x[start + r * stride]. With centers, one
- * for each column, the sums are of the squares alone.
- */
-export function columnSums(
+/** Rule 14: two sums of each of n <= STRIP columns. add(sums, row, count) adds `count` rows from that one on. */
+export function sumsOfColumns(
   n: number,
-  center: Float64Array | undefined,
-  x: Float32Array,
-  start: number,
-  stride: number,
-  given: RowSet
-): typeof total {
+  given: RowSet,
+  add: (sums: ColumnSums, row: number, count: number) => void
+): ColumnSums {
   const rows = joined(given)
   for (const sums of [inBlock, inFold, total]) {
     sums.s.fill(0, 0, n)
@@ -68,7 +68,7 @@ export function columnSums(
       const end = spanEnd(rows.spans, rows.positions, at)
       for (let position = spanBegin(rows.spans, at); position < end; ) {
         const take = Math.min(TOGETHER, FOLD64 - (count % FOLD64), end - position)
-        addRows(n, center, x, start + (sample * rows.positions + position) * stride, stride, take)
+        add(inBlock, sample * rows.positions + position, take)
         position += take
         count += take
         if (count % FOLD64 === 0) moveColumns(n, inBlock, inFold)
@@ -79,6 +79,21 @@ export function columnSums(
   moveColumns(n, inBlock, inFold)
   moveColumns(n, inFold, total)
   return total
+}
+
+/**
+ * The sums of the elements and of their squares of the matrix whose row r begins at x[start + r * stride]. With centers, one
+ * for each column, the sums are of the squares alone.
+ */
+export function columnSums(
+  n: number,
+  center: Float64Array | undefined,
+  x: Float32Array,
+  start: number,
+  stride: number,
+  rows: RowSet
+): ColumnSums {
+  return sumsOfColumns(n, rows, (_, row, count) => addRows(n, center, x, start + row * stride, stride, count))
 }
 
 /** Adds `count` rows, the first of which begins at x[start], to the sums of n columns. */

@@ -1,16 +1,17 @@
 // The kernels in TypeScript, as a plain table, and what they are called with.
-import { batch_norm } from './batch_norm.js'
+import { batch_norm, batch_norm_backward } from './batch_norm.js'
 import { batch_statistics } from './batch_statistics.js'
 import { calibrate_embeddings } from './calibrate_embeddings.js'
-import { group_norm } from './group_norm.js'
-import { layer_norm } from './layer_norm.js'
+import { group_norm, group_norm_backward } from './group_norm.js'
+import { layer_norm, layer_norm_backward } from './layer_norm.js'
 import { local_response_norm } from './local_response_norm.js'
-import { normalize } from './normalize.js'
-import { overReal } from './padding.js'
+import { normalize, normalize_backward } from './normalize.js'
+import { overReal, withSums } from './padding.js'
 import { permute } from './permute.js'
 import { pool_embeddings } from './pool_embeddings.js'
 import { quantize_embeddings } from './quantize_embeddings.js'
-import { rms_norm } from './rms_norm.js'
+import { residual_sum } from './residual_sum.js'
+import { rms_norm, rms_norm_backward } from './rms_norm.js'
 import type { Kernels } from './signatures.js'
 
 export type { Groups, Spans, Statistic, Volume } from './operands.js'
@@ -19,14 +20,20 @@ export { type Call, type Kernel, type Kernels, type Op, ops, signatures } from '
 /** The kernels in TypeScript. */
 export const kernels: Kernels = {
   batch_norm,
+  batch_norm_backward,
   batch_statistics,
   calibrate_embeddings,
   group_norm,
+  group_norm_backward: withSums('group_norm_backward', group_norm_backward),
   layer_norm: overReal('layer_norm', layer_norm),
+  layer_norm_backward: withSums('layer_norm_backward', overReal('layer_norm_backward', layer_norm_backward)),
   local_response_norm,
   normalize: overReal('normalize', normalize),
+  normalize_backward: overReal('normalize_backward', normalize_backward),
   permute,
   pool_embeddings,
   quantize_embeddings,
-  rms_norm: overReal('rms_norm', rms_norm)
+  residual_sum,
+  rms_norm: overReal('rms_norm', rms_norm),
+  rms_norm_backward: withSums('rms_norm_backward', overReal('rms_norm_backward', rms_norm_backward))
 }

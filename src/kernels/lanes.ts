@@ -220,15 +220,22 @@ export function runSums(x: Float32Array, center: number | undefined, channel: nu
     center === undefined
       ? sums
       : (n: number, x: Float32Array, start: number) => ({ s: 0, q: sumOfSquares(n, center, x, start) })
+  return foldedSums(samples, n => {
+    const start = (n * shape.groups * shape.channelsPerGroup + channel) * positions
+    return withReal(x, start, 1, positions, spans, n, sumsOfRun)
+  })
+}
+
+/** Rules 13 and 14: n sums added up in order; 64 of them make a part. */
+export function foldedSums(n: number, sumsOf: (i: number) => Sums): Sums {
   const total = { s: 0, q: 0 }
-  for (let first = 0; first < samples; first += FOLD64) {
+  for (let first = 0; first < n; first += FOLD64) {
     const part = { s: 0, q: 0 }
-    const end = Math.min(first + FOLD64, samples)
-    for (let n = first; n < end; n++) {
-      const start = (n * shape.groups * shape.channelsPerGroup + channel) * positions
-      const run = withReal(x, start, 1, positions, spans, n, sumsOfRun)
-      part.s += run.s
-      part.q += run.q
+    const end = Math.min(first + FOLD64, n)
+    for (let i = first; i < end; i++) {
+      const { s, q } = sumsOf(i)
+      part.s += s
+      part.q += q
     }
     total.s += part.s
     total.q += part.q

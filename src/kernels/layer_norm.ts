@@ -2,11 +2,12 @@
 // native/kernels/layer_norm.h.
 import { affineColumns } from './column_maps.js'
 import { type RowSet, STRIP } from './columns.js'
+import { blockOfRow, gradientRow, gradientSums } from './gradients.js'
 import { sums } from './lanes.js'
 import { addResidual, affineRow } from './maps.js'
 import { columnMoments, moments } from './moments.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
-import { makeColumnScales, scaleOf, setColumnScale } from './scale.js'
+import { makeColumnScales, NO_WEIGHT, scaleOf, setColumnScale } from './scale.js'
 import type { Call } from './signatures.js'
 
 const columnMean = new Float64Array(STRIP)
@@ -68,5 +69,21 @@ function layerNormColumns(
       if (rstd) rstd[group0 + first + k] = scales.rstd[k]
     }
     affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, w, b)
+  }
+}
+
+/** Rules 21 and 22: rows alone. */
+export function layer_norm_backward(call: Call<'layer_norm_backward'>): void {
+  const { dx, dresidual, dweight, dbias, dy, x, dsum, mean, rstd, weight, shape, eps, done = 0 } = call
+  const { outer, size } = shape
+  const to = { dresidual, dsum, residualScale: Math.fround(call.residualScale), dweight, dbias }
+  for (let row = 0; row < outer; row++) {
+    const at = row * size
+    const own = mean && rstd ? undefined : moments(size, x, at, sums(size, x, at))
+    const m = own ? own.mean : (mean as Float64Array)[row]
+    const r = own ? 1 / Math.sqrt(own.variance + eps) : (rstd as Float64Array)[row] // rule 6
+    const { s, q } = gradientSums(size, dy, at, x, at, m, r, weight)
+    const of = { mean: m, rstd: r, a: s / size, b: q / size }
+    gradientRow(dx, at, dy, at, x, at, 0, size, of, weight, NO_WEIGHT, at, blockOfRow(done + row, size), to)
   }
 }

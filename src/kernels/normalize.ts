@@ -2,6 +2,7 @@
 // native/kernels/normalize.h.
 import { affineColumns } from './column_maps.js'
 import { columnSquares, type RowSet, STRIP } from './columns.js'
+import { gradientRow, gradientSums } from './gradients.js'
 import { largestMagnitude, sumOfMagnitudes, sumOfPowers, sumOfSquares } from './lanes.js'
 import { affineFloat64, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
@@ -11,7 +12,7 @@ import type { Call } from './signatures.js'
 
 /** How eps keeps the division from zero, in the order of their numbers; the op's documentation says what each does. */
 export const normalizeRules = ['clamp', 'clamp-square', 'add-square', 'mean-square', 'zero'] as const
-const [CLAMP, CLAMP_SQUARE, ADD_SQUARE, MEAN_SQUARE] = normalizeRules.keys()
+const [CLAMP, CLAMP_SQUARE, ADD_SQUARE, MEAN_SQUARE, ZERO] = normalizeRules.keys()
 
 const f32 = Math.fround
 const squares = new Float64Array(STRIP)
@@ -92,5 +93,24 @@ function normalizeColumns(
       if (norm) norm[norm0 + first + k] = length
     }
     affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, weight, undefined)
+  }
+}
+
+/** Rule 21, with p = 2 and rows alone. `dots` receives the sum of dy * t of each row. */
+export function normalize_backward(call: Call<'normalize_backward'>): void {
+  const { dx, dots, dy, x, shape, rule, eps, factor } = call
+  const { outer, size } = shape
+  const f = f32(factor)
+  for (let row = 0; row < outer; row++) {
+    const at = row * size
+    const square = sumOfSquares(size, 0, x, at)
+    const norm = Math.sqrt(square)
+    const r = reciprocal(norm, square, size, rule, eps)
+    const dot = gradientSums(size, dy, at, x, at, 0, r, undefined).q
+    if (dots) dots[row] = dot
+    const limited =
+      (rule === CLAMP && norm < eps) || (rule === CLAMP_SQUARE && square < eps) || (rule === ZERO && norm === 0)
+    const b = limited ? undefined : rule === MEAN_SQUARE ? (dot * f) / size : dot * f
+    gradientRow(dx, at, dy, at, x, at, 0, size, { mean: 0, rstd: r, a: 0, b }, undefined, f)
   }
 }

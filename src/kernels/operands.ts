@@ -97,6 +97,26 @@ export function codeBytes(format: number, n: number): number {
   return format >= codeFormats.indexOf('ubinary_msb') ? Math.ceil(n / 8) : n
 }
 
+/** Rows of a block, and blocks of a part (rule 14). */
+export const SUMMED_ROWS = 64
+
+/**
+ * Sums over the rows of a call, or over its samples, of n elements each (rule 22): rows of n partial sums, one for every block,
+ * or for every sample where there are not more than a part has. In the end the first row is the sum. To be passed with zeros.
+ */
+export type SumOverRows = Float64Array | undefined
+
+/** How many rows, or samples, add to one row of partial sums. */
+export function unitOf(shape: Groups | Volume): number {
+  return 'samples' in shape && shape.samples <= SUMMED_ROWS * SUMMED_ROWS ? 1 : SUMMED_ROWS
+}
+
+/** Elements of the partial sums of a call, of n elements each. */
+export function partialSums(shape: Groups | Volume, n: number): number {
+  const count = 'samples' in shape ? shape.samples : shape.outer
+  return Math.max(1, Math.ceil(count / unitOf(shape))) * n
+}
+
 /** What an operand of each kind is in a call. */
 export interface OperandTypes {
   out: Float32Array
@@ -109,6 +129,9 @@ export interface OperandTypes {
   perChannel: Float32Array | undefined
   overBatchOut: Float64Array
   overBatchIn: Float64Array
+  maybeOverBatch: Float64Array | undefined
+  sumOverRows: SumOverRows
+  savedPerGroup: Float64Array | undefined
   perGroup: Statistic | undefined
   codes: Uint8Array
   groups: Groups
@@ -122,10 +145,10 @@ export interface OperandTypes {
 export type Kind = keyof OperandTypes
 
 /**
- * What a call does with an operand: `result` is written, element by element of x; `statistic` is written once per group;
+ * What a call does with an operand: `result` is written, element by element of x; `statistic` is written once per group, `sum` once per call;
  * `input` and `parameter` are read, parameters belong to a layer. `shape` and `number` are no arrays.
  */
-export type Role = 'result' | 'statistic' | 'input' | 'parameter' | 'shape' | 'number'
+export type Role = 'result' | 'statistic' | 'sum' | 'input' | 'parameter' | 'shape' | 'number'
 
 /** What follows from an operand's kind. */
 export interface Traits {
@@ -147,6 +170,9 @@ export const kinds: { readonly [kind in Kind]: Traits } = {
   perChannel: { native: 'PerChannel<T>', role: 'parameter' },
   overBatchOut: { native: 'OverBatch<double>', role: 'statistic' },
   overBatchIn: { native: 'OverBatch<const double>', role: 'input' },
+  maybeOverBatch: { native: 'MaybeOverBatch', role: 'sum' },
+  sumOverRows: { native: 'SumOverRows', role: 'sum' },
+  savedPerGroup: { native: 'SavedPerGroup', role: 'input' },
   perGroup: { native: 'PerGroup', role: 'statistic' },
   codes: { native: 'Codes', role: 'result' },
   groups: { native: 'Groups', role: 'shape' },

@@ -1,10 +1,11 @@
 // rms_norm: y = x / sqrt(mean of x^2 + eps) * weight over each group. The twin of native/kernels/rms_norm.h.
 import { affineColumns } from './column_maps.js'
 import { columnSquares, STRIP } from './columns.js'
+import { blockOfRow, gradientRow, gradientSums } from './gradients.js'
 import { largestNumber, sumOfSquares } from './lanes.js'
 import { addResidual, affineFloat64, scaleRow, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
-import { makeColumnScales, needsFloat64Partial, scaleOf, setColumnScaleWithoutMean } from './scale.js'
+import { makeColumnScales, NO_WEIGHT, needsFloat64Partial, scaleOf, setColumnScaleWithoutMean } from './scale.js'
 import type { Call } from './signatures.js'
 
 const f32 = Math.fround
@@ -79,5 +80,22 @@ function rmsNormColumns(
       }
     }
     affineColumns(y, y0 + first, x, x0 + first, pitch, n, size, scales, w, undefined)
+  }
+}
+
+/** Rules 21 and 22: rows alone; the weight has its offset. */
+export function rms_norm_backward(call: Call<'rms_norm_backward'>): void {
+  const { dx, dresidual, dweight, dy, x, dsum, rstd, weight, shape, counted, eps, done = 0 } = call
+  const { outer, size } = shape
+  const to = { dresidual, dsum, residualScale: f32(call.residualScale), dweight, dbias: undefined }
+  for (let row = 0; row < outer; row++) {
+    const at = row * size
+    const r = rstd ? rstd[row] : 1 / Math.sqrt(sumOfSquares(counted, 0, x, at) / counted + eps) // rule 6
+    const b = gradientSums(size, dy, at, x, at, 0, r, weight).q / counted
+    const of = { mean: 0, rstd: r, a: 0, b }
+    const block = blockOfRow(done + row, size)
+    gradientRow(dx, at, dy, at, x, at, 0, counted, of, weight, NO_WEIGHT, at, block, to)
+    const rest = { ...of, b: undefined }
+    gradientRow(dx, at, dy, at, x, at, counted, size, rest, weight, NO_WEIGHT, at, block, to)
   }
 }

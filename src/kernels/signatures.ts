@@ -13,6 +13,18 @@ export const signatures = {
     shape: 'volume',
     eps: 'number'
   },
+  batch_norm_backward: {
+    dx: 'tensorOut',
+    dweight: 'maybeOverBatch',
+    dbias: 'maybeOverBatch',
+    dy: 'tensorIn',
+    x: 'tensorIn',
+    mean: 'overBatchIn',
+    rstd: 'overBatchIn',
+    weight: 'perChannel',
+    shape: 'volume',
+    training: 'size'
+  },
   batch_statistics: { mean: 'overBatchOut', variance: 'overBatchOut', x: 'tensorIn', shape: 'volume' },
   calibrate_embeddings: {
     count: 'overBatchOut',
@@ -33,6 +45,18 @@ export const signatures = {
     shape: 'volume',
     eps: 'number'
   },
+  group_norm_backward: {
+    dx: 'tensorOut',
+    dweight: 'sumOverRows',
+    dbias: 'sumOverRows',
+    dy: 'tensorIn',
+    x: 'tensorIn',
+    mean: 'savedPerGroup',
+    rstd: 'savedPerGroup',
+    weight: 'perChannel',
+    shape: 'volume',
+    eps: 'number'
+  },
   layer_norm: {
     y: 'out',
     sum: 'maybeOut',
@@ -42,6 +66,21 @@ export const signatures = {
     residual: 'maybeIn',
     weight: 'perElement',
     bias: 'perElement',
+    shape: 'groups',
+    residualScale: 'number',
+    eps: 'number'
+  },
+  layer_norm_backward: {
+    dx: 'out',
+    dresidual: 'maybeOut',
+    dweight: 'sumOverRows',
+    dbias: 'sumOverRows',
+    dy: 'in',
+    x: 'in',
+    dsum: 'maybeIn',
+    mean: 'savedPerGroup',
+    rstd: 'savedPerGroup',
+    weight: 'perElement',
     shape: 'groups',
     residualScale: 'number',
     eps: 'number'
@@ -66,6 +105,16 @@ export const signatures = {
     eps: 'number',
     factor: 'number'
   },
+  normalize_backward: {
+    dx: 'out',
+    dots: 'perGroup',
+    dy: 'in',
+    x: 'in',
+    shape: 'groups',
+    rule: 'size',
+    eps: 'number',
+    factor: 'number'
+  },
   permute: { y: 'tensorOut', x: 'tensorIn', shape: 'axes' },
   pool_embeddings: {
     mean: 'perGroup',
@@ -85,6 +134,7 @@ export const signatures = {
     step: 'perElement',
     shape: 'groups'
   },
+  residual_sum: { sum: 'out', x: 'in', residual: 'in', shape: 'groups', residualScale: 'number' },
   rms_norm: {
     y: 'out',
     sum: 'maybeOut',
@@ -97,6 +147,20 @@ export const signatures = {
     residualScale: 'number',
     eps: 'number',
     weightOffset: 'number'
+  },
+  rms_norm_backward: {
+    dx: 'out',
+    dresidual: 'maybeOut',
+    dweight: 'sumOverRows',
+    dy: 'in',
+    x: 'in',
+    dsum: 'maybeIn',
+    rstd: 'savedPerGroup',
+    weight: 'perElement',
+    shape: 'groups',
+    counted: 'counted',
+    residualScale: 'number',
+    eps: 'number'
   }
 } as const satisfies { readonly [op: string]: { readonly [operand: string]: Kind } }
 
@@ -104,12 +168,13 @@ export const signatures = {
 export type Op = keyof typeof signatures
 type Signature<Name extends Op> = (typeof signatures)[Name]
 
-/** The operands of one call, by name. `strides` belong to its matrices, `format` (of codeFormats) to its codes. */
+/** The operands of one call, by name. `strides` belong to its matrices, `format` (of codeFormats) to its codes; `done` are the
+ * rows before these in sums over rows. */
 export type Call<Name extends Op> = {
   readonly [operand in keyof Signature<Name>]: Signature<Name>[operand] extends Kind
     ? OperandTypes[Signature<Name>[operand]]
     : never
-} & { readonly strides?: Strides; readonly format?: number }
+} & { readonly strides?: Strides; readonly format?: number; readonly done?: number }
 
 /** A kernel, of TypeScript or native. It checks nothing that a user should read of. */
 export type Kernel<Name extends Op> = (call: Call<Name>) => void

@@ -2,10 +2,12 @@
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
+import type { Gradients } from '../call/gradients.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
+import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
 import { type BatchParameters, checkVariance, normalizeBatch, normalizeBatchAsync } from './batch_norm_call.js'
 import type { BatchStatistics } from './batch_statistics.js'
 
@@ -258,6 +260,23 @@ export class BatchNorm {
       this.#updates = before.then(() => settled)
     }
     return (await y) as X
+  }
+
+  /**
+   * The gradients of {@link forward}: the same result as {@link batchNormBackward} with this layer's parameters, in training or, with
+   * its running statistics as they are now, in evaluation. Changes no running statistics.
+   */
+  backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
+    return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>
+  }
+
+  /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
+  async backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options: BatchNormBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients<X>> {
+    return (await batchNormGradientsAsync(dy, x, options, this.#parameters())) as Gradients<X>
   }
 
   #parameters(): BatchParameters {

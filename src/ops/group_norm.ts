@@ -1,10 +1,12 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
+import type { Gradients } from '../call/gradients.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
+import { type GroupNormBackwardOptions, groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
 import { checkDivides, type GroupParameters, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
 
 /** Options of one GroupNorm call that are not parameters of the layer. */
@@ -100,6 +102,20 @@ export class GroupNorm {
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
     return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
+  }
+
+  /** The gradients of {@link forward}: the same result as {@link groupNormBackward} with this layer's parameters. */
+  backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
+    return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
+  }
+
+  /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
+  async backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options: GroupNormBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients<X>> {
+    return (await groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 
   #parameters(): GroupParameters {

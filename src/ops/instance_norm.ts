@@ -1,11 +1,14 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
+import type { Gradients } from '../call/gradients.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
+import { groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
 import { type GroupParameters, normalizeGroups, normalizeGroupsAsync } from './group_norm_call.js'
+import type { InstanceNormBackwardOptions } from './instance_norm_backward.js'
 
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
@@ -88,6 +91,20 @@ export class InstanceNorm {
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
     return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
+  }
+
+  /** The gradients of {@link forward}: the same result as {@link instanceNormBackward} with this layer's parameters. */
+  backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
+    return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
+  }
+
+  /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
+  async backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options: InstanceNormBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients<X>> {
+    return (await groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 
   #parameters(): GroupParameters {

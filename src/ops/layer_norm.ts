@@ -2,6 +2,7 @@
 import { chosen, plainKernelOf } from '../backend/choice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
+import type { Gradients } from '../call/gradients.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
@@ -18,6 +19,7 @@ import {
 import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
+import { type LayerNormBackwardOptions, layerNormGradients, layerNormGradientsAsync } from './layer_norm_backward.js'
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
@@ -154,6 +156,40 @@ export class LayerNorm {
     checkAsyncOptions(op, given)
     const call = this.#read(x, given, true)
     return runCallAsync(op, 'layer_norm', callOf(call, this.#eps), call, given)
+  }
+
+  /** The gradients of {@link forward}: the same result as {@link layerNormBackward} with this layer's parameters. */
+  backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
+  backward<X extends TensorLike>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
+  backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {
+    return layerNormGradients(dy, x, options, this.#parameters())
+  }
+
+  /**
+   * The gradients as a Promise, computed off the event loop. dy and x are copied, unless `transfer` hands the memory of both over
+   * or they are over SharedArrayBuffers. See {@link forwardAsync}.
+   */
+  backwardAsync(
+    dy: Operand,
+    x: Float32Array,
+    options?: LayerNormBackwardOptions & AsyncOptions
+  ): Promise<Gradients<Float32Array>>
+  backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options?: LayerNormBackwardOptions & AsyncOptions
+  ): Promise<Gradients<X>>
+  async backwardAsync(
+    dy: Operand,
+    x: Operand,
+    options: LayerNormBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients> {
+    return layerNormGradientsAsync(dy, x, options, this.#parameters())
+  }
+
+  #parameters() {
+    const { weight, bias } = this.#weights
+    return { groups: this.#shape, weight, bias, eps: this.#eps }
   }
 
   #read(x: Operand, options: LayerNormForwardOptions, async: boolean): RowCall {

@@ -2,8 +2,8 @@
 import { chosen, plainKernelOf } from '../backend/choice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import { describe, wrongType, wrongValue } from '../call/errors.js'
-import { checkChoice, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import type { Gradients } from '../call/gradients.js'
+import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import { type GroupsOf, type NormalizedShape, type RowCall, readGroups, readRowCall } from '../call/rows.js'
@@ -11,28 +11,14 @@ import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
 import { normalizeRules as rules } from '../kernels/normalize.js'
-
-/**
- * How eps keeps the division from zero. n is the size of a group:
- * - `'clamp'`: x / max(norm, eps), PyTorch's
- * - `'clamp-square'`: x / sqrt(max(sum of squares, eps)), TensorFlow's
- * - `'add-square'`: x / sqrt(sum of squares + eps), Qwen3-Next's
- * - `'mean-square'`: x / sqrt(sum of squares / n + eps), Llama 4's and SGLang's; that of rmsNorm
- * - `'zero'`: x / norm, and 0 where the norm is 0; no eps, ONNX's
- */
-export type NormalizeRule = (typeof rules)[number]
-
-/** The constants of {@link normalize} and {@link Normalize}. */
-export interface NormalizeConstants {
-  /** Which norm: > 0, Infinity for the largest magnitude. Default: 2. */
-  p?: number
-  /** Finite and >= 0; what it does, `rule` says. Default: 1e-12. */
-  eps?: number
-  /** How eps is used; those with a square need p = 2. Default: 'clamp'. */
-  rule?: NormalizeRule
-  /** Multiplies every result: the learned scale of ScaleNorm (Nguyen & Salazar 2019, arXiv 1910.05895). Default: 1. */
-  scale?: number
-}
+import { type NormalizeBackwardOptions, normalizeGradients, normalizeGradientsAsync } from './normalize_backward.js'
+import {
+  type NormalizeConstants,
+  type NormalizeNumbers,
+  type NormalizeRule,
+  normalizeConstants,
+  readNormalizeConstants
+} from './normalize_call.js'
 
 /** Options of one call of {@link Normalize}. */
 export interface NormalizeForwardOptions extends PaddingOptions {
@@ -45,31 +31,9 @@ export interface NormalizeForwardOptions extends PaddingOptions {
 /** Options of {@link normalize}. */
 export interface NormalizeOptions extends NormalizeConstants, NormalizeForwardOptions {}
 
-const constants: Known<NormalizeConstants> = { p: true, eps: true, rule: true, scale: true }
 const forwardOptions: Known<NormalizeForwardOptions> = { ...paddingOptions, norm: true, out: true }
-const known: Known<NormalizeOptions> = { ...constants, ...forwardOptions }
+const known: Known<NormalizeOptions> = { ...normalizeConstants, ...forwardOptions }
 const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
-
-/** The numbers of the kernel that are the same for every call. */
-export interface NormalizeNumbers {
-  readonly p: number
-  readonly rule: number
-  readonly eps: number
-  readonly factor: number
-}
-
-/** Reads the constants. */
-export function readNormalizeConstants(op: string, given: NormalizeConstants): NormalizeNumbers {
-  const { p = 2, eps = 1e-12, rule = 'clamp', scale = 1 } = readOptions(op, given, constants)
-  if (typeof p !== 'number') throw wrongType(op, 'p', 'a number', describe(p))
-  if (!(p > 0 && 1 / p < Number.POSITIVE_INFINITY)) throw wrongValue(op, 'p', 'a number > 0', describe(p))
-  checkEps(op, eps)
-  checkChoice(op, 'rule', rule, rules, `one of ${rules.join(', ')}`)
-  if (p !== 2 && rule.endsWith('square')) throw wrongValue(op, 'p', `2 (rule ${rule})`, String(p))
-  checkFinite(op, 'scale', scale)
-  checkFinite(op, 'scale as float32', Math.fround(scale))
-  return { p, rule: rules.indexOf(rule), eps, factor: scale }
-}
 
 /**
  * Division by the p-norm (torch.nn.functional.normalize; ONNX LpNormalization): `y = x / max(norm, eps) * scale` for each
@@ -128,12 +92,15 @@ function readCall(
 export class Normalize {
   readonly #groups: GroupsOf
   readonly #numbers: NormalizeNumbers
+  readonly #hasScale: boolean
   readonly #quick: QuickLayer
 
   /** `normalizedShape` and constants as {@link normalize} has them, and its errors. */
   constructor(normalizedShape: NormalizedShape | Axis, options: NormalizeConstants = {}) {
     const op = 'Normalize'
-    this.#numbers = readNormalizeConstants(op, options)
+    const constants = readOptions(op, options, normalizeConstants)
+    this.#numbers = readNormalizeConstants(op, constants)
+    this.#hasScale = constants.scale !== undefined
     this.#groups = readGroups(op, normalizedShape)
     const { p, rule, factor, eps } = this.#numbers
     const run = plainKernelOf('normalize', { p, rule, factor })
@@ -189,5 +156,35 @@ export class Normalize {
     checkAsyncOptions(op, given)
     const { call, operands } = readCall(op, x, this.#groups, given, this.#numbers, true)
     return runCallAsync(op, 'normalize', operands, call, given)
+  }
+
+  /** The gradients of {@link forward}: the same result as {@link normalizeBackward} with these constants; p must be 2. */
+  backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
+  backward<X extends TensorLike>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
+  backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {
+    return normalizeGradients(dy, x, options, this.#parameters())
+  }
+
+  /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
+  backwardAsync(
+    dy: Operand,
+    x: Float32Array,
+    options?: NormalizeBackwardOptions & AsyncOptions
+  ): Promise<Gradients<Float32Array>>
+  backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options?: NormalizeBackwardOptions & AsyncOptions
+  ): Promise<Gradients<X>>
+  async backwardAsync(
+    dy: Operand,
+    x: Operand,
+    options: NormalizeBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients> {
+    return normalizeGradientsAsync(dy, x, options, this.#parameters())
+  }
+
+  #parameters() {
+    return { groups: this.#groups, numbers: this.#numbers, hasScale: this.#hasScale }
   }
 }

@@ -10,7 +10,7 @@ import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { isTensor, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type QuantizeOptions, quantizeOptions, readQuantization } from './embeddings_call.js'
-import { type NormalizeConstants, type NormalizeNumbers, readNormalizeConstants } from './normalize.js'
+import { type NormalizeConstants, type NormalizeNumbers, readNormalizeConstants } from './normalize_call.js'
 import { type Plan, type Pooling, poolAtOnce, poolings, poolLater } from './pool_embeddings_call.js'
 
 /** LayerNorm over all channels. */

@@ -13,7 +13,7 @@ import { lengthOf } from '../kernels/arrays.js'
 import type { Call, Op, Statistic } from '../kernels/index.js'
 import { firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
 import { checkRows, type Quantization, readScales, resultOf } from './embeddings_call.js'
-import type { NormalizeNumbers } from './normalize.js'
+import type { NormalizeNumbers } from './normalize_call.js'
 
 /** How the real positions of a sample become one embedding. */
 export const poolings = ['mean', 'mean-sqrt', 'weighted-mean', 'cls', 'last', 'max', 'none'] as const

@@ -3,9 +3,9 @@ import { chosen, kernelOf, plainKernelOf } from '../backend/choice.js'
 import type { RunPrepared } from '../backend/types.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import { describe, wrongType, wrongValue } from '../call/errors.js'
+import type { Gradients } from '../call/gradients.js'
 import { LayerWeights } from '../call/layer_weights.js'
-import { checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import {
   type NormalizedShape,
@@ -21,24 +21,13 @@ import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
 import type { Call } from '../kernels/index.js'
+import { type RMSNormBackwardOptions, rmsNormGradients, rmsNormGradientsAsync } from './rms_norm_backward.js'
+import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormConstants } from './rms_norm_call.js'
 
 /** The parameters of RMSNorm. */
 export interface RMSNormWeights {
   /** Scale, normalizedShape elements. Default: none (1). */
   weight?: Operand
-}
-
-/** Options of RMSNorm that are no arrays. */
-export interface RMSNormConstants {
-  /** Added to the mean of squares, finite and >= 0. Default: 1e-6. */
-  eps?: number
-  /** Added to every weight in float32 before use: 1 for Gemma's and Qwen3-Next's weights. Default: 0. */
-  weightOffset?: number
-  /**
-   * Fraction of the group, from its first element, whose mean of squares is taken for that of all: pRMSNorm; 0.0625 in the
-   * paper. Rounded up to whole elements. Default: 1.
-   */
-  partial?: number
 }
 
 /** Options of {@link rmsNorm}. */
@@ -86,7 +75,7 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, opt
   }
   const given = readOptions(op, read, functionOptions)
   const groups = readGroups(op, normalizedShape)
-  const constants = readConstants(op, given)
+  const constants = readRMSNormConstants(op, given)
   checkOffsetHasWeight(op, constants.weightOffset, given.weight)
   const call = readRowCall(op, x, groups, given, given.weight, undefined)
   return runCall('rms_norm', callOf(call, constants), call)
@@ -104,7 +93,7 @@ export class RMSNorm {
     const op = 'RMSNorm'
     const { weight, ...constants } = readOptions(op, options, parameters)
     this.#shape = readShape(op, normalizedShape)
-    this.#constants = readConstants(op, constants)
+    this.#constants = readRMSNormConstants(op, constants)
     this.#weights = new LayerWeights(op, this.#shape.dims, 'normalizedShape', { weight: true })
     this.#quick = new QuickLayer(this.#shape.size, size => this.#prepare(size))
     this.setWeights({ weight })
@@ -165,6 +154,36 @@ export class RMSNorm {
     return runCallAsync(op, 'rms_norm', callOf(call, this.#constants), call, given)
   }
 
+  /** The gradients of {@link forward}: the same result as {@link rmsNormBackward} with this layer's parameters. */
+  backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
+  backward<X extends TensorLike>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
+  backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
+    return rmsNormGradients(dy, x, options, this.#parameters())
+  }
+
+  /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
+  backwardAsync(
+    dy: Operand,
+    x: Float32Array,
+    options?: RMSNormBackwardOptions & AsyncOptions
+  ): Promise<Gradients<Float32Array>>
+  backwardAsync<X extends TensorLike>(
+    dy: Operand,
+    x: X,
+    options?: RMSNormBackwardOptions & AsyncOptions
+  ): Promise<Gradients<X>>
+  async backwardAsync(
+    dy: Operand,
+    x: Operand,
+    options: RMSNormBackwardOptions & AsyncOptions = {}
+  ): Promise<Gradients> {
+    return rmsNormGradientsAsync(dy, x, options, this.#parameters())
+  }
+
+  #parameters() {
+    return { groups: this.#shape, weight: this.#weights.weight, ...this.#constants }
+  }
+
   #prepare(size: number): RunPrepared {
     const { weight } = this.#weights
     const { eps, weightOffset, partial } = this.#constants
@@ -183,23 +202,6 @@ export class RMSNorm {
     return readRowCall('RMSNorm', x, this.#shape, options, this.#weights.weight, undefined, { async })
   }
 }
-
-function readConstants(op: string, options: RMSNormConstants): Required<RMSNormConstants> {
-  const { eps = 1e-6, weightOffset = 0, partial = 1 } = options
-  checkEps(op, eps)
-  checkFinite(op, 'weightOffset', weightOffset)
-  checkFinite(op, 'weightOffset as float32', Math.fround(weightOffset))
-  checkFinite(op, 'partial', partial)
-  if (partial <= 0 || partial > 1) throw wrongValue(op, 'partial', 'a number > 0 and <= 1', describe(partial))
-  return { eps, weightOffset, partial }
-}
-
-function checkOffsetHasWeight(op: string, offset: number, weight: unknown): void {
-  if (offset !== 0 && !weight) throw wrongType(op, 'weight', 'an array, because weightOffset is given', 'undefined')
-}
-
-/** How many elements a fraction is: one that floating point puts just above a whole number is that number. */
-const countedOf = (size: number, partial: number) => Math.max(1, Math.ceil(size * partial - 1e-9))
 
 /** The kernel's operands. */
 function callOf(call: RowCall, { eps, weightOffset, partial }: Required<RMSNormConstants>): Call<'rms_norm'> {

@@ -1,0 +1,8 @@
+// residual_sum: x + residual * scale (rule 7), for the backward of calls that had a residual. The twin of
+// src/kernels/residual_sum.ts.
+
+template <class T>
+void residual_sum(Out<T> sum, In<T> x, In<T> residual, Groups shape, double residual_scale) {
+  const float scale = static_cast<float>(residual_scale);
+  for (size_t i = 0; i < shape.outer; ++i) add_residual(sum.at(i), x.at(i), residual.at(i), shape.size, scale);
+}

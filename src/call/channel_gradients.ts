@@ -1,0 +1,83 @@
+// Reads the calls of the backward operations over channels.
+import { lengthOf } from '../kernels/arrays.js'
+import { type ChannelOptions, channelOptions, readPerChannel, readVolume, type VolumeInput } from './channels.js'
+import { describe, wrongValue } from './errors.js'
+import {
+  checkGradients,
+  checkPair,
+  type GradientCall,
+  type ParameterPlaces,
+  readLikeX,
+  readSaved,
+  readSum
+} from './gradients.js'
+import { type Operand, readOutput, type TensorLike } from './tensor.js'
+
+/** Options that the backward of every operation over channels has. */
+export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {
+  /** The mean that the forward wrote as float64. Given with `rstd`, or not at all. */
+  mean?: Float64Array
+  /** What the forward wrote as float64. Nothing is then computed again; the bits are the same. */
+  rstd?: Float64Array
+}
+
+/** The options of {@link ChannelGradientOptions}. */
+export const channelGradientOptions = {
+  ...channelOptions,
+  mean: true,
+  rstd: true,
+  dx: true,
+  dweight: true,
+  dbias: true
+} as const
+
+/** What a layer has, or a function is given. */
+export interface ChannelGradientParameters {
+  readonly weight?: Operand | undefined
+  readonly bias?: Operand | undefined
+  /** How many channels x must have, and the name of that number; undefined: any number. */
+  readonly channels?: readonly [number, string] | undefined
+}
+
+export interface ChannelGradientCall extends GradientCall {
+  readonly input: VolumeInput
+}
+
+/**
+ * Checks everything about one call; writes nothing. `statistics(channels)` is how many of mean and rstd there are, of so many
+ * channels, and `why` says it.
+ */
+export function readChannelGradients(
+  op: string,
+  givenDy: Operand,
+  givenX: TensorLike,
+  options: ChannelGradientOptions,
+  { weight: givenWeight, bias: givenBias, channels: expected }: ChannelGradientParameters,
+  statistics: (samples: number, channels: number) => number,
+  why: string
+): ChannelGradientCall {
+  const input = readVolume(op, givenX, options)
+  const { elements: x, dims } = input
+  const { samples, groups: channels } = input.shape
+  if (expected && channels !== expected[0]) {
+    throw wrongValue(op, 'x.dims', `${expected[0]} channels (${expected[1]})`, describe(dims))
+  }
+  const dy = readLikeX(op, 'dy', givenDy, x)
+  const weight = readPerChannel(op, 'weight', givenWeight, channels)
+  const bias = readPerChannel(op, 'bias', givenBias, channels)
+  checkPair(op, options.mean, options.rstd)
+  const count = statistics(samples, channels)
+  const mean = readSaved(op, 'mean', options.mean, count, why)
+  const rstd = readSaved(op, 'rstd', options.rstd, count, why)
+  const dx = readOutput(op, x, options.dx, 'dx')
+  const hasParameters = weight !== undefined || bias !== undefined
+  const dweight = readSum(op, 'dweight', options.dweight, weight !== undefined, [channels], 'channels')
+  const dbias = readSum(op, 'dbias', options.dbias, hasParameters, [channels], 'channels')
+  const arrays = { dy, x: x.data, mean, rstd, weight }
+  const call = { op, arrays, dx, dresidual: undefined, sums: { dweight, dbias } }
+  checkGradients(call, bias)
+  return { ...call, input }
+}
+
+/** Whether a call has an element. */
+export const hasElements = ({ arrays }: GradientCall) => lengthOf(arrays.x) > 0

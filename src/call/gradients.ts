@@ -1,0 +1,221 @@
+// What the backward operations share: gradients that come in, places for those that go out, and how a call is run.
+import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
+import { checkAttached, checkLength, isShared } from './arrays.js'
+import { CallMemory, resultMemory } from './async_memory.js'
+import { type AsyncOptions, checkTransfer } from './async_options.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+import { Operands } from './overlap.js'
+import { type Plan, runPlan, runPlanAsync } from './plan.js'
+import { checkDims, type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
+
+/**
+ * The gradients of a call. What an operation has not, or what was not asked for, is undefined.
+ */
+export interface Gradients<X extends Operand = Operand> {
+  /** Gradient of x: an array where x is one, a tensor of x's class and dims where x is a tensor. */
+  readonly dx: X
+  /** Gradient of the weight, as many elements: where a weight or a place for it is given. */
+  readonly dweight: Float32Array | undefined
+  /** Gradient of the bias: where a bias, a weight of an operation that has a bias, or a place for it is given. */
+  readonly dbias: Float32Array | undefined
+  /** Gradient of the residual, as x: where a residual or a place for it is given. */
+  readonly dresidual: X | undefined
+  /** Gradient of the scale of `normalize`, one element: where a scale or a place for it is given. */
+  readonly dscale: Float32Array | undefined
+}
+
+/** Places that every backward operation has. */
+export interface GradientPlaces {
+  /** As many elements as x; receives the gradient of x. May be exactly dy, or another input. Default: new memory. */
+  dx?: Operand
+}
+
+/** Places for the gradients of the parameters. */
+export interface ParameterPlaces extends GradientPlaces {
+  /** As many elements as the weight; receives its gradient. Default: new memory, where there is a weight. */
+  dweight?: Operand
+  /** As many elements as the bias; receives its gradient. Default: new memory, where there is a weight or a bias. */
+  dbias?: Operand
+}
+
+/** A sum over the call that is wanted, and the caller's place for it. */
+export interface Sum {
+  readonly what: string
+  readonly place: Float32Array | undefined
+  readonly length: number
+}
+
+/** The arrays of a call: those of the caller, or memory of the call's own. */
+export interface GradientArrays {
+  readonly dy: Float32Array
+  readonly x: Float32Array
+  readonly residual?: Float32Array | undefined
+  readonly dsum?: Float32Array | undefined
+  readonly mean?: Float64Array | undefined
+  readonly rstd?: Float64Array | undefined
+  readonly weight?: Float32Array | undefined
+}
+
+/** The same with places for what is as large as x. */
+export interface GradientMemory extends GradientArrays {
+  readonly dx: Float32Array
+  readonly dresidual: Float32Array | undefined
+}
+
+/** What the kernels have written. Of sums, the first elements count. */
+export interface Written {
+  readonly dx: Float32Array
+  readonly dresidual?: Float32Array | undefined
+  readonly dweight?: Float64Array | undefined
+  readonly dbias?: Float64Array | undefined
+  readonly dscale?: Float64Array | undefined
+}
+
+/** What was read of a call. */
+export interface GradientCall {
+  readonly op: string
+  readonly arrays: GradientArrays
+  readonly dx: Output
+  readonly dresidual: Output | undefined
+  readonly sums: {
+    readonly dweight?: Sum | undefined
+    readonly dbias?: Sum | undefined
+    readonly dscale?: Sum | undefined
+  }
+}
+
+/** Reads an array of x's shape. */
+export function readLikeX(op: string, what: string, value: Operand, x: Elements): Float32Array {
+  const read = readOperand(op, what, value)
+  checkLength(op, what, read.data, lengthOf(x.data), 'x.length')
+  checkDims(op, what, read, x.dims)
+  return read.data
+}
+
+/** Reads statistics that the forward wrote: float64, since others would give other bits than those that are computed. */
+export function readSaved(
+  op: string,
+  what: string,
+  value: unknown,
+  length: number,
+  why: string
+): Float64Array | undefined {
+  if (value === undefined) return undefined
+  if (!isFloat64(value)) throw wrongType(op, what, 'a Float64Array that the forward wrote', describe(value))
+  checkAttached(op, what, value)
+  checkLength(op, what, value, length, why)
+  return value
+}
+
+/** mean and rstd come in pairs. */
+export function checkPair(op: string, mean: unknown, rstd: unknown): void {
+  if ((mean === undefined) === (rstd === undefined)) return
+  const [missing, given] = mean === undefined ? ['mean', 'rstd'] : ['rstd', 'mean']
+  throw wrongType(op, missing, `a Float64Array, because ${given} is given`, 'undefined')
+}
+
+/** Reads a place for a parameter's gradient; undefined where it is not wanted. */
+export function readSum(
+  op: string,
+  what: string,
+  place: Operand | undefined,
+  wanted: boolean,
+  shape: readonly number[],
+  why: string
+): Sum | undefined {
+  if (!wanted && place === undefined) return undefined
+  const length = shape.reduce((product, dim) => product * dim, 1)
+  return { what, place: readVector(op, what, place, shape, why), length }
+}
+
+/** Checks that everything is still as it was when it was read, and what memory is shared. Runs no code of the caller's. */
+export function checkGradients({ op, arrays, dx, dresidual, sums }: GradientCall, bias?: Float32Array): void {
+  const { dy, x, residual, dsum, mean, rstd, weight } = arrays
+  const operands = new Operands(op)
+  operands.add('dy', dy, 'input')
+  operands.add('x', x, 'input')
+  operands.add('residual', residual, 'input')
+  operands.add('dsum', dsum, 'input')
+  operands.add('mean', mean, 'parameter')
+  operands.add('rstd', rstd, 'parameter')
+  operands.add('weight', weight, 'parameter')
+  operands.add('bias', bias, 'parameter')
+  operands.add('dx', dx.out, 'result')
+  operands.add('dresidual', dresidual?.out, 'result')
+  for (const sum of Object.values(sums)) if (sum) operands.add(sum.what, sum.place, 'statistic')
+  operands.check()
+}
+
+/** Runs the call; returns what the caller gets. `plan` is not run where there are no elements. */
+export function runGradients(call: GradientCall, plan: (memory: GradientMemory) => Plan<Written>): Gradients {
+  const { arrays } = call
+  const length = lengthOf(arrays.x)
+  const dx = call.dx.out ?? new Float32Array(length)
+  const dresidual = call.dresidual && (call.dresidual.out ?? new Float32Array(length))
+  const written = length === 0 ? { dx, dresidual } : runPlan(plan({ ...arrays, dx, dresidual }))
+  return deliver(call, written)
+}
+
+/** The same off the event loop: everything is checked, and inputs copied or taken over, before this returns its Promise. */
+export async function runGradientsAsync(
+  call: GradientCall,
+  plan: (memory: GradientMemory) => Plan<Written>,
+  { transfer = false, signal }: AsyncOptions
+): Promise<Gradients> {
+  const { op, arrays } = call
+  const memory = new CallMemory(op)
+  const length = lengthOf(arrays.x)
+  if (transfer) checkTransfers(call)
+  const dy = transfer ? memory.take(arrays.dy) : memory.own(arrays.dy)
+  const own = {
+    dy,
+    x: transfer ? memory.take(arrays.x) : memory.own(arrays.x),
+    residual: memory.own(arrays.residual),
+    dsum: memory.own(arrays.dsum),
+    mean: memory.own(arrays.mean),
+    rstd: memory.own(arrays.rstd),
+    weight: memory.own(arrays.weight)
+  }
+  // dx is written over the call's own copy of dy.
+  const fresh = isShared(dy) ? undefined : dy
+  const dx = call.dx.out ? memory.place('dx', call.dx.out, fresh) : (fresh ?? resultMemory(length))
+  const { dresidual: place } = call
+  const dresidual = place && (place.out ? memory.place('dresidual', place.out) : resultMemory(length))
+  const places = { ...own, dx, dresidual }
+  const written = length === 0 ? places : await runPlanAsync(memory, plan(places), signal)
+  for (const sum of Object.values(call.sums)) {
+    if (!sum?.place) continue
+    checkAttached(op, sum.what, sum.place)
+    checkLength(op, sum.what, sum.place, sum.length, 'its length when it was read')
+  }
+  memory.deliver()
+  return deliver(call, length === 0 ? { dx, dresidual } : written)
+}
+
+/** With `transfer` both x and dy are taken over. */
+function checkTransfers({ op, arrays: { dy, x }, dx }: GradientCall): void {
+  checkTransfer(op, x, dx.out, 'x', 'dx')
+  if (bufferOf(dy) === bufferOf(x)) {
+    throw wrongValue(op, 'dy', 'other memory than that of x, because transfer is given', 'the same')
+  }
+  checkTransfer(op, dy, dx.out, 'dy', 'dx')
+}
+
+/** What the caller gets: sums are rounded into their places. */
+function deliver(call: GradientCall, { dx, dresidual, ...sums }: Written): Gradients {
+  const rounded = (what: 'dweight' | 'dbias' | 'dscale') => {
+    const sum = call.sums[what]
+    if (!sum) return undefined
+    const to = sum.place ?? new Float32Array(sum.length)
+    const from = sums[what]
+    for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
+    return to
+  }
+  return {
+    dx: call.dx.resultOver(call.dx.out ?? dx),
+    dweight: rounded('dweight'),
+    dbias: rounded('dbias'),
+    dresidual: dresidual && call.dresidual?.resultOver(call.dresidual.out ?? dresidual),
+    dscale: rounded('dscale')
+  }
+}

@@ -1,0 +1,309 @@
+// Gradients of rows, runs and columns (rules 21 to 23). The twin of native/kernels/gradients.h. "Rule n" is a rule of NUMERICS.md. With
+// t = (x - mean) * rstd and g = dy * w, A is a sum of g and B one of g * t. Without a mean it is 0 here: that changes no bit.
+import { eachRealRows } from './column_maps.js'
+import { type ColumnSums, type RowSet, STRIP, sumsOfColumns } from './columns.js'
+import { BLOCK, LANES, type Sums } from './lanes.js'
+import { clear } from './maps.js'
+import {
+  countReal,
+  endOfSpans,
+  firstSpan,
+  type Groups,
+  type Spans,
+  SUMMED_ROWS,
+  spanBegin,
+  spanEnd,
+  unitOf,
+  type Volume
+} from './operands.js'
+
+/** What a group's gradient takes beside its elements. */
+export interface Gradient {
+  readonly mean: number
+  readonly rstd: number
+  /** A / n. */
+  readonly a: number
+  /** B / n; undefined where dx is rstd * g. */
+  readonly b: number | undefined
+}
+
+// As in lanes.ts: lanes j, j + 4, j + 8 and j + 12 fold first, so four loops with four lanes each make a block.
+const STEP = LANES / 4
+const partA = new Float64Array(STEP)
+const partB = new Float64Array(STEP)
+
+/** A (s) and B (q) of n neighbors by rules 1 to 3; without a weight w is 1. */
+export function gradientSums(
+  n: number,
+  dy: Float32Array,
+  dy0: number,
+  x: Float32Array,
+  x0: number,
+  mean: number,
+  rstd: number,
+  weight: Float32Array | undefined
+): Sums {
+  let s = 0
+  let q = 0
+  for (let begin = 0; begin < n; begin += BLOCK) {
+    const end = Math.min(begin + BLOCK, n)
+    for (let lane = 0; lane < STEP; lane++) sumFourLanes(dy, dy0, x, x0, begin, end, lane, mean, rstd, weight)
+    s += partA[0] + partA[2] + (partA[1] + partA[3])
+    q += partB[0] + partB[2] + (partB[1] + partB[3])
+  }
+  return { s, q }
+}
+
+/** Every fourth lane of the block from `begin` to `end` from `lane` on, folded. */
+function sumFourLanes(
+  dy: Float32Array,
+  dy0: number,
+  x: Float32Array,
+  x0: number,
+  begin: number,
+  end: number,
+  lane: number,
+  mean: number,
+  rstd: number,
+  weight: Float32Array | undefined
+): void {
+  let a0 = 0
+  let a1 = 0
+  let a2 = 0
+  let a3 = 0
+  let b0 = 0
+  let b1 = 0
+  let b2 = 0
+  let b3 = 0
+  let i = begin + lane
+  const hasWeight = weight !== undefined
+  for (; i + 12 < end; i += LANES) {
+    const g0 = hasWeight ? dy[dy0 + i] * weight[i] : dy[dy0 + i]
+    const g1 = hasWeight ? dy[dy0 + i + 4] * weight[i + 4] : dy[dy0 + i + 4]
+    const g2 = hasWeight ? dy[dy0 + i + 8] * weight[i + 8] : dy[dy0 + i + 8]
+    const g3 = hasWeight ? dy[dy0 + i + 12] * weight[i + 12] : dy[dy0 + i + 12]
+    a0 += g0
+    a1 += g1
+    a2 += g2
+    a3 += g3
+    b0 += g0 * ((x[x0 + i] - mean) * rstd)
+    b1 += g1 * ((x[x0 + i + 4] - mean) * rstd)
+    b2 += g2 * ((x[x0 + i + 8] - mean) * rstd)
+    b3 += g3 * ((x[x0 + i + 12] - mean) * rstd)
+  }
+  if (i < end) {
+    const g = hasWeight ? dy[dy0 + i] * weight[i] : dy[dy0 + i]
+    a0 += g
+    b0 += g * ((x[x0 + i] - mean) * rstd)
+  }
+  if (i + 4 < end) {
+    const g = hasWeight ? dy[dy0 + i + 4] * weight[i + 4] : dy[dy0 + i + 4]
+    a1 += g
+    b1 += g * ((x[x0 + i + 4] - mean) * rstd)
+  }
+  if (i + 8 < end) {
+    const g = hasWeight ? dy[dy0 + i + 8] * weight[i + 8] : dy[dy0 + i + 8]
+    a2 += g
+    b2 += g * ((x[x0 + i + 8] - mean) * rstd)
+  }
+  partA[lane] = a0 + a2 + (a1 + a3)
+  partB[lane] = b0 + b2 + (b1 + b3)
+}
+
+/** The real elements of two runs that have gaps, one after the other. They grow as needed. */
+let packedDy = new Float32Array(0)
+let packedX = new Float32Array(0)
+
+/** Rule 15: the sums of dy (s) and of dy * t (q) of the real elements of the run that begins at `start`. */
+export function realGradientSums(
+  dy: Float32Array,
+  x: Float32Array,
+  start: number,
+  mean: number,
+  rstd: number,
+  positions: number,
+  spans: Spans,
+  sample: number
+): Sums {
+  const last = endOfSpans(spans, sample)
+  const first = firstSpan(spans, sample)
+  if (last === first + 2) {
+    const begin = spanBegin(spans, first)
+    const at = start + begin
+    return gradientSums(spanEnd(spans, positions, first) - begin, dy, at, x, at, mean, rstd, undefined)
+  }
+  const n = countReal(spans, positions, sample)
+  if (packedX.length < n) {
+    packedDy = new Float32Array(n)
+    packedX = new Float32Array(n)
+  }
+  let to = 0
+  for (let at = first; at < last; at += 2) {
+    const end = start + spanEnd(spans, positions, at)
+    for (let i = start + spanBegin(spans, at); i < end; i++) {
+      packedDy[to] = dy[i]
+      packedX[to++] = x[i]
+    }
+  }
+  return gradientSums(n, packedDy, 0, packedX, 0, mean, rstd, undefined)
+}
+
+/** Where the gradients of a row go beside dx, and what is added to it. `row` is the row's place in the first two and dsum. */
+export interface RowGradients {
+  readonly dresidual: Float32Array | undefined
+  readonly dsum: Float32Array | undefined
+  readonly residualScale: number
+  readonly dweight: Float64Array | undefined
+  readonly dbias: Float64Array | undefined
+}
+
+const NO_GRADIENTS: RowGradients = {
+  dresidual: undefined,
+  dsum: undefined,
+  residualScale: 1,
+  dweight: undefined,
+  dbias: undefined
+}
+
+/** Where partial sums of n elements begin that row i of a call adds to (rule 22). */
+export function blockOfRow(i: number, n: number): number {
+  return Math.floor(i / SUMMED_ROWS) * n
+}
+
+/** Rule 22: the sum of a number of each real row, as a column. */
+export function sumOfRows(values: Float64Array, { outer, spans }: Groups): number {
+  let total = 0
+  let inFold = 0
+  let inBlock = 0
+  let count = 0
+  for (let at = firstSpan(spans, 0); at < endOfSpans(spans, 0); at += 2) {
+    const end = spanEnd(spans, outer, at)
+    for (let row = spanBegin(spans, at); row < end; row++) {
+      inBlock += values[row]
+      if (++count % SUMMED_ROWS > 0) continue
+      inFold += inBlock
+      inBlock = 0
+      if (count % SUMMED_ROWS ** 2 > 0) continue
+      total += inFold
+      inFold = 0
+    }
+  }
+  return total + (inFold + inBlock)
+}
+
+/** Where those of a sample of a call over channels begin. */
+export function blockOfSample(sample: number, shape: Volume): number {
+  return Math.floor(sample / unitOf(shape)) * shape.groups * shape.channelsPerGroup
+}
+
+/**
+ * The gradients of the elements `from` to `to` of a row: dresidual and dsum begin at `row`, weight and sums at element 0 and at
+ * `sums`. Without a weight w is `all`.
+ */
+export function gradientRow(
+  dx: Float32Array,
+  dx0: number,
+  dy: Float32Array,
+  dy0: number,
+  x: Float32Array,
+  x0: number,
+  from: number,
+  to: number,
+  { mean, rstd, a, b }: Gradient,
+  weight: Float32Array | undefined,
+  all: number,
+  row = 0,
+  sums = 0,
+  { dresidual, dsum, residualScale, dweight, dbias }: RowGradients = NO_GRADIENTS
+): void {
+  const linear = b === undefined
+  const factor = b ?? 0
+  for (let i = from; i < to; i++) {
+    const given = dy[dy0 + i]
+    const g = given * (weight === undefined ? all : weight[i])
+    const t = (x[x0 + i] - mean) * rstd
+    let d = linear ? rstd * g : rstd * (g - a - t * factor)
+    if (dweight !== undefined) dweight[sums + i] += given * t
+    if (dbias !== undefined) dbias[sums + i] += given
+    if (dsum !== undefined) d += dsum[row + i]
+    if (dresidual !== undefined) dresidual[row + i] = d * residualScale
+    dx[dx0 + i] = d
+  }
+}
+
+/** dx over the real positions of a run of a channel (rule 15); the others become 0. */
+export function gradientRealRun(
+  dx: Float32Array,
+  dy: Float32Array,
+  x: Float32Array,
+  start: number,
+  positions: number,
+  spans: Spans,
+  sample: number,
+  of: Gradient,
+  w: number
+): void {
+  let done = 0
+  for (let at = firstSpan(spans, sample); at < endOfSpans(spans, sample); at += 2) {
+    const begin = spanBegin(spans, at)
+    const end = spanEnd(spans, positions, at)
+    clear(dx, start + done, begin - done)
+    gradientRow(dx, start, dy, start, x, start, begin, end, of, undefined, w)
+    done = end
+  }
+  clear(dx, start + done, positions - done)
+}
+
+/** What the gradients of a strip's columns take. */
+export const columnGradients = {
+  mean: new Float64Array(STRIP),
+  rstd: new Float64Array(STRIP),
+  w: new Float64Array(STRIP),
+  a: new Float64Array(STRIP),
+  b: new Float64Array(STRIP)
+}
+
+/** Rule 14: the sums of dy (s) and of dy * t (q) of n <= STRIP columns. */
+export function columnGradientSums(
+  n: number,
+  dy: Float32Array,
+  x: Float32Array,
+  start: number,
+  stride: number,
+  rows: RowSet
+): ColumnSums {
+  const { mean, rstd } = columnGradients
+  return sumsOfColumns(n, rows, ({ s, q }, row, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = start + (row + i) * stride
+      for (let k = 0; k < n; k++) {
+        const given = dy[at + k]
+        s[k] += given
+        q[k] += given * ((x[at + k] - mean[k]) * rstd[k])
+      }
+    }
+  })
+}
+
+/** dx of n <= STRIP columns, which are channels; `linear`: it is rstd * g. Rows that are not real become 0 (rule 15). */
+export function gradientColumns(
+  dx: Float32Array,
+  dy: Float32Array,
+  x: Float32Array,
+  start: number,
+  stride: number,
+  n: number,
+  rows: RowSet,
+  linear: boolean
+): void {
+  const { mean, rstd, w, a, b } = columnGradients
+  eachRealRows(dx, start, stride, n, rows, (first, count) => {
+    for (let i = 0; i < count; i++) {
+      const at = first + i * stride
+      for (let k = 0; k < n; k++) {
+        const g = dy[at + k] * w[k]
+        dx[at + k] = linear ? rstd[k] * g : rstd[k] * (g - a[k] - (x[at + k] - mean[k]) * rstd[k] * b[k])
+      }
+    }
+  })
+}

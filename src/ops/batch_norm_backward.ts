@@ -1,0 +1,181 @@
+// The gradients of BatchNorm. Its kernel, batch_norm_backward, stands with batch_norm.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import {
+  type ChannelGradientCall,
+  type ChannelGradientOptions,
+  channelGradientOptions,
+  readChannelGradients
+} from '../call/channel_gradients.js'
+import { describe, wrongType, wrongValue } from '../call/errors.js'
+import {
+  type GradientMemory,
+  type Gradients,
+  runGradients,
+  runGradientsAsync,
+  type Written
+} from '../call/gradients.js'
+import { checkBoolean, checkEps, type Known, readOptions } from '../call/options.js'
+import { type Plan, step } from '../call/plan.js'
+import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
+import { countRows } from '../kernels/columns.js'
+import type { Statistic } from '../kernels/index.js'
+import { type BatchParameters, checkVariance } from './batch_norm_call.js'
+
+/** Options of one backward call of BatchNorm that are not parameters of the layer. mean and rstd have C elements. */
+export type BatchNormBackwardOptions = ChannelGradientOptions
+
+/** Options of {@link batchNormBackward}. */
+export interface BatchNormBackwardFunctionOptions extends BatchNormBackwardOptions {
+  /** The forward's, C elements. Default: none (1). */
+  weight?: Operand
+  /** The forward's, of which only counts that there is one. Default: none. */
+  bias?: Operand
+  /** The running mean that the forward used, C elements. Needed without `training`, unless mean and rstd are given. */
+  runningMean?: Operand | Statistic
+  /** The running variance that the forward used, C elements. */
+  runningVar?: Operand | Statistic
+  /**
+   * Whether the forward used the statistics of x, whose gradient then counts; running statistics are neither read nor changed.
+   * Default: false.
+   */
+  training?: boolean
+  /** The forward's. Default: 1e-5. */
+  eps?: number
+  /** Ignored: the running statistics do not change. */
+  momentum?: number
+  /** Ignored. */
+  unbiased?: boolean
+}
+
+const layerOptions: Known<BatchNormBackwardOptions> = channelGradientOptions
+const functionOptions: Known<BatchNormBackwardFunctionOptions> = {
+  weight: true,
+  bias: true,
+  runningMean: true,
+  runningVar: true,
+  training: true,
+  eps: true,
+  momentum: true,
+  unbiased: true,
+  ...layerOptions
+}
+
+/** What a layer has, or the function is given. */
+type Parameters = Omit<BatchParameters, 'unbiased'>
+
+/**
+ * The gradients of {@link batchNorm}: of x, weight and bias, from dy, that of the result (Ioffe & Szegedy 2015, arXiv 1502.03167). With
+ * t = (x - mean) * rstd and g = dy * weight, in training `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the channel's
+ * batch; in evaluation `dx = rstd * g`. dweight is the sum of dy * t over samples and positions, dbias that of dy. With `lengths`
+ * or `mask`, padded positions have the gradient 0 and count nowhere. The same bits for any number of threads.
+ *
+ * @param dy shape of x
+ * @param x what the forward was given: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements, where they are wanted
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * const { dx, dweight, dbias } = batchNormBackward(dy, x, { weight, bias, training: true })
+ */
+export function batchNormBackward<X extends TensorLike>(
+  dy: Operand,
+  x: X,
+  options: BatchNormBackwardFunctionOptions = {}
+): Gradients<X> {
+  const op = 'batchNormBackward'
+  checkNoStatistics(op, options)
+  const { weight, bias, runningMean, runningVar, ...given } = readOptions(op, options, functionOptions)
+  const { training = false, eps = 1e-5, momentum: _, unbiased: __, ...places } = given
+  checkBoolean(op, 'training', training)
+  const parameters = { weight, bias, runningMean, runningVar, training, eps: checkEps(op, eps), numFeatures: undefined }
+  const { call, plan } = readCall(op, dy, x, places, parameters)
+  return runGradients(call, plan) as Gradients<X>
+}
+
+/** The same with a layer's parameters and statistics. */
+export function batchNormGradients(
+  dy: Operand,
+  x: TensorLike,
+  options: BatchNormBackwardOptions,
+  parameters: Parameters
+): Gradients {
+  const op = 'BatchNorm'
+  checkNoStatistics(op, options)
+  const { call, plan } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
+  return runGradients(call, plan)
+}
+
+/** The same off the event loop. */
+export async function batchNormGradientsAsync(
+  dy: Operand,
+  x: TensorLike,
+  options: BatchNormBackwardOptions & AsyncOptions,
+  parameters: Parameters
+): Promise<Gradients> {
+  const op = 'BatchNorm'
+  checkNoStatistics(op, options)
+  const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
+  checkAsyncOptions(op, given)
+  const { call, plan } = readCall(op, dy, x, given, parameters)
+  return runGradientsAsync(call, plan, given)
+}
+
+/** The gradient of merged statistics would need merging itself. */
+function checkNoStatistics(op: string, options: object): void {
+  if (typeof options !== 'object' || options === null || !('statistics' in options)) return
+  const { statistics } = options
+  if (statistics === undefined) return
+  const expected = 'undefined (the gradient of merged statistics would need sums that are merged)'
+  throw wrongType(op, 'statistics', expected, describe(statistics))
+}
+
+function readCall(op: string, dy: Operand, x: TensorLike, given: BatchNormBackwardOptions, parameters: Parameters) {
+  const { weight, bias, training, eps, numFeatures } = parameters
+  const channels = numFeatures === undefined ? undefined : ([numFeatures, 'numFeatures'] as const)
+  const call = readChannelGradients(op, dy, x, given, { weight, bias, channels }, (_, channels) => channels, 'channels')
+  const { samples, groups, positions, spans } = call.input.shape
+  const count = countRows({ first: 0, samples, positions, spans })
+  if (training && count === 1) {
+    throw wrongValue(op, 'x', 'more than one value per channel in training', String(count))
+  }
+  const saved = training || call.arrays.rstd ? undefined : readRunning(op, parameters, groups)
+  const arrays = saved ? { ...call.arrays, ...saved } : call.arrays
+  return { call: { ...call, arrays }, plan: (memory: GradientMemory) => gradients(call, memory, training, eps) }
+}
+
+/** mean and rstd by running statistics. */
+function readRunning(op: string, { runningMean, runningVar, eps }: Parameters, channels: number) {
+  const mean = readStatistic(op, 'runningMean', runningMean, [channels], 'channels')
+  const variance = readStatistic(op, 'runningVar', runningVar, [channels], 'channels')
+  if (!mean || !variance) {
+    const missing = mean ? 'runningVar' : 'runningMean'
+    throw wrongType(op, missing, 'an array, because training is false and there are no mean and rstd', 'undefined')
+  }
+  const of = Float64Array.from(variance)
+  checkVariance(op, of)
+  return { mean: Float64Array.from(mean), rstd: reciprocalRoots(of, eps) }
+}
+
+/** Rule 6. */
+const reciprocalRoots = (variance: Float64Array, eps: number) => variance.map(value => 1 / Math.sqrt(value + eps))
+
+function* gradients(
+  { sums, input }: ChannelGradientCall,
+  memory: GradientMemory,
+  training: boolean,
+  eps: number
+): Plan<Written> {
+  const { dx, dy, weight } = memory
+  const { shape } = input
+  let { x, mean, rstd } = memory
+  if (!mean || !rstd) {
+    const places = { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
+    const done = yield* step('batch_statistics', { ...places, x, shape })
+    x = done.x
+    mean = done.mean
+    rstd = reciprocalRoots(done.variance, eps)
+  }
+  const sum = (wanted: unknown) => (wanted ? new Float64Array(shape.groups) : undefined)
+  const places = { dweight: sum(sums.dweight), dbias: sum(sums.dbias) }
+  const numbers = { shape, training: training ? 1 : 0 }
+  return yield* step('batch_norm_backward', { dx, ...places, dy, x, mean, rstd, weight, ...numbers })
+}

@@ -1,0 +1,139 @@
+// The gradients of GroupNorm and InstanceNorm. Their kernel, group_norm_backward, stands with group_norm.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import {
+  type ChannelGradientCall,
+  type ChannelGradientOptions,
+  channelGradientOptions,
+  readChannelGradients
+} from '../call/channel_gradients.js'
+import {
+  type GradientMemory,
+  type Gradients,
+  runGradients,
+  runGradientsAsync,
+  type Written
+} from '../call/gradients.js'
+import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
+import { type Plan, step } from '../call/plan.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import { partialSums, type Volume } from '../kernels/operands.js'
+import { checkDivides, type GroupParameters } from './group_norm_call.js'
+
+/**
+ * Options of one backward call of GroupNorm that are not parameters of the layer. mean and rstd have samples * groups elements.
+ */
+export type GroupNormBackwardOptions = ChannelGradientOptions
+
+/** Options of {@link groupNormBackward}. */
+export interface GroupNormBackwardFunctionOptions extends GroupNormBackwardOptions {
+  /** The forward's, C elements. Default: none (1). */
+  weight?: Operand
+  /** The forward's, of which only counts that there is one. Default: none. */
+  bias?: Operand
+  /** The forward's. Default: 1e-5. */
+  eps?: number
+}
+
+const layerOptions: Known<GroupNormBackwardOptions> = channelGradientOptions
+export const groupFunctionOptions: Known<GroupNormBackwardFunctionOptions> = {
+  weight: true,
+  bias: true,
+  eps: true,
+  ...layerOptions
+}
+
+/**
+ * The gradients of {@link groupNorm}: of x, weight and bias, from dy, that of the result (Wu & He 2018, arXiv 1803.08494). With
+ * t = (x - mean) * rstd and g = dy * weight, `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the group of each sample;
+ * dweight is the sum of dy * t over samples and positions, dbias that of dy. With `lengths` or `mask`, padded positions have the
+ * gradient 0 and count nowhere. The same bits for any number of threads; dx also for any division of the samples into batches.
+ *
+ * @param dy shape of x
+ * @param x what the forward was given: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @param numGroups how many groups; divides C
+ * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements, where they are wanted
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * const { dx, dweight, dbias } = groupNormBackward(dy, x, 32, { weight, bias })
+ */
+export function groupNormBackward<X extends TensorLike>(
+  dy: Operand,
+  x: X,
+  numGroups: number,
+  options: GroupNormBackwardFunctionOptions = {}
+): Gradients<X> {
+  const op = 'groupNormBackward'
+  const { weight, bias, eps = 1e-5, ...given } = readOptions(op, options, groupFunctionOptions)
+  checkCount(op, 'numGroups', numGroups)
+  const parameters = { weight, bias, eps: checkEps(op, eps), numGroups, numChannels: undefined }
+  return groupGradients(op, dy, x, given, parameters) as Gradients<X>
+}
+
+/** The gradients, of options that were read. */
+export function groupGradients(
+  op: string,
+  dy: Operand,
+  x: TensorLike,
+  given: GroupNormBackwardOptions,
+  parameters: GroupParameters
+): Gradients {
+  const { call, plan } = readCall(op, dy, x, given, parameters)
+  return runGradients(call, plan)
+}
+
+/** The same with a layer's parameters. */
+export function groupLayerGradients(
+  op: string,
+  dy: Operand,
+  x: TensorLike,
+  options: GroupNormBackwardOptions,
+  parameters: GroupParameters
+): Gradients {
+  return groupGradients(op, dy, x, readOptions(op, options, layerOptions), parameters)
+}
+
+/** The same off the event loop. */
+export async function groupLayerGradientsAsync(
+  op: string,
+  dy: Operand,
+  x: TensorLike,
+  options: GroupNormBackwardOptions & AsyncOptions,
+  parameters: GroupParameters
+): Promise<Gradients> {
+  const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
+  checkAsyncOptions(op, given)
+  const { call, plan } = readCall(op, dy, x, given, parameters)
+  return runGradientsAsync(call, plan, given)
+}
+
+function readCall(
+  op: string,
+  dy: Operand,
+  x: TensorLike,
+  given: GroupNormBackwardOptions,
+  parameters: GroupParameters
+) {
+  const { weight, bias, eps, numGroups, numChannels } = parameters
+  const channels = numChannels === undefined ? undefined : ([numChannels, 'the layer'] as const)
+  const groupsOf = (channels: number) => {
+    const groups = numGroups ?? channels
+    checkDivides(op, groups, channels)
+    return groups
+  }
+  const count = (samples: number, channels: number) => samples * groupsOf(channels)
+  const call = readChannelGradients(op, dy, x, given, { weight, bias, channels }, count, 'samples * groups')
+  const { samples, groups: all, positions, spans } = call.input.shape
+  const groups = groupsOf(all)
+  // As in the forward: without positions a group's channels are neighbors in both layouts.
+  const channelsLast = call.input.shape.channelsLast && positions > 1
+  const shape: Volume = { samples, groups, channelsPerGroup: all / groups, positions, channelsLast, spans }
+  return { call, plan: (memory: GradientMemory) => gradients(call, memory, shape, eps) }
+}
+
+function* gradients({ sums }: ChannelGradientCall, memory: GradientMemory, shape: Volume, eps: number): Plan<Written> {
+  const { dx, dy, x, mean, rstd, weight } = memory
+  const channels = shape.groups * shape.channelsPerGroup
+  const sum = (wanted: unknown) => (wanted ? new Float64Array(partialSums(shape, channels)) : undefined)
+  const places = { dweight: sum(sums.dweight), dbias: sum(sums.dbias) }
+  return yield* step('group_norm_backward', { dx, ...places, dy, x, mean, rstd, weight, shape, eps })
+}

@@ -1,0 +1,125 @@
+// The gradients of LayerNorm. Its kernel, layer_norm_backward, stands with layer_norm.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import type { Axis } from '../call/axes.js'
+import { checkPair, type Gradients, type ParameterPlaces, runGradients, runGradientsAsync } from '../call/gradients.js'
+import { checkEps, type Known, readOptions } from '../call/options.js'
+import { step } from '../call/plan.js'
+import {
+  type RowGradientOptions,
+  type RowKernels,
+  readRowGradients,
+  rowGradientOptions,
+  rowGradients
+} from '../call/row_gradients.js'
+import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+
+/** Options of one backward call of LayerNorm that are not parameters of the layer. */
+export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterPlaces {
+  /** One element per group: the mean that the forward wrote as float64. Given with `rstd`, or not at all. */
+  mean?: Float64Array
+}
+
+/** Options of {@link layerNormBackward}. */
+export interface LayerNormBackwardFunctionOptions extends LayerNormBackwardOptions {
+  /** The forward's, normalizedShape elements. Default: none (1). */
+  weight?: Operand
+  /** The forward's, of which only counts that there is one. Default: none. */
+  bias?: Operand
+  /** The forward's. Default: 1e-5. */
+  eps?: number
+}
+
+const layerOptions: Known<LayerNormBackwardOptions> = { ...rowGradientOptions, mean: true, dbias: true }
+const functionOptions: Known<LayerNormBackwardFunctionOptions> = {
+  weight: true,
+  bias: true,
+  eps: true,
+  ...layerOptions
+}
+
+/** What a layer has, or the function is given. */
+interface Parameters {
+  readonly groups: GroupsOf
+  readonly weight: Operand | undefined
+  readonly bias: Operand | undefined
+  readonly eps: number
+}
+
+/**
+ * The gradients of {@link layerNorm}: of x, weight, bias and residual, from dy, that of the result (Ba, Kiros & Hinton 2016, arXiv
+ * 1607.06450). With t = (x - mean) * rstd and g = dy * weight, `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the group;
+ * dweight is the sum of dy * t over all rows, dbias that of dy. With `lengths` or `mask`, padded positions have the gradient 0 and
+ * count nowhere. The same bits for any number of threads; dx also for any division of the rows into batches.
+ *
+ * @param dy shape of x
+ * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
+ * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]; or, for a tensor, `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where they are wanted
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * const { dx, dweight, dbias } = layerNormBackward(dy, x, 768, { weight, bias })
+ */
+export function layerNormBackward(
+  dy: Operand,
+  x: Float32Array,
+  normalizedShape: NormalizedShape,
+  options?: LayerNormBackwardFunctionOptions
+): Gradients<Float32Array>
+export function layerNormBackward<X extends TensorLike>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: LayerNormBackwardFunctionOptions
+): Gradients<X>
+export function layerNormBackward(
+  dy: Operand,
+  x: Operand,
+  normalizedShape: NormalizedShape | Axis,
+  options: LayerNormBackwardFunctionOptions = {}
+): Gradients {
+  const op = 'layerNormBackward'
+  const { weight, bias, eps = 1e-5, ...given } = readOptions(op, options, functionOptions)
+  const groups = readGroups(op, normalizedShape)
+  const parameters = { groups, weight, bias, eps: checkEps(op, eps) }
+  const { call, kernels } = readCall(op, dy, x, given, parameters)
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same with a layer's parameters. */
+export function layerNormGradients(
+  dy: Operand,
+  x: Operand,
+  options: LayerNormBackwardOptions,
+  parameters: Parameters
+): Gradients {
+  const op = 'LayerNorm'
+  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same off the event loop. */
+export async function layerNormGradientsAsync(
+  dy: Operand,
+  x: Operand,
+  options: LayerNormBackwardOptions & AsyncOptions,
+  parameters: Parameters
+): Promise<Gradients> {
+  const op = 'LayerNorm'
+  const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
+  checkAsyncOptions(op, given)
+  const { call, kernels } = readCall(op, dy, x, given, parameters)
+  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+}
+
+function readCall(op: string, dy: Operand, x: Operand, given: LayerNormBackwardOptions, parameters: Parameters) {
+  const { groups, weight, bias, eps } = parameters
+  checkPair(op, given.mean, given.rstd)
+  const call = readRowGradients(op, dy, x, groups, given, weight, bias, true)
+  const absent = { sum: undefined, residual: undefined, weight: undefined, bias: undefined, residualScale: 1 }
+  const kernels: RowKernels = {
+    backward: operands => step('layer_norm_backward', { ...operands, eps }),
+    statistics: (y, x, mean, rstd, shape) => step('layer_norm', { ...absent, y, x, mean, rstd, shape, eps })
+  }
+  return { call, kernels }
+}

@@ -1,0 +1,123 @@
+// The gradients of normalize. Its kernel, normalize_backward, stands with normalize.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import type { Axis } from '../call/axes.js'
+import { wrongValue } from '../call/errors.js'
+import { type GradientPlaces, type Gradients, readSum, runGradients, runGradientsAsync } from '../call/gradients.js'
+import { type Known, readOptions } from '../call/options.js'
+import { type PaddingOptions, paddingOptions } from '../call/padding.js'
+import { step } from '../call/plan.js'
+import { type RowKernels, readRowGradients, rowGradients } from '../call/row_gradients.js'
+import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import { sumOfRows } from '../kernels/gradients.js'
+import {
+  type NormalizeConstants,
+  type NormalizeNumbers,
+  normalizeConstants,
+  readNormalizeConstants
+} from './normalize_call.js'
+
+/** Options of one backward call of normalize that are not constants of the layer. */
+export interface NormalizeBackwardOptions extends PaddingOptions, GradientPlaces {
+  /** One element; receives the gradient of `scale`. Default: new memory, where there is a scale. */
+  dscale?: Operand
+}
+
+/** Options of {@link normalizeBackward}. p must be 2. */
+export interface NormalizeBackwardFunctionOptions extends NormalizeBackwardOptions, NormalizeConstants {}
+
+const layerOptions: Known<NormalizeBackwardOptions> = { ...paddingOptions, dx: true, dscale: true }
+const functionOptions: Known<NormalizeBackwardFunctionOptions> = { ...normalizeConstants, ...layerOptions }
+
+/** What a layer has, or the function is given. */
+interface Parameters {
+  readonly groups: GroupsOf
+  readonly numbers: NormalizeNumbers
+  /** Whether there is a scale, whose gradient is wanted. */
+  readonly hasScale: boolean
+}
+
+/**
+ * The gradients of {@link normalize} with p = 2: of x and of the scale, from dy, that of the result. With t the normalised element
+ * before the scale and g = dy * scale: where x was divided by its norm, `dx = (g - t * sum(g * t)) / norm`; where by a limit that
+ * eps sets, g divided by that; with rule 'add-square' `r * (g - t * sum(g * t))` and with 'mean-square' `r * (g - t * mean(g * t))`,
+ * r being 1 / what x was divided by; with 'zero' a row of zeros has zeros. dscale is the sum of dy * t. With `lengths` or `mask`,
+ * padded positions have the gradient 0 and count nowhere. The same bits for any number of threads.
+ *
+ * @param dy shape of x
+ * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
+ * @param normalizedShape the trailing dimensions of a group, e.g. 768; or, for a tensor, `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dscale`, one element, where a scale or a place for it is given
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value (among them another p), before anything is written
+ * @example
+ * const { dx } = normalizeBackward(dy, x, 384)
+ */
+export function normalizeBackward(
+  dy: Operand,
+  x: Float32Array,
+  normalizedShape: NormalizedShape,
+  options?: NormalizeBackwardFunctionOptions
+): Gradients<Float32Array>
+export function normalizeBackward<X extends TensorLike>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: NormalizeBackwardFunctionOptions
+): Gradients<X>
+export function normalizeBackward(
+  dy: Operand,
+  x: Operand,
+  normalizedShape: NormalizedShape | Axis,
+  options: NormalizeBackwardFunctionOptions = {}
+): Gradients {
+  const op = 'normalizeBackward'
+  const { p, eps, rule, scale, ...given } = readOptions(op, options, functionOptions)
+  const numbers = readNormalizeConstants(op, { p, eps, rule, scale })
+  const groups = readGroups(op, normalizedShape)
+  const { call, kernels } = readCall(op, dy, x, given, { groups, numbers, hasScale: scale !== undefined })
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same with a layer's constants. */
+export function normalizeGradients(
+  dy: Operand,
+  x: Operand,
+  options: NormalizeBackwardOptions,
+  parameters: Parameters
+): Gradients {
+  const op = 'Normalize'
+  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same off the event loop. */
+export async function normalizeGradientsAsync(
+  dy: Operand,
+  x: Operand,
+  options: NormalizeBackwardOptions & AsyncOptions,
+  parameters: Parameters
+): Promise<Gradients> {
+  const op = 'Normalize'
+  const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
+  checkAsyncOptions(op, given)
+  const { call, kernels } = readCall(op, dy, x, given, parameters)
+  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+}
+
+function readCall(op: string, dy: Operand, x: Operand, given: NormalizeBackwardOptions, parameters: Parameters) {
+  const { groups, numbers, hasScale } = parameters
+  if (numbers.p !== 2) throw wrongValue(op, 'p', '2 (the gradients of other norms are not there)', String(numbers.p))
+  const { dscale: place, ...options } = given
+  const dscale = readSum(op, 'dscale', place, hasScale, [1], 'one number')
+  const read = readRowGradients(op, dy, x, groups, options, undefined, undefined, false, dscale)
+  const call = { ...read, columns: undefined }
+  const { rule, eps, factor } = numbers
+  const kernels: RowKernels = {
+    *backward({ dx, dy, x, shape }) {
+      const dots = dscale ? new Float64Array(shape.outer) : undefined
+      const done = yield* step('normalize_backward', { dx, dots, dy, x, shape, rule, eps, factor })
+      return { dx: done.dx, dscale: done.dots && Float64Array.of(sumOfRows(done.dots as Float64Array, shape)) }
+    }
+  }
+  return { call, kernels }
+}

@@ -1,0 +1,136 @@
+// The gradients of RMSNorm. Its kernel, rms_norm_backward, stands with rms_norm.
+import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
+import type { Axis } from '../call/axes.js'
+import { type Gradients, runGradients, runGradientsAsync } from '../call/gradients.js'
+import { type Known, readOptions } from '../call/options.js'
+import { step } from '../call/plan.js'
+import {
+  type RowGradientOptions,
+  type RowKernels,
+  readRowGradients,
+  rowGradientOptions,
+  rowGradients
+} from '../call/row_gradients.js'
+import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
+import { lengthOf } from '../kernels/arrays.js'
+import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormConstants } from './rms_norm_call.js'
+
+/** Options of one backward call of RMSNorm that are not parameters of the layer. */
+export type RMSNormBackwardOptions = RowGradientOptions
+
+/** Options of {@link rmsNormBackward}. */
+export interface RMSNormBackwardFunctionOptions extends RMSNormBackwardOptions, RMSNormConstants {
+  /** The forward's, normalizedShape elements. Default: none (1). */
+  weight?: Operand
+}
+
+const layerOptions: Known<RMSNormBackwardOptions> = rowGradientOptions
+const functionOptions: Known<RMSNormBackwardFunctionOptions> = {
+  weight: true,
+  eps: true,
+  weightOffset: true,
+  partial: true,
+  ...layerOptions
+}
+
+/** What a layer has, or the function is given. */
+interface Parameters extends Required<RMSNormConstants> {
+  readonly groups: GroupsOf
+  readonly weight: Operand | undefined
+}
+
+/**
+ * The gradients of {@link rmsNorm}: of x, weight and residual, from dy, that of the result (Zhang & Sennrich 2019, arXiv
+ * 1910.07467). With t = x * rstd and g = dy * (weight + weightOffset), `dx = rstd * (g - t * mean(g * t))`, the mean over the group;
+ * dweight is the sum of dy * t over all rows. With `partial`, the mean is divided by the number of the elements that count, and
+ * the others have `dx = rstd * g`. With `lengths` or `mask`, padded positions have the gradient 0 and count nowhere. The same bits
+ * for any number of threads; dx also for any division of the rows into batches.
+ *
+ * @param dy shape of x
+ * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
+ * @param normalizedShape the trailing dimensions of a group, e.g. 4096; or, for a tensor, `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dweight`, `dresidual` where they are wanted
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * const { dx, dweight } = rmsNormBackward(dy, x, 4096, { weight })
+ */
+export function rmsNormBackward(
+  dy: Operand,
+  x: Float32Array,
+  normalizedShape: NormalizedShape,
+  options?: RMSNormBackwardFunctionOptions
+): Gradients<Float32Array>
+export function rmsNormBackward<X extends TensorLike>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: RMSNormBackwardFunctionOptions
+): Gradients<X>
+export function rmsNormBackward(
+  dy: Operand,
+  x: Operand,
+  normalizedShape: NormalizedShape | Axis,
+  options: RMSNormBackwardFunctionOptions = {}
+): Gradients {
+  const op = 'rmsNormBackward'
+  const { weight, eps, weightOffset, partial, ...given } = readOptions(op, options, functionOptions)
+  const groups = readGroups(op, normalizedShape)
+  const constants = readRMSNormConstants(op, { eps, weightOffset, partial })
+  checkOffsetHasWeight(op, constants.weightOffset, weight)
+  const { call, kernels } = readCall(op, dy, x, given, { groups, weight, ...constants })
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same with a layer's parameters. */
+export function rmsNormGradients(
+  dy: Operand,
+  x: Operand,
+  options: RMSNormBackwardOptions,
+  parameters: Parameters
+): Gradients {
+  const op = 'RMSNorm'
+  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
+  return runGradients(call, memory => rowGradients(call, memory, kernels))
+}
+
+/** The same off the event loop. */
+export async function rmsNormGradientsAsync(
+  dy: Operand,
+  x: Operand,
+  options: RMSNormBackwardOptions & AsyncOptions,
+  parameters: Parameters
+): Promise<Gradients> {
+  const op = 'RMSNorm'
+  const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
+  checkAsyncOptions(op, given)
+  const { call, kernels } = readCall(op, dy, x, given, parameters)
+  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+}
+
+function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOptions, parameters: Parameters) {
+  const { groups, weight, eps, weightOffset, partial } = parameters
+  const read = readRowGradients(op, dy, x, groups, given, weight, undefined, false)
+  const call = { ...read, arrays: { ...read.arrays, weight: shifted(read.arrays.weight, weightOffset) } }
+  const counted = countedOf(call.rows.size, partial)
+  const kernels: RowKernels = {
+    backward: ({ mean: _, dbias: __, ...operands }) => step('rms_norm_backward', { ...operands, counted, eps }),
+    statistics: function* (y, x, _, rstd, shape) {
+      const numbers = { counted, residualScale: 1, eps, weightOffset: 0 }
+      const absent = { sum: undefined, residual: undefined, weight: undefined }
+      const done = yield* step('rms_norm', { ...absent, y, x, rstd, shape, ...numbers })
+      return { x: done.x, mean: undefined, rstd: done.rstd }
+    }
+  }
+  return { call, kernels }
+}
+
+/** The weight with its offset, as rule 7 has it: the kernel takes it as it is. */
+function shifted(weight: Float32Array | undefined, offset: number): Float32Array | undefined {
+  if (!weight || offset === 0) return weight
+  const n = lengthOf(weight)
+  const single = Math.fround(offset)
+  const out = new Float32Array(n)
+  for (let i = 0; i < n; i++) out[i] = weight[i] + single
+  return out
+}
