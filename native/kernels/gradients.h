@@ -28,18 +28,32 @@ struct Kept {
   alignas(64) double t[kept_elements + width];
 };
 
-// A and B of n neighbors by rules 1 to 3; where `weight` is null w is 1. `next` is the distance of neighbors that are
-// needed after these, or 0.
+// The rows that are needed after these; null where there are none, or where they are cached.
+template <class T>
+struct NextRow {
+  const T* dy;
+  const T* x;
+
+  NextRow() : dy(nullptr), x(nullptr) {}
+  // Behind row i of a call.
+  NextRow(In<T> of_dy, In<T> of_x, const Groups& shape, size_t i, bool streamed) : NextRow() {
+    if (!streamed || i + 1 == shape.outer) return;
+    dy = of_dy.at(shape.row(i + 1));
+    x = of_x.at(shape.row(i + 1));
+  }
+};
+
+// A and B of n neighbors by rules 1 to 3; where `weight` is null w is 1.
 template <bool centered, bool keep, class T>
 EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, const T* weight,
-                                     Kept* kept, size_t next) {
+                                     Kept* kept, NextRow<T> next) {
   const Elements<T> w(weight, no_weight);
   const D m = broadcast(mean), r = broadcast(rstd);
   Sums total;
   lane_sums<1>(n, &total, [&](D& a, D& b, size_t, auto at) {
-    if (next > 0) {
-      prefetch(dy + next + at.i);
-      prefetch(x + next + at.i);
+    if (next.x) {
+      prefetch(next.dy + at.i);
+      prefetch(next.x + at.i);
     }
     const D g = at.read_wide(dy) * w.read_wide(at);
     const D t = normalized<centered>(at, x, m, r);
@@ -56,7 +70,7 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
 // The same of a row, which is kept where it is short enough.
 template <bool centered, class T>
 Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept,
-                       size_t next) {
+                       NextRow<T> next) {
   const auto sums = n <= kept_elements ? gradient_sums<centered, true, T> : gradient_sums<centered, false, T>;
   return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
 }
@@ -65,7 +79,7 @@ Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, co
 template <class T>
 Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd) {
   const T* const one = nullptr;
-  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, 0);
+  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, NextRow<T>{});
 }
 
 // Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at

@@ -55,6 +55,8 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
   Kept kept;
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
+    // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
+    if (streamed && i + 2 < shape.outer) prefetch(dx.at(shape.row(i + 2)));
     Gradient of{};
     if (mean.data && rstd.data) {
       of.mean = mean.data[row];
@@ -64,7 +66,7 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
       of.mean = own.mean;
       of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
     }
-    const size_t next = streamed && i + 1 < shape.outer ? n : 0;
+    const NextRow<T> next(dy, x, shape, i, streamed);
     const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, next);
     of.a = sums.s / count;
     of.b = sums.q / count;

@@ -85,7 +85,9 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
     Gradient of{};
     of.rstd = reciprocal(norm, square, n, rule, eps);
     const T* const none = nullptr;
-    const double dot = gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, 0).q;
+    const double dot = gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr,
+                                                   NextRow<T>(dy, x, shape, i, streamed))
+                           .q;
     dots.set(row, dot);
     of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
     const bool limited =

@@ -64,12 +64,14 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
   Kept kept;
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
+    // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
+    if (streamed && i + 2 < shape.outer) prefetch(dx.at(shape.row(i + 2)));
     T* const to = dx.at(row);
     const T* const from = dy.at(row);
     const T* const in = x.at(row);
     Gradient of{};
     of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
-    const size_t next = streamed && i + 1 < shape.outer ? n : 0;
+    const NextRow<T> next(dy, x, shape, i, streamed);
     of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, next).q / count;
     const RowGradients<T> more{dresidual.at(row), dweight.at(i, shape), nullptr, dsum.at(row), scale};
     const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;

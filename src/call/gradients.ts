@@ -5,7 +5,7 @@ import { CallMemory, resultMemory } from './async_memory.js'
 import { type AsyncOptions, checkTransfer } from './async_options.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
-import { type Plan, runPlan, runPlanAsync } from './plan.js'
+import { type Plan, runPlanAsync } from './plan.js'
 import { checkDims, type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
 
 /**
@@ -40,7 +40,6 @@ export interface ParameterPlaces extends GradientPlaces {
 
 /** A sum over the call that is wanted, and the caller's place for it. */
 export interface Sum {
-  readonly what: string
   readonly place: Float32Array | undefined
   readonly length: number
 }
@@ -60,6 +59,8 @@ export interface GradientArrays {
 export interface GradientMemory extends GradientArrays {
   readonly dx: Float32Array
   readonly dresidual: Float32Array | undefined
+  /** At least so many zeros, for the first or the second sum of the call. */
+  readonly zeros: (sum: number, length: number) => Float64Array
 }
 
 /** What the kernels have written. Of sums, the first elements count. */
@@ -124,8 +125,9 @@ export function readSum(
   why: string
 ): Sum | undefined {
   if (!wanted && place === undefined) return undefined
-  const length = shape.reduce((product, dim) => product * dim, 1)
-  return { what, place: readVector(op, what, place, shape, why), length }
+  let length = 1
+  for (const dim of shape) length *= dim
+  return { place: readVector(op, what, place, shape, why), length }
 }
 
 /** Checks that everything is still as it was when it was read, and what memory is shared. Runs no code of the caller's. */
@@ -142,18 +144,33 @@ export function checkGradients({ op, arrays, dx, dresidual, sums }: GradientCall
   operands.add('bias', bias, 'parameter')
   operands.add('dx', dx.out, 'result')
   operands.add('dresidual', dresidual?.out, 'result')
-  for (const sum of Object.values(sums)) if (sum) operands.add(sum.what, sum.place, 'statistic')
+  operands.add('dweight', sums.dweight?.place, 'statistic')
+  operands.add('dbias', sums.dbias?.place, 'statistic')
+  operands.add('dscale', sums.dscale?.place, 'statistic')
   operands.check()
 }
 
-/** Runs the call; returns what the caller gets. `plan` is not run where there are no elements. */
-export function runGradients(call: GradientCall, plan: (memory: GradientMemory) => Plan<Written>): Gradients {
-  const { arrays } = call
-  const length = lengthOf(arrays.x)
+/** Sums of calls that are made at once: fresh memory for each would cost as much as a small call. Kept, but for what is large. */
+const rooms = [new Float64Array(2 ** 12), new Float64Array(2 ** 12)]
+const MOST_KEPT = 2 ** 20
+
+/** Zeros for one of a call's two sums, good until the next call. There may be more of them than were asked for. */
+function zerosInRoom(sum: number, length: number): Float64Array {
+  if (length > MOST_KEPT) return new Float64Array(length)
+  if (length > rooms[sum].length) rooms[sum] = new Float64Array(Math.min(MOST_KEPT, 2 * length))
+  return rooms[sum].fill(0, 0, length)
+}
+
+const freshZeros = (_: number, length: number) => new Float64Array(length)
+
+/** Runs the call; returns what the caller gets. `compute` does not run where there are no elements. */
+export function runGradients(call: GradientCall, compute: (memory: GradientMemory) => Written): Gradients {
+  const { dy, x, residual, dsum, mean, rstd, weight } = call.arrays
+  const length = lengthOf(x)
   const dx = call.dx.out ?? new Float32Array(length)
   const dresidual = call.dresidual && (call.dresidual.out ?? new Float32Array(length))
-  const written = length === 0 ? { dx, dresidual } : runPlan(plan({ ...arrays, dx, dresidual }))
-  return deliver(call, written)
+  if (length === 0) return deliver(call, { dx, dresidual })
+  return deliver(call, compute({ dy, x, residual, dsum, mean, rstd, weight, dx, dresidual, zeros: zerosInRoom }))
 }
 
 /** The same off the event loop: everything is checked, and inputs copied or taken over, before this returns its Promise. */
@@ -181,15 +198,16 @@ export async function runGradientsAsync(
   const dx = call.dx.out ? memory.place('dx', call.dx.out, fresh) : (fresh ?? resultMemory(length))
   const { dresidual: place } = call
   const dresidual = place && (place.out ? memory.place('dresidual', place.out) : resultMemory(length))
-  const places = { ...own, dx, dresidual }
-  const written = length === 0 ? places : await runPlanAsync(memory, plan(places), signal)
-  for (const sum of Object.values(call.sums)) {
+  const places = { ...own, dx, dresidual, zeros: freshZeros }
+  const written = length === 0 ? { dx, dresidual } : await runPlanAsync(memory, plan(places), signal)
+  for (const what of ['dweight', 'dbias', 'dscale'] as const) {
+    const sum = call.sums[what]
     if (!sum?.place) continue
-    checkAttached(op, sum.what, sum.place)
-    checkLength(op, sum.what, sum.place, sum.length, 'its length when it was read')
+    checkAttached(op, what, sum.place)
+    checkLength(op, what, sum.place, sum.length, 'its length when it was read')
   }
   memory.deliver()
-  return deliver(call, length === 0 ? { dx, dresidual } : written)
+  return deliver(call, written)
 }
 
 /** With `transfer` both x and dy are taken over. */
@@ -202,20 +220,21 @@ function checkTransfers({ op, arrays: { dy, x }, dx }: GradientCall): void {
 }
 
 /** What the caller gets: sums are rounded into their places. */
-function deliver(call: GradientCall, { dx, dresidual, ...sums }: Written): Gradients {
-  const rounded = (what: 'dweight' | 'dbias' | 'dscale') => {
-    const sum = call.sums[what]
-    if (!sum) return undefined
-    const to = sum.place ?? new Float32Array(sum.length)
-    const from = sums[what]
-    for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
-    return to
-  }
+function deliver(call: GradientCall, { dx, dresidual, dweight, dbias, dscale }: Written): Gradients {
+  const { sums } = call
   return {
     dx: call.dx.resultOver(call.dx.out ?? dx),
-    dweight: rounded('dweight'),
-    dbias: rounded('dbias'),
+    dweight: rounded(sums.dweight, dweight),
+    dbias: rounded(sums.dbias, dbias),
     dresidual: dresidual && call.dresidual?.resultOver(call.dresidual.out ?? dresidual),
-    dscale: rounded('dscale')
+    dscale: rounded(sums.dscale, dscale)
   }
+}
+
+/** A sum in its place; 0 where there were no elements. */
+function rounded(sum: Sum | undefined, from: Float64Array | undefined): Float32Array | undefined {
+  if (!sum) return undefined
+  const to = sum.place ?? new Float32Array(sum.length)
+  for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
+  return to
 }

@@ -1,8 +1,9 @@
 // Reads the calls of the backward operations over rows, and what they take beside their kernel: a residual is added, groups
 // that are no rows are copied into rows, and the gradients back.
 
+import { kernelOf } from '../backend/choice.js'
 import { lengthOf } from '../kernels/arrays.js'
-import { type Call, kernels } from '../kernels/index.js'
+import { type Call, kernels as typescript } from '../kernels/index.js'
 import { type Axes, type Groups, partialSums } from '../kernels/operands.js'
 import { resultMemory } from './async_memory.js'
 import { inverse, orderedWeight } from './axes.js'
@@ -18,7 +19,7 @@ import {
   type Written
 } from './gradients.js'
 import { type PaddingOptions, paddingOptions } from './padding.js'
-import { type Plan, step } from './plan.js'
+import { type Plan, runPlan, step } from './plan.js'
 import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './rows.js'
 import { type Operand, readOperand, readOutput, readVector } from './tensor.js'
 
@@ -91,10 +92,8 @@ export function readRowGradients(
   const { groups, permutation, weightDims, weightPermutation } = groupsOf(op, over, x, length, true)
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
   const dy = readLikeX(op, 'dy', givenDy, x)
-  const like = (what: string, value: Operand | undefined) =>
-    value === undefined ? undefined : readLikeX(op, what, value, x)
-  const residual = like('residual', options.residual)
-  const dsum = like('dsum', options.dsum)
+  const residual = options.residual === undefined ? undefined : readLikeX(op, 'residual', options.residual, x)
+  const dsum = options.dsum === undefined ? undefined : readLikeX(op, 'dsum', options.dsum, x)
   const weight = readVector(op, 'weight', givenWeight, weightDims, why)
   const bias = readVector(op, 'bias', givenBias, weightDims, why)
   const mean = readSaved(op, 'mean', options.mean, groups.outer, 'rows')
@@ -104,18 +103,28 @@ export function readRowGradients(
   const dweight = readSum(op, 'dweight', options.dweight, weight !== undefined, weightDims, why)
   const hasDbias = hasBias && (weight !== undefined || bias !== undefined)
   const dbias = readSum(op, 'dbias', options.dbias, hasDbias, weightDims, why)
-  const padded = (asRows: boolean, shape: Groups): Groups => {
-    const spans = readRowPadding(op, x.dims, over, options, asRows)
-    return spans ? { ...shape, spans } : shape
-  }
-  const rows = padded(permutation !== undefined, groups)
+  const rows = withPadding(op, x.dims, over, options, permutation !== undefined, groups)
   const forward = permutation && !rstd ? groupsOf(op, over, x, length, false) : undefined
-  const columns = forward && !forward.permutation ? padded(false, forward.groups) : undefined
-  const arrays = { dy, x: x.data, residual, dsum, mean, rstd, weight }
-  const call = { op, arrays, dx, dresidual, sums: { dweight, dbias, dscale } }
-  checkGradients(call, bias)
-  const ordered = { ...arrays, weight: orderedWeight(weight, weightPermutation) }
-  return { ...call, arrays: ordered, residualScale, rows, columns, permutation, weightPermutation }
+  const isColumns = forward && !forward.permutation
+  const columns = isColumns ? withPadding(op, x.dims, over, options, false, forward.groups) : undefined
+  const sums = { dweight, dbias, dscale }
+  checkGradients({ op, arrays: { dy, x: x.data, residual, dsum, mean, rstd, weight }, dx, dresidual, sums }, bias)
+  const ordered = orderedWeight(weight, weightPermutation)
+  const arrays = { dy, x: x.data, residual, dsum, mean, rstd, weight: ordered }
+  return { op, arrays, dx, dresidual, sums, residualScale, rows, columns, permutation, weightPermutation }
+}
+
+/** The groups with which of them are real. */
+function withPadding(
+  op: string,
+  dims: number[] | undefined,
+  over: GroupsOf,
+  options: PaddingOptions,
+  asRows: boolean,
+  shape: Groups
+): Groups {
+  const spans = readRowPadding(op, dims, over, options, asRows)
+  return spans ? { ...shape, spans } : shape
 }
 
 /** The operands of a backward kernel over rows, without the operation's own numbers. */
@@ -140,53 +149,73 @@ export type Statistics = Pick<Call<'layer_norm'>, 'x' | 'mean' | 'rstd'>
 
 /** An operation's kernels. */
 export interface RowKernels {
-  backward(operands: RowGradientOperands): Plan<Written>
+  /** Name of the backward kernel. */
+  readonly name: 'layer_norm_backward' | 'normalize_backward' | 'rms_norm_backward'
+  /** Its call. */
+  call(operands: RowGradientOperands): object
+  /** What it has written, where that is not what it was called with. */
+  written?(done: object): Written
   /** mean and rstd of columns as the forward has them, with room for its result; absent where the op takes none. */
   statistics?(y: Float32Array, x: Float32Array, mean: Float64Array, rstd: Float64Array, shape: Groups): Plan<Statistics>
 }
 
+/** The operands of the backward kernel where groups are rows. */
+function operandsOf(call: RowGradientCall, memory: GradientMemory): RowGradientOperands {
+  const { residualScale, rows, sums } = call
+  const { dx, dresidual, dy, x, dsum, mean, rstd, weight, zeros } = memory
+  const length = sums.dweight || sums.dbias ? partialSums(rows, rows.size) : 0
+  const dweight = sums.dweight && zeros(0, length)
+  const dbias = sums.dbias && zeros(1, length)
+  return { dx, dresidual, dweight, dbias, dy, x, dsum, mean, rstd, weight, shape: rows, residualScale }
+}
+
+/** A call that is made at once. */
+export function rowGradientsAtOnce(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Written {
+  if (memory.residual || call.permutation || call.weightPermutation) return runPlan(rowGradients(call, memory, kernels))
+  const done = kernels.call(operandsOf(call, memory))
+  const kernel = kernelOf(kernels.name) as (call: object) => void
+  kernel(done)
+  return kernels.written ? kernels.written(done) : (done as Written)
+}
+
 /** All steps of a call. */
 export function* rowGradients(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Plan<Written> {
-  const { residualScale, rows, columns, permutation, sums } = call
+  const { residualScale, rows, columns, permutation, weightPermutation } = call
   const { size, outer } = rows
   let { dy, x, dsum, mean, rstd, dx, dresidual } = memory
   const length = lengthOf(x)
   const space = () => resultMemory(length)
+  const backward = function* (operands: RowGradientOperands): Plan<Written> {
+    const done = yield { name: kernels.name, call: kernels.call(operands) }
+    const written = kernels.written ? kernels.written(done) : (done as Written)
+    const given = (of: Float64Array | undefined) => inGivenOrder(of, weightPermutation)
+    return { ...written, dweight: given(written.dweight), dbias: given(written.dbias) }
+  }
   if (memory.residual) {
     const shape = { outer, size, inner: 1 }
     x = (yield* step('residual_sum', { sum: space(), x, residual: memory.residual, shape, residualScale })).sum
   }
   if (columns && kernels.statistics) {
-    const places = [new Float64Array(outer), new Float64Array(outer)] as const
-    const of = yield* kernels.statistics(space(), x, ...places, columns)
+    const of = yield* kernels.statistics(space(), x, new Float64Array(outer), new Float64Array(outer), columns)
     x = of.x
     mean = of.mean as Float64Array
     rstd = of.rstd as Float64Array
   }
-  const sum = (wanted: unknown) => (wanted ? new Float64Array(partialSums(rows, size)) : undefined)
-  const operands = {
-    ...{ dx, dresidual, dy, x, dsum, mean, rstd, weight: memory.weight, shape: rows, residualScale },
-    dweight: sum(sums.dweight),
-    dbias: sum(sums.dbias)
-  }
-  const given = (of: Float64Array | undefined) => inGivenOrder(of, call.weightPermutation)
-  if (!permutation) {
-    const done = yield* kernels.backward(operands)
-    return { ...done, dweight: given(done.dweight), dbias: given(done.dbias) }
-  }
+  const operands = operandsOf(call, { ...memory, x, mean, rstd })
+  if (!permutation) return yield* backward(operands)
   const isOverDy = dx === dy
   const dyInRows = yield* step('permute', { y: space(), x: dy, shape: permutation })
   if (isOverDy) dx = dyInRows.x
   const xInRows = yield* step('permute', { y: space(), x, shape: permutation })
   const dsumRows = dsum && (yield* step('permute', { y: space(), x: dsum, shape: permutation })).y
   const inRows = { dx: dyInRows.y, dy: dyInRows.y, x: xInRows.y, dsum: dsumRows, dresidual: dresidual && space() }
-  const done = yield* kernels.backward({ ...operands, ...inRows })
+  const done = yield* backward({ ...operands, ...inRows })
   const back = inverse(permutation)
   dx = (yield* step('permute', { y: dx, x: done.dx, shape: back })).y
   if (dresidual && done.dresidual) {
     dresidual = (yield* step('permute', { y: dresidual, x: done.dresidual, shape: back })).y
   }
-  return { dx, dresidual, dweight: given(done.dweight), dbias: given(done.dbias), dscale: done.dscale }
+  return { ...done, dx, dresidual }
 }
 
 /** Sums of a weight's elements in the order of the axes as they were given. */
@@ -194,7 +223,7 @@ function inGivenOrder(sums: Float64Array | undefined, permutation: Axes | undefi
   if (!sums || !permutation) return sums
   const y = new Float64Array(permutation.dims.reduce((size, dim) => size * dim, 1))
   // The kernel copies elements, of whatever type they are.
-  const permute = kernels.permute as unknown as (call: { y: Float64Array; x: Float64Array; shape: Axes }) => void
+  const permute = typescript.permute as unknown as (call: { y: Float64Array; x: Float64Array; shape: Axes }) => void
   permute({ y, x: sums, shape: inverse(permutation) })
   return y
 }

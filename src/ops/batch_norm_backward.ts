@@ -15,7 +15,7 @@ import {
   type Written
 } from '../call/gradients.js'
 import { checkBoolean, checkEps, type Known, readOptions } from '../call/options.js'
-import { type Plan, step } from '../call/plan.js'
+import { type Plan, runPlan, step } from '../call/plan.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import { countRows } from '../kernels/columns.js'
 import type { Statistic } from '../kernels/index.js'
@@ -88,7 +88,7 @@ export function batchNormBackward<X extends TensorLike>(
   checkBoolean(op, 'training', training)
   const parameters = { weight, bias, runningMean, runningVar, training, eps: checkEps(op, eps), numFeatures: undefined }
   const { call, plan } = readCall(op, dy, x, places, parameters)
-  return runGradients(call, plan) as Gradients<X>
+  return runGradients(call, memory => runPlan(plan(memory))) as Gradients<X>
 }
 
 /** The same with a layer's parameters and statistics. */
@@ -101,7 +101,7 @@ export function batchNormGradients(
   const op = 'BatchNorm'
   checkNoStatistics(op, options)
   const { call, plan } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, plan)
+  return runGradients(call, memory => runPlan(plan(memory)))
 }
 
 /** The same off the event loop. */
@@ -164,7 +164,7 @@ function* gradients(
   training: boolean,
   eps: number
 ): Plan<Written> {
-  const { dx, dy, weight } = memory
+  const { dx, dy, weight, zeros } = memory
   const { shape } = input
   let { x, mean, rstd } = memory
   if (!mean || !rstd) {
@@ -174,8 +174,8 @@ function* gradients(
     mean = done.mean
     rstd = reciprocalRoots(done.variance, eps)
   }
-  const sum = (wanted: unknown) => (wanted ? new Float64Array(shape.groups) : undefined)
-  const places = { dweight: sum(sums.dweight), dbias: sum(sums.dbias) }
+  const { groups } = shape
+  const places = { dweight: sums.dweight && zeros(0, groups), dbias: sums.dbias && zeros(1, groups) }
   const numbers = { shape, training: training ? 1 : 0 }
   return yield* step('batch_norm_backward', { dx, ...places, dy, x, mean, rstd, weight, ...numbers })
 }

@@ -14,7 +14,7 @@ import {
   type Written
 } from '../call/gradients.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
-import { type Plan, step } from '../call/plan.js'
+import { type Plan, runPlan, step } from '../call/plan.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { partialSums, type Volume } from '../kernels/operands.js'
 import { checkDivides, type GroupParameters } from './group_norm_call.js'
@@ -78,7 +78,7 @@ export function groupGradients(
   parameters: GroupParameters
 ): Gradients {
   const { call, plan } = readCall(op, dy, x, given, parameters)
-  return runGradients(call, plan)
+  return runGradients(call, memory => runPlan(plan(memory)))
 }
 
 /** The same with a layer's parameters. */
@@ -131,9 +131,9 @@ function readCall(
 }
 
 function* gradients({ sums }: ChannelGradientCall, memory: GradientMemory, shape: Volume, eps: number): Plan<Written> {
-  const { dx, dy, x, mean, rstd, weight } = memory
+  const { dx, dy, x, mean, rstd, weight, zeros } = memory
   const channels = shape.groups * shape.channelsPerGroup
-  const sum = (wanted: unknown) => (wanted ? new Float64Array(partialSums(shape, channels)) : undefined)
-  const places = { dweight: sum(sums.dweight), dbias: sum(sums.dbias) }
+  const length = partialSums(shape, channels)
+  const places = { dweight: sums.dweight && zeros(0, length), dbias: sums.dbias && zeros(1, length) }
   return yield* step('group_norm_backward', { dx, ...places, dy, x, mean, rstd, weight, shape, eps })
 }

@@ -9,7 +9,8 @@ import {
   type RowKernels,
   readRowGradients,
   rowGradientOptions,
-  rowGradients
+  rowGradients,
+  rowGradientsAtOnce
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -83,7 +84,7 @@ export function layerNormBackward(
   const groups = readGroups(op, normalizedShape)
   const parameters = { groups, weight, bias, eps: checkEps(op, eps) }
   const { call, kernels } = readCall(op, dy, x, given, parameters)
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same with a layer's parameters. */
@@ -95,7 +96,7 @@ export function layerNormGradients(
 ): Gradients {
   const op = 'LayerNorm'
   const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same off the event loop. */
@@ -118,7 +119,8 @@ function readCall(op: string, dy: Operand, x: Operand, given: LayerNormBackwardO
   const call = readRowGradients(op, dy, x, groups, given, weight, bias, true)
   const absent = { sum: undefined, residual: undefined, weight: undefined, bias: undefined, residualScale: 1 }
   const kernels: RowKernels = {
-    backward: operands => step('layer_norm_backward', { ...operands, eps }),
+    name: 'layer_norm_backward',
+    call: operands => ({ ...operands, eps }),
     statistics: (y, x, mean, rstd, shape) => step('layer_norm', { ...absent, y, x, mean, rstd, shape, eps })
   }
   return { call, kernels }

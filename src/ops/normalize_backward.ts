@@ -5,11 +5,11 @@ import { wrongValue } from '../call/errors.js'
 import { type GradientPlaces, type Gradients, readSum, runGradients, runGradientsAsync } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
-import { step } from '../call/plan.js'
-import { type RowKernels, readRowGradients, rowGradients } from '../call/row_gradients.js'
+import { type RowKernels, readRowGradients, rowGradients, rowGradientsAtOnce } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { sumOfRows } from '../kernels/gradients.js'
+import type { Call } from '../kernels/index.js'
 import {
   type NormalizeConstants,
   type NormalizeNumbers,
@@ -75,7 +75,7 @@ export function normalizeBackward(
   const numbers = readNormalizeConstants(op, { p, eps, rule, scale })
   const groups = readGroups(op, normalizedShape)
   const { call, kernels } = readCall(op, dy, x, given, { groups, numbers, hasScale: scale !== undefined })
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same with a layer's constants. */
@@ -87,7 +87,7 @@ export function normalizeGradients(
 ): Gradients {
   const op = 'Normalize'
   const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same off the event loop. */
@@ -113,10 +113,14 @@ function readCall(op: string, dy: Operand, x: Operand, given: NormalizeBackwardO
   const call = { ...read, columns: undefined }
   const { rule, eps, factor } = numbers
   const kernels: RowKernels = {
-    *backward({ dx, dy, x, shape }) {
+    name: 'normalize_backward',
+    call({ dx, dy, x, shape }) {
       const dots = dscale ? new Float64Array(shape.outer) : undefined
-      const done = yield* step('normalize_backward', { dx, dots, dy, x, shape, rule, eps, factor })
-      return { dx: done.dx, dscale: done.dots && Float64Array.of(sumOfRows(done.dots as Float64Array, shape)) }
+      return { dx, dots, dy, x, shape, rule, eps, factor }
+    },
+    written(done) {
+      const { dx, dots } = done as Call<'normalize_backward'>
+      return { dx, dscale: dots && Float64Array.of(sumOfRows(dots as Float64Array, call.rows)) }
     }
   }
   return { call, kernels }

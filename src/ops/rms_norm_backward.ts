@@ -9,7 +9,8 @@ import {
   type RowKernels,
   readRowGradients,
   rowGradientOptions,
-  rowGradients
+  rowGradients,
+  rowGradientsAtOnce
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -79,7 +80,7 @@ export function rmsNormBackward(
   const constants = readRMSNormConstants(op, { eps, weightOffset, partial })
   checkOffsetHasWeight(op, constants.weightOffset, weight)
   const { call, kernels } = readCall(op, dy, x, given, { groups, weight, ...constants })
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same with a layer's parameters. */
@@ -91,7 +92,7 @@ export function rmsNormGradients(
 ): Gradients {
   const op = 'RMSNorm'
   const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradients(call, memory, kernels))
+  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
 }
 
 /** The same off the event loop. */
@@ -114,7 +115,8 @@ function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOpt
   const call = { ...read, arrays: { ...read.arrays, weight: shifted(read.arrays.weight, weightOffset) } }
   const counted = countedOf(call.rows.size, partial)
   const kernels: RowKernels = {
-    backward: ({ mean: _, dbias: __, ...operands }) => step('rms_norm_backward', { ...operands, counted, eps }),
+    name: 'rms_norm_backward',
+    call: operands => ({ ...operands, counted, eps }),
     statistics: function* (y, x, _, rstd, shape) {
       const numbers = { counted, residualScale: 1, eps, weightOffset: 0 }
       const absent = { sum: undefined, residual: undefined, weight: undefined }
