@@ -1,6 +1,7 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
 import { bytesOf, codesPerRow, type EmbeddingArray, type EmbeddingTensor, readCodes } from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
+import { fromBfloat16, fromFloat16 } from '../call/float16.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
 import { type TensorLike, tensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
@@ -97,19 +98,3 @@ function numberOf(codes: Uint8Array, { format, low, step, high }: Quantization, 
 
 /** Codes of sqlite-vec were truncated toward 0. */
 const middle = (q: number) => q + Math.sign(q) / 2
-
-const bits = new Uint32Array(1)
-const value = new Float32Array(bits.buffer)
-
-function fromBfloat16(code: number): number {
-  bits[0] = code << 16
-  return value[0]
-}
-
-function fromFloat16(code: number): number {
-  const sign = code & 0x8000 ? -1 : 1
-  const exponent = (code >> 10) & 31
-  const fraction = code & 0x3ff
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
-}
