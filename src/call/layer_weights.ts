@@ -1,5 +1,6 @@
 // The parameters that a layer keeps.
 import { copyParameter } from './async_memory.js'
+import type { LayerParameters, LoadedState } from './layer_state.js'
 import { type Known, readOptions } from './options.js'
 import { type Operand, readVector } from './tensor.js'
 
@@ -41,5 +42,28 @@ export class LayerWeights {
     const newBias = readVector(this.#op, 'bias', bias, this.#shape, this.#why)
     this.#weight = copyParameter(newWeight)
     this.#bias = copyParameter(newBias)
+  }
+
+  /** Which there may be. */
+  get names(): ('weight' | 'bias')[] {
+    return Object.keys(this.#known) as ('weight' | 'bias')[]
+  }
+
+  /** Copies for a caller. */
+  copies(): LayerParameters {
+    const copies: LayerParameters = {}
+    if (this.#weight) copies.weight = new Float32Array(this.#weight)
+    if (this.#bias) copies.bias = new Float32Array(this.#bias)
+    return copies
+  }
+
+  /** Reads both from a state, which must have those that the layer has. What this returns replaces them: until then nothing changes. */
+  read(state: LoadedState): () => void {
+    const weight = copyParameter(state.vector('weight', this.#shape, this.#why, this.#weight !== undefined))
+    const bias = copyParameter(state.vector('bias', this.#shape, this.#why, this.#bias !== undefined))
+    return () => {
+      this.#weight = weight
+      this.#bias = bias
+    }
   }
 }

@@ -116,7 +116,8 @@ export function readVector(
   return data
 }
 
-function checkVectorDims(
+/** Throws unless a tensor has the dims that {@link readVector} takes. */
+export function checkVectorDims(
   op: string,
   what: string,
   dims: readonly number[] | undefined,

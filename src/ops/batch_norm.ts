@@ -3,12 +3,27 @@ import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/asyn
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import type { Gradients } from '../call/gradients.js'
+import {
+  type LayerParameters,
+  type LayerState,
+  type LoadableState,
+  LoadedState,
+  type LoadStateOptions,
+  rounded
+} from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
-import { type BatchParameters, checkVariance, normalizeBatch, normalizeBatchAsync } from './batch_norm_call.js'
+import {
+  type BatchParameters,
+  checkVariance,
+  normalizeBatch,
+  normalizeBatchAsync,
+  readRunning,
+  runningNames
+} from './batch_norm_call.js'
 import type { BatchStatistics } from './batch_statistics.js'
 
 /** Options of one BatchNorm call that are not parameters of the layer. */
@@ -166,7 +181,7 @@ export class BatchNorm {
       }
       if (!trackRunningStats) return undefined
       if (what === 'runningVar') checkVariance(op, array) // before it is rounded
-      return array ? roundStatistics(op, what, array) : new Float32Array(numFeatures).fill(first)
+      return array ? rounded(op, what, array) : new Float32Array(numFeatures).fill(first)
     }
     this.#runningMean = read('runningMean', runningMean, 0)
     this.#runningVar = read('runningVar', runningVar, 1)
@@ -214,9 +229,57 @@ export class BatchNorm {
     return this.#training
   }
 
+  /** A copy of the scale, undefined where there is none. {@link setWeights} changes it. */
+  get weight(): Float32Array | undefined {
+    return this.#weights.copies().weight
+  }
+
+  /** A copy of the shift, undefined where there is none. */
+  get bias(): Float32Array | undefined {
+    return this.#weights.copies().bias
+  }
+
   /** Replaces weight and bias with copies. An omitted one is removed. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
+  }
+
+  /** Copies of what an optimiser updates: weight and bias, C elements each, as far as the layer has them. */
+  parameters(): LayerParameters {
+    return this.#weights.copies()
+  }
+
+  /**
+   * Copies of weight, bias and the running statistics by PyTorch's names, as far as the layer has them; `num_batches_tracked`
+   * as a BigInt64Array of one element. {@link loadState} takes them back.
+   */
+  state(): LayerState {
+    const state: LayerState = this.#weights.copies()
+    if (!this.#runningMean || !this.#runningVar) return state
+    state.running_mean = new Float32Array(this.#runningMean)
+    state.running_var = new Float32Array(this.#runningVar)
+    state.num_batches_tracked = BigInt64Array.of(BigInt(this.#numBatchesTracked))
+    return state
+  }
+
+  /**
+   * Replaces the parameters with those of a state: weight and bias, C elements each; and, unless the layer was constructed with
+   * `trackRunningStats: false`, `running_mean` and `running_var`, which must be there, and `num_batches_tracked`, which stays
+   * as it is where a state has none, as those of old checkpoints. The running statistics are written in place; {@link training}
+   * stays as it is. Await calls of {@link forwardAsync} in training first: those update the running statistics when they end.
+   * See {@link LayerNorm.loadState}.
+   *
+   * @throws RangeError also for a running variance below 0 or NaN
+   * @example new BatchNorm(64).eval().loadState(file, { prefix: 'layer1.0.bn1.' })
+   */
+  loadState(state: LoadableState, options: LoadStateOptions = {}): this {
+    const running = this.#runningMean ? runningNames : []
+    const loaded = new LoadedState(state, options, [...this.#weights.names, ...running])
+    const replaceWeights = this.#weights.read(loaded)
+    const replaceRunning = readRunning(loaded, this.#runningMean, this.#runningVar, this.#numFeatures)
+    this.#numBatchesTracked = replaceRunning() ?? this.#numBatchesTracked
+    replaceWeights()
+    return this
   }
 
   /** From now on each call uses its batch's statistics and updates the running ones. */
@@ -298,17 +361,6 @@ export class BatchNorm {
 }
 
 function nothing(): void {}
-
-/** A copy as float32, which a layer keeps. Throws where a finite number is beyond it. */
-function roundStatistics(op: string, what: string, statistics: Statistic): Float32Array {
-  const rounded = new Float32Array(statistics)
-  rounded.forEach((value, c) => {
-    if (!Number.isFinite(value) && Number.isFinite(statistics[c])) {
-      throw wrongValue(op, `${what}[${c}]`, 'a number that float32 has (a layer keeps float32)', String(statistics[c]))
-    }
-  })
-  return rounded
-}
 
 function checkMomentum(op: string, momentum: unknown): void {
   checkFinite(op, 'momentum', momentum)

@@ -12,6 +12,7 @@ import {
   type VolumeCall
 } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
+import type { LoadedState } from '../call/layer_state.js'
 import { Operands } from '../call/overlap.js'
 import { ownCall, runCall } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
@@ -66,12 +67,44 @@ export function checkVariance(
   op: string,
   variance: Statistic | undefined,
   training = false,
-  n = variance ? lengthOf(variance) : 0
+  n = variance ? lengthOf(variance) : 0,
+  what = 'runningVar'
 ): void {
   for (let c = 0; variance && c < n; c++) {
     const value = variance[c]
     if (value >= 0 || (training && Number.isNaN(value))) continue
-    throw wrongValue(op, `runningVar[${c}]`, 'a number >= 0', String(value))
+    throw wrongValue(op, `${what}[${c}]`, 'a number >= 0', String(value))
+  }
+}
+
+const { set } = Float32Array.prototype
+
+/** PyTorch's names of what a layer's running statistics are. */
+export const runningNames = ['running_mean', 'running_var', 'num_batches_tracked'] as const
+
+/**
+ * Reads the running statistics of a layer that has such from a state. What this returns writes them, and returns how many
+ * batches they have seen, where the state says so.
+ */
+export function readRunning(
+  state: LoadedState,
+  runningMean: Float32Array | undefined,
+  runningVar: Float32Array | undefined,
+  numFeatures: number
+): () => number | undefined {
+  if (!runningMean || !runningVar) return () => undefined
+  const op = 'loadState'
+  const read = (name: (typeof runningNames)[number], check?: (what: string, numbers: Statistic) => void) =>
+    state.vector(name, [numFeatures], 'numFeatures', true, check) as Float32Array
+  const mean = read('running_mean')
+  const variance = read('running_var', (what, numbers) => checkVariance(op, numbers, false, numFeatures, what))
+  const count = state.count('num_batches_tracked')
+  checkAttached(op, 'runningMean', runningMean)
+  checkAttached(op, 'runningVar', runningVar)
+  return () => {
+    set.call(runningMean, mean)
+    set.call(runningVar, variance)
+    return count
   }
 }
 

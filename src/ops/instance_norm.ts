@@ -2,6 +2,13 @@
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
+import {
+  type LayerParameters,
+  type LayerState,
+  type LoadableState,
+  LoadedState,
+  type LoadStateOptions
+} from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -74,9 +81,35 @@ export class InstanceNorm {
     return this.#eps
   }
 
+  /** A copy of the scale, undefined where there is none. {@link setWeights} changes it. */
+  get weight(): Float32Array | undefined {
+    return this.#weights.copies().weight
+  }
+
+  /** A copy of the shift, undefined where there is none. */
+  get bias(): Float32Array | undefined {
+    return this.#weights.copies().bias
+  }
+
   /** Replaces weight and bias with copies. An omitted one is removed. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
+  }
+
+  /** Copies of what an optimiser updates: weight and bias, C elements each, as far as the layer has them. */
+  parameters(): LayerParameters {
+    return this.#weights.copies()
+  }
+
+  /** The same copies by PyTorch's names. {@link loadState} takes them back. */
+  state(): LayerState {
+    return this.#weights.copies()
+  }
+
+  /** Replaces weight and bias with those of a state, C elements each. See {@link LayerNorm.loadState}. */
+  loadState(state: LoadableState, options: LoadStateOptions = {}): this {
+    this.#weights.read(new LoadedState(state, options, this.#weights.names))()
+    return this
   }
 
   /** The same result as {@link instanceNorm} with this layer's parameters. */

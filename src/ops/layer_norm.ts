@@ -3,6 +3,13 @@ import { chosen, plainKernelOf } from '../backend/choice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
+import {
+  type LayerParameters,
+  type LayerState,
+  type LoadableState,
+  LoadedState,
+  type LoadStateOptions
+} from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
@@ -122,10 +129,52 @@ export class LayerNorm {
     return this.#eps
   }
 
+  /** A copy of the scale, undefined where there is none. {@link setWeights} changes it. */
+  get weight(): Float32Array | undefined {
+    return this.#weights.copies().weight
+  }
+
+  /** A copy of the shift, undefined where there is none. */
+  get bias(): Float32Array | undefined {
+    return this.#weights.copies().bias
+  }
+
   /** Replaces weight and bias with copies. An omitted one is removed. */
   setWeights(weights: LayerNormWeights): void {
     this.#weights.set(weights)
     this.#quick.reset()
+  }
+
+  /** Copies of what an optimiser updates: weight and bias, normalizedShape elements each, flat, as far as the layer has them. */
+  parameters(): LayerParameters {
+    return this.#weights.copies()
+  }
+
+  /** The same copies by PyTorch's names. {@link loadState} takes them back. */
+  state(): LayerState {
+    return this.#weights.copies()
+  }
+
+  /**
+   * Replaces the parameters with copies of those of a state, by PyTorch's names: `weight` and `bias`, normalizedShape elements
+   * each, flat or of that shape. float64 is rounded to float32, float16 and bfloat16 are widened. A layer that was constructed
+   * without parameters takes what there is. Nothing changes before everything is read and checked.
+   *
+   * @param state a plain object of arrays or tensors of float32, float64 or float16 by name, or the bytes of a .safetensors
+   *   file, of which only the header and the layer's tensors are read (F32, F64, F16 or BF16)
+   * @param options `prefix`, '' by default: what the names of this layer's tensors begin with in a model's file
+   * @returns the layer
+   * @throws TypeError for an unknown name under the prefix, for none where the state has others, for one that the layer has and
+   *   the state has not, or for a wrong type; RangeError for a wrong length or shape, a finite number beyond float32, or bytes
+   *   that are no .safetensors file
+   * @example
+   * const file = await readFile('model.safetensors')
+   * const norm = new LayerNorm(768, { eps: 1e-12 }).loadState(file, { prefix: 'encoder.layer.3.output.LayerNorm.' })
+   */
+  loadState(state: LoadableState, options: LoadStateOptions = {}): this {
+    this.#weights.read(new LoadedState(state, options, this.#weights.names))()
+    this.#quick.reset()
+    return this
   }
 
   /** The same result as {@link layerNorm} with this layer's parameters. */

@@ -3,6 +3,13 @@ import { chosen, plainKernelOf } from '../backend/choice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
+import {
+  type LayerParameters,
+  type LayerState,
+  type LoadableState,
+  LoadedState,
+  type LoadStateOptions
+} from '../call/layer_state.js'
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
@@ -128,6 +135,22 @@ export class Normalize {
   /** Multiplies every result. */
   get scale(): number {
     return this.#numbers.factor
+  }
+
+  /** None: `scale` is a constant. Here so that a network may ask each of its layers. */
+  parameters(): LayerParameters {
+    return {}
+  }
+
+  /** Empty, as {@link parameters}. */
+  state(): LayerState {
+    return {}
+  }
+
+  /** Loads nothing; throws where there is anything under the prefix. See {@link LayerNorm.loadState}. */
+  loadState(state: LoadableState, options: LoadStateOptions = {}): this {
+    new LoadedState(state, options, [])
+    return this
   }
 
   /** The same result as {@link normalize} with these constants. */

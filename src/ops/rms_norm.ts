@@ -4,6 +4,13 @@ import type { RunPrepared } from '../backend/types.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
+import {
+  type LayerParameters,
+  type LayerState,
+  type LoadableState,
+  LoadedState,
+  type LoadStateOptions
+} from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
@@ -120,12 +127,34 @@ export class RMSNorm {
     return this.#constants.partial
   }
 
+  /** A copy of the scale, undefined where there is none. {@link setWeights} changes it. */
+  get weight(): Float32Array | undefined {
+    return this.#weights.copies().weight
+  }
+
   /** Replaces the weight with a copy. An omitted one is removed. */
   setWeights(weights: RMSNormWeights): void {
     const { weight } = readOptions<RMSNormWeights>('RMSNorm', weights, { weight: true })
     checkOffsetHasWeight('RMSNorm', this.weightOffset, weight)
     this.#weights.set({ weight })
     this.#quick.reset()
+  }
+
+  /** Copies of what an optimiser updates: the weight, normalizedShape elements, flat, as far as the layer has one. */
+  parameters(): LayerParameters {
+    return this.#weights.copies()
+  }
+
+  /** The same copies by PyTorch's names. {@link loadState} takes them back. */
+  state(): LayerState {
+    return this.#weights.copies()
+  }
+
+  /** Replaces the weight with that of a state, normalizedShape elements, flat or of that shape. See {@link LayerNorm.loadState}. */
+  loadState(state: LoadableState, options: LoadStateOptions = {}): this {
+    this.#weights.read(new LoadedState(state, options, this.#weights.names))()
+    this.#quick.reset()
+    return this
   }
 
   /** The same result as {@link rmsNorm} with this layer's parameters. */

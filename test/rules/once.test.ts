@@ -113,6 +113,8 @@ const calls: { readonly [name: string]: readonly [(options: any) => unknown, () 
   ],
   'LayerNorm.setWeights': [o => new LayerNorm(4).setWeights(o), () => ({ weight: f32(4), bias: f32(4) })],
   'RMSNorm.setWeights': [o => new RMSNorm(4).setWeights(o), () => ({ weight: f32(4) })],
+  'LayerNorm.loadState': [o => new LayerNorm(4).loadState(o), () => ({ weight: f32(4), bias: f32(4) })],
+  'the options of loadState': [o => new LayerNorm(4).loadState({ 'n.weight': f32(4) }, o), () => ({ prefix: 'n.' })],
   'BatchNorm.setWeights': [o => new BatchNorm(4).setWeights(o), () => ({ weight: f32(4), bias: f32(4) })]
 }
 
