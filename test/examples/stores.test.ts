@@ -168,7 +168,7 @@ describe.skipIf(!installed)('behaviour: pgvector', () => {
        await sample()
        await client.end(); await server.stop(); await database.close()
        async function sample() {
-         ${sample.replace("import { EmbeddingPooler } from 'evenkeel'", "const { EmbeddingPooler } = await import('evenkeel')")}
+         ${sample.replace("import { EmbeddingPooler } from 'evenkeel'", "const { EmbeddingPooler } = await import('evenkeel')").replace('(i: number)', 'i')}
          console.log(JSON.stringify(nearest.rows.map(({ text }) => texts.indexOf(text))))
        }`
     ])
