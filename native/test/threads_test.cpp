@@ -13,13 +13,12 @@
 
 #include "../threads/divide.h"
 #include "../threads/pool.h"
+#include "check_sums.h"
 
 namespace {
 
-using evenkeel::Groups;
 using evenkeel::Job;
 using evenkeel::JobOwner;
-using evenkeel::Volume;
 
 int failures = 0;  // of this thread alone
 
@@ -27,18 +26,6 @@ void fail(const char* what) {
   std::printf("failed: %s\n", what);
   ++failures;
 }
-
-class Random {
- public:
-  explicit Random(uint32_t seed) : state_(seed * 2654435761u + 1) {}
-  size_t below(size_t n) {
-    state_ = state_ * 1664525u + 1013904223u;
-    return (state_ >> 8) % n;
-  }
-
- private:
-  uint32_t state_;
-};
 
 // Kernels that add to every element and statistic what says where it lies: 1 for having been there, its channel or
 // column by what stands in the weight, its sample by what stands in the spans.
@@ -94,6 +81,10 @@ void count_batch(evenkeel::OverBatch<double> mean, evenkeel::Tensor<float> y, Vo
 
 void count_samples(evenkeel::Tensor<float> y, Volume shape, size_t) {
   each_element(shape, [&](size_t, size_t, size_t at) { y.data[at] += 1; });
+}
+
+void check_sums(const char* wrong) {
+  if (wrong) fail(wrong);
 }
 
 void check_rows(Random& random) {
@@ -310,6 +301,9 @@ int main(int count, char** arguments) {
   Random random(1);
   for (int i = 0; i < 200; ++i) check_rows(random);
   for (int i = 0; i < 200; ++i) check_volume(random);
+  for (int i = 0; i < 120; ++i) check_sums(sums_of_rows(random));
+  for (int i = 0; i < 60; ++i) check_sums(sums_of_samples(random, false));
+  for (int i = 0; i < 2; ++i) check_sums(sums_of_samples(random, true));
   check_environments();
   check_order();
   if (failures == 0) std::printf("every piece once\n");

@@ -114,7 +114,7 @@ inline Division divide(size_t outer, size_t columns, size_t unit, size_t pieces,
   return {outer, all, columns, std::min(units, (pieces + all - 1) / all), unit, together};
 }
 
-// The rows of a call whose sums are taken: ranges of whole blocks of real ones, which the padding before them belongs
+// The rows of a call whose sums are taken: ranges of whole blocks of real ones, which the padding behind them belongs
 // to.
 struct RowRanges {
   static constexpr size_t most = 256;
@@ -149,7 +149,7 @@ struct Splitter {
   static constexpr bool over_batch = (Traits<Operands>::over_batch || ...);
   static constexpr bool over_rows = (Traits<Operands>::over_rows || ...);
   static constexpr bool by_channel = ((Traits<Operands>::per_channel || Traits<Operands>::per_group) || ...);
-  static constexpr bool by_position = has<Volume> && !(Traits<Operands>::per_group || ...) && !over_batch;
+  static constexpr bool by_position = has<Volume> && !(Traits<Operands>::per_group || ...) && !over_batch && !over_rows;
 
   static size_t elements(const Groups& shape) { return shape.outer * shape.size * shape.inner; }
   static size_t elements(const Volume& shape) { return shape.samples * shape.channels() * shape.positions; }
@@ -231,6 +231,12 @@ struct PartialSums {
 constexpr size_t worth_dividing = 1 << 17;
 constexpr size_t piece_size = 1 << 17;
 
+inline bool has_sums(const SumOverRows& operand) { return operand.data != nullptr; }
+template <class Operand>
+bool has_sums(const Operand&) {
+  return false;
+}
+
 // Brings the partial sums of a call together.
 template <class Shape>
 void finish(const SumOverRows& operand, const Shape& shape, size_t helpers) {
@@ -298,9 +304,12 @@ void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& ope
     return finish_all();
   }
   if constexpr (Split::over_rows && std::is_same_v<Shape, Groups>) {
-    const RowRanges ranges(shape, elements / piece_size);
-    run_shares(call, shape, ranges, ranges.pieces, helpers);
-    return finish_all();
+    // Without sums rows need not stay together in blocks.
+    if (std::apply([](const auto&... operand) { return (has_sums(operand) || ...); }, operands)) {
+      const RowRanges ranges(shape, elements / piece_size);
+      run_shares(call, shape, ranges, ranges.pieces, helpers);
+      return finish_all();
+    }
   }
   if constexpr (Split::by_position) Split::flatten(shape);
   const Division division = Split::divide(shape, elements / piece_size);

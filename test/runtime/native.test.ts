@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { flattened } from '../../dist/esm/backend/flatten.js'
 import { native } from '../../dist/esm/backend/native.js'
 import { type Case, cases, runCase } from '../../dist/esm/cases/index.js'
-import { kernels, type Op, ops } from '../../dist/esm/kernels/index.js'
+import { kernels, type Op, ops, signatures } from '../../dist/esm/kernels/index.js'
+import type { Kind } from '../../dist/esm/kernels/operands.js'
 
 type Function = (...args: unknown[]) => unknown
 
@@ -17,6 +18,24 @@ function argumentsOf(op: Op, call: object): unknown[] {
   })
   take(call)
   return args
+}
+
+/** The same with the arrays themselves. */
+function exactArguments(op: Op, call: object): unknown[] {
+  let args: unknown[] = []
+  const take = flattened(op, (numbers, ...arrays) => {
+    args = [numbers.slice(), ...arrays.filter(array => array !== undefined)]
+  })
+  take(call)
+  return args
+}
+
+/** How many numbers a call has: which arrays there are, three or five of the shape, a stride or a type, and its own. */
+function numbersOf(op: Op): number {
+  const count: { readonly [kind in Kind]?: number } = { groups: 3, volume: 5 }
+  const ones: readonly Kind[] = ['out', 'maybeOut', 'in', 'maybeIn', 'perGroup', 'counted', 'size', 'number']
+  const given = Object.values(signatures[op] as { readonly [operand: string]: Kind })
+  return given.reduce((sum, kind) => sum + (count[kind] ?? (ones.includes(kind) ? 1 : 0)), 1)
 }
 
 /** Good calls of an op, of different kinds. */
@@ -154,6 +173,210 @@ describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native bi
       ]) {
         if (op === 'normalize' && wrong.weight.length < 24) continue
         expect(() => prepare(...argumentsOf(op, wrong))).toThrow(TypeError)
+      }
+    }
+  })
+})
+
+/** A call with guards around all its arrays: throws what the function throws, and expects that nothing else was written. */
+function callGuarded(name: string, run: Function, op: Op, call: object): void {
+  const [numbers, ...arrays] = argumentsOf(op, call)
+  const all = arrays.map(guarded)
+  try {
+    run(numbers, ...all.map(({ array }) => array))
+  } finally {
+    expect(
+      all.every(({ intact }) => intact()),
+      name
+    ).toBe(true)
+  }
+}
+
+const floats = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + n))
+const zeros = (n: number) => new Float64Array(n)
+const ones = (n: number) => new Float64Array(n).fill(1)
+
+/** Good calls of the backward kernels with all their operands, of exactly the length that they need. */
+const [outer, size] = [130, 12]
+const rows = {
+  ...{ dx: floats(outer * size), dresidual: floats(outer * size), dy: floats(outer * size), x: floats(outer * size) },
+  ...{ dsum: floats(outer * size), mean: ones(outer), rstd: ones(outer), weight: floats(size), dots: zeros(outer) },
+  ...{ dweight: zeros(3 * size), dbias: zeros(3 * size), shape: { outer, size, inner: 1 }, counted: 5, rule: 0 },
+  ...{ residualScale: 0.5, eps: 1e-5, factor: 2 }
+}
+const volumeOf = (
+  samples: number,
+  groups: number,
+  channelsPerGroup: number,
+  positions: number,
+  perChannel: boolean
+) => {
+  const channels = groups * channelsPerGroup
+  const sums = perChannel ? groups : channels * (samples > 4096 ? Math.ceil(samples / 64) : samples)
+  const n = samples * channels * positions
+  return {
+    ...{
+      dx: floats(n),
+      dy: floats(n),
+      x: floats(n),
+      weight: floats(channels),
+      dweight: zeros(sums),
+      dbias: zeros(sums)
+    },
+    ...{ mean: ones(perChannel ? groups : samples * groups), rstd: ones(perChannel ? groups : samples * groups) },
+    ...{ shape: { samples, groups, channelsPerGroup, positions, channelsLast: false }, eps: 1e-5, training: 1 }
+  }
+}
+const group = volumeOf(5, 3, 2, 7, false)
+const batch = volumeOf(5, 6, 1, 7, true)
+const manySamples = volumeOf(4097, 3, 2, 1, false)
+const backward: readonly (readonly [Op, { readonly [operand: string]: unknown }])[] = [
+  ['layer_norm_backward', rows],
+  ['rms_norm_backward', rows],
+  ['normalize_backward', rows],
+  ['group_norm_backward', group],
+  ['group_norm_backward', manySamples],
+  ['batch_norm_backward', batch]
+]
+/** Spans of one sample: the real rows of a call. */
+const spans = (...list: number[]) => Int32Array.from([2, 2 + list.length, ...list])
+
+describe.skipIf(backends.length === 0)('behaviour: backward kernels of the native binary, called with anything', () => {
+  const eachCall = (check: (name: string, run: Function, op: Op, good: { [operand: string]: unknown }) => void) => {
+    for (const { name, float32 } of backends) {
+      for (const [op, good] of backward) check(`${name} ${op}`, float32.run[op] as Function, op, good)
+    }
+  }
+
+  it('refuse each array that is shorter by one element, sums and statistics among them', () => {
+    let refused = 0
+    eachCall((name, run, op, good) => {
+      expect(() => callGuarded(name, run, op, good), name).not.toThrow()
+      for (const [operand, array] of Object.entries(good)) {
+        if (!ArrayBuffer.isView(array) || !(operand in signatures[op])) continue
+        const short = (array as Float32Array).slice(0, -1)
+        expect(() => callGuarded(name, run, op, { ...good, [operand]: short }), `${name} ${operand}`).toThrow(TypeError)
+        refused++
+      }
+    })
+    expect(refused).toBe(backends.length * (10 + 8 + 4 + 8 + 8 + 8))
+  })
+
+  it('refuse sums where no float64 stands, and statistics over a batch that are absent', () => {
+    const odd = (n: number) => new Float32Array(new ArrayBuffer(8 * n + 8), 4, 2 * n)
+    eachCall((name, run, op, good) => {
+      for (const operand of ['dweight', 'dbias', 'mean', 'rstd']) {
+        if (!(operand in signatures[op])) continue
+        const wrong = { ...good, [operand]: odd((good[operand] as Float64Array).length) }
+        expect(() => run(...exactArguments(op, wrong)), `${name} ${operand}`).toThrow(TypeError)
+        const absent = () => callGuarded(name, run, op, { ...good, [operand]: undefined })
+        if (op === 'batch_norm_backward' && !operand.startsWith('d')) expect(absent, name).toThrow(TypeError)
+        else expect(absent, name).not.toThrow()
+      }
+    })
+  })
+
+  it('compute both statistics where one is absent', () => {
+    for (const { float32 } of backends) {
+      for (const [op, good] of [
+        ['layer_norm_backward', rows],
+        ['group_norm_backward', group]
+      ] as const) {
+        const dxOf = (statistics: object) => {
+          const dx = new Float32Array(good.dx.length)
+          ;(float32.run[op] as Function)(...exactArguments(op, { ...good, ...statistics, dx }))
+          return dx
+        }
+        const own = dxOf({ mean: undefined, rstd: undefined })
+        expect(dxOf({ mean: undefined })).toEqual(own)
+        expect(dxOf({ rstd: undefined })).toEqual(own)
+        expect(dxOf({})).not.toEqual(own)
+      }
+    }
+  })
+
+  it('refuse spans of more rows than there are, and work within memory for all others', () => {
+    const wrong = [spans(0, outer + 1), spans(0, 70, 60, 80), spans(5, 3), spans(-1, 4), Int32Array.of(2, 99, 0, 1)]
+    const right = [
+      spans(),
+      spans(7, 7),
+      spans(129, 130),
+      spans(0, outer),
+      spans(...Array.from({ length: 130 }, (_, i) => i))
+    ]
+    for (const { name, float32 } of backends) {
+      for (const op of ['layer_norm_backward', 'rms_norm_backward', 'normalize_backward'] as const) {
+        const run = float32.run[op] as Function
+        const padded = (spans: Int32Array) => callGuarded(name, run, op, { ...rows, shape: { ...rows.shape, spans } })
+        for (const list of wrong) expect(() => padded(list), `${name} ${op} ${list}`).toThrow(TypeError)
+        for (const list of right) expect(() => padded(list), `${name} ${op} ${list}`).not.toThrow()
+      }
+    }
+  })
+
+  it('write nothing without rows, samples or positions', () => {
+    eachCall((name, run, op, good) => {
+      const shape = good.shape as object
+      const empty = 'outer' in shape ? [{ outer: 0 }] : [{ samples: 0 }, { positions: 0 }]
+      for (const dims of empty) {
+        const args = exactArguments(op, { ...good, shape: { ...shape, ...dims } })
+        const bytes = () => Buffer.concat(args.map(array => new Uint8Array((array as Float32Array).buffer)))
+        const before = bytes()
+        run(...args)
+        expect(bytes().equals(before), name).toBe(true)
+      }
+    })
+  })
+
+  it('stay within memory where arrays are one another, and where rows are columns', () => {
+    eachCall((name, run, op, good) => {
+      const [dx, sums] = [good.dx as Float32Array, good.dweight as Float64Array]
+      const buffer = new ArrayBuffer(Math.max(dx.byteLength, sums.byteLength) + 128)
+      const bytes = new Uint8Array(buffer).fill(0xa5)
+      const memory = { dx: new Float32Array(buffer, 64, dx.length), dweight: new Float64Array(buffer, 64, sums.length) }
+      const all = { ...good, ...memory, dbias: memory.dweight, dy: memory.dx, mean: good.mean, rstd: good.mean }
+      run(...exactArguments(op, all))
+      expect(
+        bytes.subarray(0, 64).every(byte => byte === 0xa5),
+        name
+      ).toBe(true)
+      const end = 64 + Math.max(dx.byteLength, sums.byteLength)
+      expect(
+        bytes.subarray(end).every(byte => byte === 0xa5),
+        name
+      ).toBe(true)
+    })
+    for (const { name, float32 } of backends) {
+      for (const op of ['layer_norm_backward', 'rms_norm_backward', 'normalize_backward'] as const) {
+        for (const columns of [undefined, Int32Array.from([14, 16, ...new Array(12).fill(16), 1, 9])]) {
+          // 13 matrices of 12 rows and 10 columns: sums of one block, statistics of every column.
+          const shape = { outer: 13, size: 12, inner: 10, spans: columns }
+          const statistics = {
+            mean: ones(130),
+            rstd: ones(130),
+            dots: zeros(130),
+            dweight: zeros(12),
+            dbias: zeros(12)
+          }
+          const call = () => callGuarded(name, float32.run[op] as Function, op, { ...rows, ...statistics, shape })
+          expect(call, `${name} ${op}`).not.toThrow()
+        }
+      }
+    }
+  })
+
+  it('refuse what they lack of numbers, and say so before a thread begins', () => {
+    for (const { name, float32 } of backends) {
+      for (const [op, good] of backward) {
+        const [block, ...arrays] = exactArguments(op, good)
+        const numbers = block as Float64Array
+        const used = numbersOf(op)
+        const cut = (n: number) => () => (float32.run[op] as Function)(numbers.slice(0, n), ...arrays)
+        expect(cut(used), `${name} ${op}`).not.toThrow()
+        for (let n = 0; n < used; n++) expect(cut(n), `${name} ${op}`).toThrow(TypeError)
+        const short = 'dweight' in signatures[op] ? { dweight: zeros(1) } : { x: floats(1) }
+        const start = () => (float32.start[op] as Function)(...exactArguments(op, { ...good, ...short }))
+        expect(start, `${name} ${op}`).toThrow(TypeError)
       }
     }
   })

@@ -10,27 +10,10 @@ import { codeBytes, codeFormats, type Statistic } from '../../dist/esm/kernels/o
 import { backendsHere } from '../support/backends.ts'
 import { expectSameBits } from '../support/bits.ts'
 import { rowOperands, volumeOperands } from '../support/calls.ts'
+import { type Call, gradientCalls, type Outputs, type Written } from '../support/gradient_calls.ts'
 import { root, run } from '../support/process.ts'
 
 const native = backendsHere.slice(0, -1)
-
-/** A kernel's call: new outputs, and the arguments with them. */
-interface Call {
-  readonly name: string
-  readonly op: Op
-  readonly outputs: () => Outputs
-  readonly operands: (outputs: Written) => object
-}
-
-/** As an op that has a y gets them. */
-interface Written extends Outputs {
-  readonly y: Float32Array
-}
-
-interface Outputs {
-  readonly y?: Float32Array
-  readonly [name: string]: Statistic | undefined
-}
 
 const uniform = (next: () => number) => 2 * next() - 1 + 0.25
 const values = fill(uniform, 1 << 21, 1)
@@ -320,7 +303,14 @@ function* embeddingCalls(): Generator<Call> {
   }
 }
 
-const calls = [...rowCalls(), ...paddedRowCalls(), ...volumeCalls(), ...permuteCalls(), ...embeddingCalls()]
+const calls = [
+  ...rowCalls(),
+  ...paddedRowCalls(),
+  ...volumeCalls(),
+  ...permuteCalls(),
+  ...embeddingCalls(),
+  ...gradientCalls({ values, others, weights }, volumeShapes)
+]
 
 describe.each(Object.keys(tables[tables.length - 1].float32) as Op[])('equality: %s on threads', op => {
   it.skipIf(native.length === 0)('gives the same bits on 1 to 8 threads, on every backend, and in TypeScript', () => {

@@ -16,7 +16,7 @@ interface Group {
 }
 
 /** Numbers added in order, from +0. */
-const inOrder = (numbers: readonly number[]) => numbers.reduce((sum, value) => sum + value, 0)
+export const inOrder = (numbers: readonly number[]) => numbers.reduce((sum, value) => sum + value, 0)
 
 const addSums = (parts: readonly Sums[]): Sums => ({
   s: inOrder(parts.map(({ s }) => s)),
@@ -24,18 +24,21 @@ const addSums = (parts: readonly Sums[]): Sums => ({
 })
 
 /** Neighbors in lots of `size`; the last may be shorter. */
-function lots<Item>(items: readonly Item[], size: number): Item[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+export function lots<Item>(items: readonly Item[], size: number): Item[][] {
+  const all: Item[][] = []
+  for (let at = 0; at < items.length; at += size) all.push(items.slice(at, at + size))
+  return all
 }
 
 function foldByHalves(lanes: number[]): number {
-  if (lanes.length === 1) return lanes[0]
-  const half = lanes.length / 2
-  return foldByHalves(lanes.slice(0, half).map((lane, j) => lane + lanes[j + half]))
+  for (let half = lanes.length / 2; half >= 1; half /= 2) {
+    for (let j = 0; j < half; j++) lanes[j] += lanes[j + half]
+  }
+  return lanes[0]
 }
 
 /** Rules 1 to 3 for one sum. */
-function laneSum(values: ArrayLike<number>, term: (value: number) => number): number {
+export function laneSum(values: ArrayLike<number>, term: (value: number) => number): number {
   let total = 0
   for (let begin = 0; begin < values.length; begin += 4096) {
     const lanes = new Array<number>(16).fill(0)
@@ -57,27 +60,30 @@ const rowGroup = (values: ArrayLike<number>): Group => ({
 })
 
 /** Rule 13: the runs of a channel, one of each sample, those of 64 samples together. */
-const runsGroup = (runs: readonly (readonly number[])[]): Group => ({
+export const runsGroup = (runs: readonly (readonly number[])[]): Group => ({
   n: inOrder(runs.map(run => run.length)),
   sumsAbout: center => addSums(lots(runs, 64).map(part => addSums(part.map(run => rowSums(run, center)))))
 })
 
 /** Rule 14: a column, in blocks of 64 rows and parts of 64 blocks. */
+export const columnSum = (values: readonly number[]) =>
+  values.length <= 64
+    ? inOrder(values) // one block, which is the only part
+    : inOrder(lots(values, 64 * 64).map(part => inOrder(lots(part, 64).map(inOrder))))
+
 function columnSums(values: readonly number[], center: number): Sums {
   const deviations = values.map(value => value - center)
-  const add = (numbers: readonly number[]) =>
-    inOrder(lots(numbers, 64 * 64).map(part => inOrder(lots(part, 64).map(inOrder))))
-  return { s: add(deviations), q: add(deviations.map(value => value * value)) }
+  return { s: columnSum(deviations), q: columnSum(deviations.map(value => value * value)) }
 }
 
 /** Rule 14: neighboring columns, those of 64 channels together. */
-const columnsGroup = (columns: readonly (readonly number[])[]): Group => ({
+export const columnsGroup = (columns: readonly (readonly number[])[]): Group => ({
   n: inOrder(columns.map(column => column.length)),
   sumsAbout: center => addSums(lots(columns, 64).map(part => addSums(part.map(column => columnSums(column, center)))))
 })
 
 /** Rules 4 and 5. */
-function momentsOf({ n, sumsAbout }: Group): { mean: number; variance: number } {
+export function momentsOf({ n, sumsAbout }: Group): { mean: number; variance: number } {
   const first = sumsAbout(0)
   const mean = first.s / n
   const variance = first.q / n - mean * mean
@@ -177,7 +183,7 @@ function summed({ x, residual, residualScale = 1 }: RowCall): Float32Array {
 }
 
 /** The places of the elements of each group. */
-function groupsOf(rows: number, cols: number, inner: number): number[][] {
+export function groupsOf(rows: number, cols: number, inner: number): number[][] {
   return Array.from({ length: rows * inner }, (_, group) => {
     const [row, column] = [Math.floor(group / inner), group % inner]
     return Array.from({ length: cols }, (_, i) => (row * cols + i) * inner + column)
@@ -185,7 +191,8 @@ function groupsOf(rows: number, cols: number, inner: number): number[][] {
 }
 
 /** Elements of a matrix of one column are a row; of several, columns (rule 14). */
-const rowOrColumn = (values: number[], inner: number) => (inner === 1 ? rowGroup(values) : columnsGroup([values]))
+export const rowOrColumn = (values: number[], inner: number) =>
+  inner === 1 ? rowGroup(values) : columnsGroup([values])
 
 function overRows(
   call: RowCall,
@@ -295,7 +302,7 @@ export interface VolumeCall {
   readonly eps: number
 }
 
-const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
+export const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
 /** Place of an element. */
 export function place(

@@ -3,9 +3,10 @@
 // Every float32 is an integer times 2^-149, every float64 an integer times 2^-1074. Sums, means and variances are exact
 // rationals; only the root is rounded, to 160 bits.
 
+const view = new DataView(new ArrayBuffer(8))
+
 /** x * 2^scale as an integer; exact for float32 with scale 149 and for float64 with scale 1074. */
 export function integer(x: number, scale: number): bigint {
-  const view = new DataView(new ArrayBuffer(8))
   view.setFloat64(0, x)
   const word = view.getBigUint64(0)
   const biased = Number((word >> 52n) & 0x7ffn)
@@ -17,7 +18,7 @@ export function integer(x: number, scale: number): bigint {
 }
 
 /** Floor of the square root. */
-function root(n: bigint): bigint {
+export function root(n: bigint): bigint {
   if (n < 2n) return n
   let guess = 1n << BigInt((n.toString(16).length * 4 + 1) >> 1)
   for (;;) {
@@ -27,7 +28,7 @@ function root(n: bigint): bigint {
   }
 }
 
-const abs = (x: bigint) => (x < 0n ? -x : x)
+export const abs = (x: bigint) => (x < 0n ? -x : x)
 
 /** num / den as a number, right to 2^-50 or better whatever their sizes. */
 export function ratio(num: bigint, den: bigint): number {
