@@ -125,6 +125,10 @@ EVENKEEL_INLINE void add_to(double* sums, Tail at, D v) {
   for (size_t k = 0; k < at.n; ++k) sums[at.i + k] += lane[k];
 }
 
+// The same place for what is written beside dx: it need not be aligned where dx is, as a stream must.
+EVENKEEL_INLINE Whole beside(Whole at) { return at; }
+EVENKEEL_INLINE Tail beside(Tail at) { return at; }
+
 // Where the gradients of a row go beside dx, and what is added to it: each may be null.
 template <class T>
 struct RowGradients {
@@ -169,7 +173,7 @@ EVENKEEL_NOINLINE void write_gradients(T* dx, const T* dy, const T* x, size_t n,
     }
     if constexpr (sum) {
       if (to.dsum) d = d + at.read_wide(to.dsum);
-      if (to.dresidual) at.write(to.dresidual, narrow(d * scale));
+      if (to.dresidual) beside(at).write(to.dresidual, narrow(d * scale));
     }
     at.write(dx, narrow(d));
   };

@@ -75,6 +75,7 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
                                  SavedPerGroup saved_mean, SavedPerGroup saved_rstd, const T* weight, Volume shape,
                                  double eps) {
   const size_t stride = shape.pitch, channels = shape.channels_per_group;
+  const size_t in_memory = stride / channels;  // groups of a sample, of which these are neighbors
   const size_t width = bundle(shape.groups, channels);
   double mean[strip], rstd[strip], a[strip], b[strip];
   ColumnGradients of{};
@@ -85,8 +86,8 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
     for (size_t first = 0; first < shape.groups; first += width) {
       const size_t count = shape.groups - first < width ? shape.groups - first : width;
       if (saved_mean.data && saved_rstd.data) {
-        std::memcpy(mean, saved_mean.data + sample * shape.groups + first, count * sizeof(double));
-        std::memcpy(rstd, saved_rstd.data + sample * shape.groups + first, count * sizeof(double));
+        std::memcpy(mean, saved_mean.data + sample * in_memory + first, count * sizeof(double));
+        std::memcpy(rstd, saved_rstd.data + sample * in_memory + first, count * sizeof(double));
       } else {
         column_moments(mean, rstd, count, channels, x + first * channels, stride, rows);
         for (size_t group = 0; group < count; ++group) rstd[group] = 1 / std::sqrt(rstd[group] + eps);  // rule 6
@@ -135,6 +136,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
     return;
   }
   const size_t per_group = shape.channels_per_group;
+  const size_t in_memory = shape.pitch / per_group;  // groups of a sample, of which these are neighbors
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const double n = static_cast<double>(per_group * count_real(shape.spans, sample, shape.positions));
@@ -145,8 +147,8 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       const size_t at = (sample * shape.pitch + first) * shape.positions;
       Gradient of{};
       if (mean.data && rstd.data) {
-        of.mean = mean.data[sample * shape.groups + group];
-        of.rstd = rstd.data[sample * shape.groups + group];
+        of.mean = mean.data[sample * in_memory + group];
+        of.rstd = rstd.data[sample * in_memory + group];
       } else {
         const Moments own = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample);
         of.mean = own.mean;

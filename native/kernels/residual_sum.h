@@ -4,5 +4,8 @@
 template <class T>
 void residual_sum(Out<T> sum, In<T> x, In<T> residual, Groups shape, double residual_scale) {
   const float scale = static_cast<float>(residual_scale);
-  for (size_t i = 0; i < shape.outer; ++i) add_residual(sum.at(i), x.at(i), residual.at(i), shape.size, scale);
+  for (size_t i = 0; i < shape.outer; ++i) {
+    const size_t row = shape.row(i);
+    add_residual(sum.at(row), x.at(row), residual.at(row), shape.size, scale);
+  }
 }
