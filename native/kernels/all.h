@@ -11,7 +11,8 @@
 #include "maps.h"
 #include "rows.h"
 #include "column_maps.h"
-#include "gradients.h"
+#include "gradient_sums.h"
+#include "gradient_maps.h"
 // clang-format on
 
 #include "batch_norm.h"

@@ -2,14 +2,8 @@
 // native/kernels/batch_norm.h.
 import { affineChannels } from './column_maps.js'
 import { countRows, type RowSet, STRIP } from './columns.js'
-import {
-  columnGradientSums,
-  columnGradients,
-  type Gradient,
-  gradientColumns,
-  gradientRealRun,
-  realGradientSums
-} from './gradients.js'
+import { type Gradient, gradientColumns, gradientRealRun } from './gradient_maps.js'
+import { columnGradientSums, columnGradients, realGradientSums } from './gradient_sums.js'
 import { foldedSums } from './lanes.js'
 import { affineRealRun } from './maps.js'
 import { channelScale, makeChannelScales, NO_BIAS, NO_WEIGHT, setChannelScale } from './scale.js'
@@ -58,8 +52,7 @@ export function batch_norm_backward(call: Call<'batch_norm_backward'>): void {
   const gradientOf = (channel: number, w: number, s: number, q: number): Gradient => {
     if (dbias) dbias[channel] = s
     if (dweight) dweight[channel] = q
-    const b = training ? (w * q) / n : undefined
-    return { mean: mean[channel], rstd: rstd[channel], a: (w * s) / n, b }
+    return { mean: mean[channel], rstd: rstd[channel], a: (w * s) / n, b: (w * q) / n, linear: training === 0 }
   }
   if (channelsLast) {
     const of = columnGradients
@@ -73,7 +66,7 @@ export function batch_norm_backward(call: Call<'batch_norm_backward'>): void {
         const { a, b } = gradientOf(first + k, w, sums ? sums.s[k] : 0, sums ? sums.q[k] : 0)
         of.w[k] = w
         of.a[k] = a
-        of.b[k] = b ?? 0
+        of.b[k] = b
       }
       gradientColumns(dx, dy, x, first, groups, count, rows, training === 0)
     }

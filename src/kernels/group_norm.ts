@@ -2,14 +2,8 @@
 // native/kernels/group_norm.h.
 import { affineChannels } from './column_maps.js'
 import { addColumns, bundle, type RowSet, STRIP } from './columns.js'
-import {
-  blockOfSample,
-  columnGradientSums,
-  columnGradients,
-  gradientColumns,
-  gradientRealRun,
-  realGradientSums
-} from './gradients.js'
+import { gradientColumns, gradientRealRun } from './gradient_maps.js'
+import { blockOfSample, columnGradientSums, columnGradients, realGradientSums } from './gradient_sums.js'
 import { foldedSums, sums, withReal } from './lanes.js'
 import { affineRealRun, affineRow } from './maps.js'
 import { columnMoments, moments } from './moments.js'
@@ -108,7 +102,7 @@ export function group_norm_backward(call: Call<'group_norm_backward'>): void {
         if (dweight) dweight[block + first + k] += sums.q
         return { s: weightOf(k) * sums.s, q: weightOf(k) * sums.q }
       })
-      const of = { mean: m, rstd: r, a: s / n, b: q / n }
+      const of = { mean: m, rstd: r, a: s / n, b: q / n, linear: false }
       for (let k = 0; k < channelsPerGroup; k++) {
         gradientRealRun(dx, dy, x, at + k * positions, positions, spans, sample, of, weightOf(k))
       }

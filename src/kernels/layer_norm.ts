@@ -2,7 +2,8 @@
 // native/kernels/layer_norm.h.
 import { affineColumns } from './column_maps.js'
 import { type RowSet, STRIP } from './columns.js'
-import { blockOfRow, gradientRow, gradientSums } from './gradients.js'
+import { gradientRow } from './gradient_maps.js'
+import { blockOfRow, gradientSums } from './gradient_sums.js'
 import { sums } from './lanes.js'
 import { addResidual, affineRow } from './maps.js'
 import { columnMoments, moments } from './moments.js'
@@ -83,7 +84,7 @@ export function layer_norm_backward(call: Call<'layer_norm_backward'>): void {
     const m = own ? own.mean : (mean as Float64Array)[row]
     const r = own ? 1 / Math.sqrt(own.variance + eps) : (rstd as Float64Array)[row] // rule 6
     const { s, q } = gradientSums(size, dy, at, x, at, m, r, weight)
-    const of = { mean: m, rstd: r, a: s / size, b: q / size }
+    const of = { mean: m, rstd: r, a: s / size, b: q / size, linear: false }
     gradientRow(dx, at, dy, at, x, at, 0, size, of, weight, NO_WEIGHT, at, blockOfRow(done + row, size), to)
   }
 }

@@ -2,7 +2,8 @@
 // native/kernels/normalize.h.
 import { affineColumns } from './column_maps.js'
 import { columnSquares, type RowSet, STRIP } from './columns.js'
-import { gradientRow, gradientSums } from './gradients.js'
+import { gradientRow } from './gradient_maps.js'
+import { gradientSums } from './gradient_sums.js'
 import { largestMagnitude, sumOfMagnitudes, sumOfPowers, sumOfSquares } from './lanes.js'
 import { affineFloat64, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
@@ -110,7 +111,8 @@ export function normalize_backward(call: Call<'normalize_backward'>): void {
     if (dots) dots[row] = dot
     const limited =
       (rule === CLAMP && norm < eps) || (rule === CLAMP_SQUARE && square < eps) || (rule === ZERO && norm === 0)
-    const b = limited ? undefined : rule === MEAN_SQUARE ? (dot * f) / size : dot * f
-    gradientRow(dx, at, dy, at, x, at, 0, size, { mean: 0, rstd: r, a: 0, b }, undefined, f)
+    const b = rule === MEAN_SQUARE ? (dot * f) / size : dot * f
+    const of = { mean: 0, rstd: r, a: 0, b, linear: limited }
+    gradientRow(dx, at, dy, at, x, at, 0, size, of, undefined, f)
   }
 }

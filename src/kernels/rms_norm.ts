@@ -1,7 +1,8 @@
 // rms_norm: y = x / sqrt(mean of x^2 + eps) * weight over each group. The twin of native/kernels/rms_norm.h.
 import { affineColumns } from './column_maps.js'
 import { columnSquares, STRIP } from './columns.js'
-import { blockOfRow, gradientRow, gradientSums } from './gradients.js'
+import { gradientRow } from './gradient_maps.js'
+import { blockOfRow, gradientSums } from './gradient_sums.js'
 import { largestNumber, sumOfSquares } from './lanes.js'
 import { addResidual, affineFloat64, scaleRow, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
@@ -92,10 +93,10 @@ export function rms_norm_backward(call: Call<'rms_norm_backward'>): void {
     const at = row * size
     const r = rstd ? rstd[row] : 1 / Math.sqrt(sumOfSquares(counted, 0, x, at) / counted + eps) // rule 6
     const b = gradientSums(size, dy, at, x, at, 0, r, weight).q / counted
-    const of = { mean: 0, rstd: r, a: 0, b }
+    const of = { mean: 0, rstd: r, a: 0, b, linear: false }
     const block = blockOfRow(done + row, size)
     gradientRow(dx, at, dy, at, x, at, 0, counted, of, weight, NO_WEIGHT, at, block, to)
-    const rest = { ...of, b: undefined }
+    const rest = { mean: 0, rstd: r, a: 0, b: 0, linear: true }
     gradientRow(dx, at, dy, at, x, at, counted, size, rest, weight, NO_WEIGHT, at, block, to)
   }
 }

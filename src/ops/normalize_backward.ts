@@ -8,7 +8,7 @@ import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { type RowKernels, readRowGradients, rowGradients, rowGradientsAtOnce } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
-import { sumOfRows } from '../kernels/gradients.js'
+import { sumOfRows } from '../kernels/gradient_sums.js'
 import type { Call } from '../kernels/index.js'
 import {
   type NormalizeConstants,

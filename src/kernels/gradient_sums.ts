@@ -1,9 +1,8 @@
-// Gradients of rows, runs and columns (rules 21 to 23). The twin of native/kernels/gradients.h. "Rule n" is a rule of NUMERICS.md. With
-// t = (x - mean) * rstd and g = dy * w, A is a sum of g and B one of g * t. Without a mean it is 0 here: that changes no bit.
-import { eachRealRows } from './column_maps.js'
+// Sums of the gradients of rows, runs and columns (rules 21 to 23). The twin of native/kernels/gradient_sums.h. "Rule n" is a rule of
+// NUMERICS.md. With t = (x - mean) * rstd and g = dy * w, A is a sum of g and B one of g * t. Without a mean it is 0 here: that changes
+// no bit.
 import { type ColumnSums, type RowSet, STRIP, sumsOfColumns } from './columns.js'
 import { BLOCK, LANES, type Sums } from './lanes.js'
-import { clear } from './maps.js'
 import {
   countReal,
   endOfSpans,
@@ -16,16 +15,6 @@ import {
   unitOf,
   type Volume
 } from './operands.js'
-
-/** What a group's gradient takes beside its elements. */
-export interface Gradient {
-  readonly mean: number
-  readonly rstd: number
-  /** A / n. */
-  readonly a: number
-  /** B / n; undefined where dx is rstd * g. */
-  readonly b: number | undefined
-}
 
 // As in lanes.ts: lanes j, j + 4, j + 8 and j + 12 fold first, so four loops with four lanes each make a block.
 const STEP = LANES / 4
@@ -148,23 +137,6 @@ export function realGradientSums(
   return gradientSums(n, packedDy, 0, packedX, 0, mean, rstd, undefined)
 }
 
-/** Where the gradients of a row go beside dx, and what is added to it. `row` is the row's place in the first two and dsum. */
-export interface RowGradients {
-  readonly dresidual: Float32Array | undefined
-  readonly dsum: Float32Array | undefined
-  readonly residualScale: number
-  readonly dweight: Float64Array | undefined
-  readonly dbias: Float64Array | undefined
-}
-
-const NO_GRADIENTS: RowGradients = {
-  dresidual: undefined,
-  dsum: undefined,
-  residualScale: 1,
-  dweight: undefined,
-  dbias: undefined
-}
-
 /** Where partial sums of n elements begin that row i of a call adds to (rule 22). */
 export function blockOfRow(i: number, n: number): number {
   return Math.floor(i / SUMMED_ROWS) * n
@@ -196,64 +168,6 @@ export function blockOfSample(sample: number, shape: Volume): number {
   return Math.floor(sample / unitOf(shape)) * shape.groups * shape.channelsPerGroup
 }
 
-/**
- * The gradients of the elements `from` to `to` of a row: dresidual and dsum begin at `row`, weight and sums at element 0 and at
- * `sums`. Without a weight w is `all`.
- */
-export function gradientRow(
-  dx: Float32Array,
-  dx0: number,
-  dy: Float32Array,
-  dy0: number,
-  x: Float32Array,
-  x0: number,
-  from: number,
-  to: number,
-  { mean, rstd, a, b }: Gradient,
-  weight: Float32Array | undefined,
-  all: number,
-  row = 0,
-  sums = 0,
-  { dresidual, dsum, residualScale, dweight, dbias }: RowGradients = NO_GRADIENTS
-): void {
-  const linear = b === undefined
-  const factor = b ?? 0
-  for (let i = from; i < to; i++) {
-    const given = dy[dy0 + i]
-    const g = given * (weight === undefined ? all : weight[i])
-    const t = (x[x0 + i] - mean) * rstd
-    let d = linear ? rstd * g : rstd * (g - a - t * factor)
-    if (dweight !== undefined) dweight[sums + i] += given * t
-    if (dbias !== undefined) dbias[sums + i] += given
-    if (dsum !== undefined) d += dsum[row + i]
-    if (dresidual !== undefined) dresidual[row + i] = d * residualScale
-    dx[dx0 + i] = d
-  }
-}
-
-/** dx over the real positions of a run of a channel (rule 15); the others become 0. */
-export function gradientRealRun(
-  dx: Float32Array,
-  dy: Float32Array,
-  x: Float32Array,
-  start: number,
-  positions: number,
-  spans: Spans,
-  sample: number,
-  of: Gradient,
-  w: number
-): void {
-  let done = 0
-  for (let at = firstSpan(spans, sample); at < endOfSpans(spans, sample); at += 2) {
-    const begin = spanBegin(spans, at)
-    const end = spanEnd(spans, positions, at)
-    clear(dx, start + done, begin - done)
-    gradientRow(dx, start, dy, start, x, start, begin, end, of, undefined, w)
-    done = end
-  }
-  clear(dx, start + done, positions - done)
-}
-
 /** What the gradients of a strip's columns take. */
 export const columnGradients = {
   mean: new Float64Array(STRIP),
@@ -280,29 +194,6 @@ export function columnGradientSums(
         const given = dy[at + k]
         s[k] += given
         q[k] += given * ((x[at + k] - mean[k]) * rstd[k])
-      }
-    }
-  })
-}
-
-/** dx of n <= STRIP columns, which are channels; `linear`: it is rstd * g. Rows that are not real become 0 (rule 15). */
-export function gradientColumns(
-  dx: Float32Array,
-  dy: Float32Array,
-  x: Float32Array,
-  start: number,
-  stride: number,
-  n: number,
-  rows: RowSet,
-  linear: boolean
-): void {
-  const { mean, rstd, w, a, b } = columnGradients
-  eachRealRows(dx, start, stride, n, rows, (first, count) => {
-    for (let i = 0; i < count; i++) {
-      const at = first + i * stride
-      for (let k = 0; k < n; k++) {
-        const g = dy[at + k] * w[k]
-        dx[at + k] = linear ? rstd[k] * g : rstd[k] * (g - a[k] - (x[at + k] - mean[k]) * rstd[k] * b[k])
       }
     }
   })

@@ -1,121 +1,9 @@
-// Gradients of rows, runs and columns (rules 21 to 23). The twin of src/kernels/gradients.ts.
+// The gradients of rows, runs and columns, from their sums (rules 21 to 23). The twin of src/kernels/gradient_maps.ts.
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // "Rule n" is a rule of NUMERICS.md. With t = (x - mean) * rstd and g = dy * w, A is a sum of g and B one of g * t.
 
-// What a group's gradient takes beside its elements.
-struct Gradient {
-  double mean;
-  double rstd;
-  double a;  // A / n
-  double b;  // B / n
-};
-
 // How an element's gradient is made: rstd * ((g - a) - t * b), the same without a mean, or rstd * g.
 enum class Way { centered, scaled, linear };
-
-// t, which without a mean is x * rstd.
-template <bool centered, class At, class T>
-EVENKEEL_INLINE D normalized(At at, const T* x, D mean, D rstd) {
-  if constexpr (centered) return (at.read_wide(x) - mean) * rstd;
-  return at.read_wide(x) * rstd;
-}
-
-// g and t of a row that is short enough, kept from the sums to the gradients: to convert and compute them twice takes a
-// third longer (measured).
-constexpr size_t kept_elements = 2048;
-struct Kept {
-  alignas(64) double g[kept_elements + width];
-  alignas(64) double t[kept_elements + width];
-};
-
-// The rows that are needed after these; null where there are none, or where they are cached.
-template <class T>
-struct NextRow {
-  const T* dy;
-  const T* x;
-
-  NextRow() : dy(nullptr), x(nullptr) {}
-  // Behind row i of a call.
-  NextRow(In<T> of_dy, In<T> of_x, const Groups& shape, size_t i, bool streamed) : NextRow() {
-    if (!streamed || i + 1 == shape.outer) return;
-    dy = of_dy.at(shape.row(i + 1));
-    x = of_x.at(shape.row(i + 1));
-  }
-};
-
-// A and B of n neighbors by rules 1 to 3; where `weight` is null w is 1.
-template <bool centered, bool keep, class T>
-EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, const T* weight,
-                                     Kept* kept, NextRow<T> next) {
-  const Elements<T> w(weight, no_weight);
-  const D m = broadcast(mean), r = broadcast(rstd);
-  Sums total;
-  lane_sums<1>(n, &total, [&](D& a, D& b, size_t, auto at) {
-    if (next.x) {
-      prefetch(next.dy + at.i);
-      prefetch(next.x + at.i);
-    }
-    const D g = at.read_wide(dy) * w.read_wide(at);
-    const D t = normalized<centered>(at, x, m, r);
-    if constexpr (keep) {
-      store(kept->g + at.i, g);
-      store(kept->t + at.i, t);
-    }
-    a = a + g;
-    b = b + at.only(g * t);
-  });
-  return total;
-}
-
-// The same of a row, which is kept where it is short enough.
-template <bool centered, class T>
-Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept,
-                       NextRow<T> next) {
-  const auto sums = n <= kept_elements ? gradient_sums<centered, true, T> : gradient_sums<centered, false, T>;
-  return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
-}
-
-// The sums of dy (s) and of dy * t (q) of a run.
-template <class T>
-Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd) {
-  const T* const one = nullptr;
-  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, NextRow<T>{});
-}
-
-// Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at
-// a time.
-template <class T>
-EVENKEEL_NOINLINE Sums real_gradient_sums(const T* dy, const T* x, double mean, double rstd, size_t positions,
-                                          const Spans& spans, size_t sample) {
-  if (!spans) return run_gradient_sums(positions, dy, x, mean, rstd);
-  Sums total{0, 0};
-  if (spans.first(sample + 1) == spans.first(sample) + 2) {
-    each_span(spans, sample, positions, [&](size_t begin, size_t end) {
-      total = run_gradient_sums(end - begin, dy + begin, x + begin, mean, rstd);
-    });
-    return total;
-  }
-  T packed_dy[block], packed_x[block];
-  size_t filled = 0;
-  const auto flush = [&] {
-    const Sums of_block = run_gradient_sums(filled, packed_dy, packed_x, mean, rstd);
-    total.s += of_block.s;
-    total.q += of_block.q;
-    filled = 0;
-  };
-  each_span(spans, sample, positions, [&](size_t begin, size_t end) {
-    while (begin < end) {
-      const size_t n = end - begin < block - filled ? end - begin : block - filled;
-      std::memcpy(packed_dy + filled, dy + begin, n * sizeof(T));
-      std::memcpy(packed_x + filled, x + begin, n * sizeof(T));
-      begin += n;
-      filled += n;
-      if (filled == block) flush();
-    }
-  });
-  if (filled > 0) flush();
-  return total;
-}
 
 // Adds to float64 sums: whole vectors, or the elements that there are.
 EVENKEEL_INLINE void add_to(double* sums, Whole at, D v) { store(sums + at.i, load_wide(sums + at.i) + v); }
@@ -214,36 +102,6 @@ void gradient_real_run(T* dx, const T* dy, const T* x, size_t positions, const S
 template <class T>
 bool gradients_go_past_caches(const T* dx, const T* dy, const T* x, size_t elements) {
   return streams && elements > cached && dx != dy && dx != x;
-}
-
-// What the gradients of a strip's columns take.
-struct ColumnGradients {
-  alignas(64) double mean[strip];
-  alignas(64) double rstd[strip];
-  alignas(64) double w[strip];
-  alignas(64) double a[strip];
-  alignas(64) double b[strip];
-};
-
-// Rule 14: the sums of dy (s) and of dy * t (q) of n <= strip columns.
-template <class T>
-EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
-                                            const T* x, size_t stride, RowSet rows) {
-  sums_of_columns(total, n, rows, [&](ColumnSums& to, size_t row, size_t count) {
-    const T* const first_dy = dy + row * stride;
-    const T* const first_x = x + row * stride;
-    each(n, [&](auto at) {
-      const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i);
-      D s = load_wide(to.s + at.i), q = load_wide(to.q + at.i);
-      for (size_t i = 0; i < count; ++i) {
-        const D given = at.read_wide(first_dy + i * stride);
-        s = s + given;
-        q = q + given * normalized<true>(at, first_x + i * stride, m, r);
-      }
-      store(to.s + at.i, s);
-      store(to.q + at.i, q);
-    });
-  });
 }
 
 // dx of n <= strip columns, which are channels. Rows that are not real become 0 (rule 15).
