@@ -15,9 +15,9 @@ import { type Operand, readOutput, type TensorLike } from './tensor.js'
 
 /** Options that the backward of every operation over channels has. */
 export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {
-  /** The mean that the forward wrote as float64. Given with `rstd`, or not at all. */
+  /** The Float64Array given to the forward as `mean`. Given with `rstd`, or not at all. */
   mean?: Float64Array
-  /** What the forward wrote as float64. Nothing is then computed again; the bits are the same. */
+  /** The Float64Array given to the forward as `rstd`. Nothing is then computed again; the bits are the same. */
   rstd?: Float64Array
 }
 

@@ -32,9 +32,9 @@ export interface GradientPlaces {
 
 /** Places for the gradients of the parameters. */
 export interface ParameterPlaces extends GradientPlaces {
-  /** As many elements as the weight; receives its gradient. Default: new memory, where there is a weight. */
+  /** As many elements as the weight; its gradient is written there, not added. Default: new memory, where there is a weight. */
   dweight?: Operand
-  /** As many elements as the bias; receives its gradient. Default: new memory, where there is a weight or a bias. */
+  /** As many elements as the bias; its gradient is written there, not added. Default: new memory, where there is a weight or a bias. */
   dbias?: Operand
 }
 

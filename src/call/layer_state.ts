@@ -9,7 +9,7 @@ import { readOptions } from './options.js'
 import { dtypes, type FileTensor, floatDtypes, numbersOf, readHeader } from './safetensors.js'
 import { checkDense, checkVectorDims, isTensor, readDims, type TensorLike } from './tensor.js'
 
-/** Copies of what a layer has learned; what it has not is not there. */
+/** Copies of what a layer has learned: `{}` where it was constructed without weight and bias. */
 export type LayerParameters = {
   /** Scale. */
   weight?: Float32Array

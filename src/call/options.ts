@@ -15,7 +15,9 @@ export function readOptions<Options extends object>(op: string, options: Options
     throw wrongType(op, 'options', 'an object', describe(options))
   }
   for (const key of Object.keys(options)) {
-    if ((known as { readonly [key: string]: unknown })[key] !== true) {
+    // One that is undefined says nothing: code for several layers passes such.
+    const isKnown = (known as { readonly [key: string]: unknown })[key] === true
+    if (!isKnown && (options as { readonly [key: string]: unknown })[key] !== undefined) {
       const names = Object.keys(known)
       const near = key.length > 40 ? '' : ` (nearest: ${nearest(key, names)})`
       throw wrongType(op, 'option', `one of ${names.join(', ')}${near}`, describe(key))

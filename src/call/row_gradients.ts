@@ -31,14 +31,14 @@ export interface RowGradientOptions extends PaddingOptions, GradientPlaces {
   residualScale?: number
   /** Shape of x; the gradient that arrives at the forward's `sum`: added to that of x. */
   dsum?: Operand
-  /** One element per row: what the forward wrote as float64. Nothing is then computed again; the bits are the same. */
+  /** The Float64Array given to the forward as `rstd`, one element per group. Nothing is then computed again; the bits are the same. */
   rstd?: Float64Array
   /**
    * As many elements as x; receives the gradient of the residual, that of x times residualScale. Default: new memory, where
    * there is a residual.
    */
   dresidual?: Operand
-  /** As many elements as the weight; receives its gradient. Default: new memory, where there is a weight. */
+  /** As many elements as the weight; its gradient is written there, not added. Default: new memory, where there is a weight. */
   dweight?: Operand
 }
 

@@ -156,6 +156,9 @@ export class BatchNorm {
   /**
    * Copies all arrays, running statistics as float32. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
    * Errors as {@link batchNorm}.
+   *
+   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
+   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
    */
   constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
     const op = 'BatchNorm'
@@ -239,7 +242,7 @@ export class BatchNorm {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed. */
+  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -294,7 +297,10 @@ export class BatchNorm {
     return this.train(false)
   }
 
-  /** The same result as {@link batchNorm} with this layer's parameters and statistics. */
+  /**
+   * The same result as {@link batchNorm} with this layer's parameters and statistics. In training each call updates the running
+   * statistics.
+   */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
     const op = 'BatchNorm'
     const given = readOptions(op, options, forwardOptions)
@@ -327,7 +333,8 @@ export class BatchNorm {
 
   /**
    * The gradients of {@link forward}: the same result as {@link batchNormBackward} with this layer's parameters, in training or, with
-   * its running statistics as they are now, in evaluation. Changes no running statistics.
+   * its running statistics as they are now, in evaluation. Changes no running statistics. dy is the gradient of the result, x what
+   * forward was given, not its result.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
     return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>

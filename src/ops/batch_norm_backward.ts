@@ -28,7 +28,7 @@ export type BatchNormBackwardOptions = ChannelGradientOptions
 export interface BatchNormBackwardFunctionOptions extends BatchNormBackwardOptions {
   /** The forward's, C elements. Default: none (1). */
   weight?: Operand
-  /** The forward's, of which only counts that there is one. Default: none. */
+  /** The forward's; only whether it is there matters. Default: none. */
   bias?: Operand
   /** The running mean that the forward used, C elements. Needed without `training`, unless mean and rstd are given. */
   runningMean?: Operand | Statistic

@@ -63,7 +63,12 @@ export class GroupNorm {
   readonly #eps: number
   readonly #weights: LayerWeights
 
-  /** Copies the weights. `eps` is 1e-5 unless given; `numGroups` divides `numChannels`. Errors as {@link groupNorm}. */
+  /**
+   * Copies the weights. `eps` is 1e-5 unless given; `numGroups` divides `numChannels`. Errors as {@link groupNorm}.
+   *
+   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
+   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   */
   constructor(numGroups: number, numChannels: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'GroupNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
@@ -102,7 +107,7 @@ export class GroupNorm {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed. */
+  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -137,7 +142,10 @@ export class GroupNorm {
     return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
   }
 
-  /** The gradients of {@link forward}: the same result as {@link groupNormBackward} with this layer's parameters. */
+  /**
+   * The gradients of {@link forward}: the same result as {@link groupNormBackward} with this layer's parameters. dy is the gradient of
+   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   */
   backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
     return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }

@@ -28,7 +28,7 @@ export type GroupNormBackwardOptions = ChannelGradientOptions
 export interface GroupNormBackwardFunctionOptions extends GroupNormBackwardOptions {
   /** The forward's, C elements. Default: none (1). */
   weight?: Operand
-  /** The forward's, of which only counts that there is one. Default: none. */
+  /** The forward's; only whether it is there matters. Default: none. */
   bias?: Operand
   /** The forward's. Default: 1e-5. */
   eps?: number

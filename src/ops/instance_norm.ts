@@ -60,7 +60,12 @@ export class InstanceNorm {
   readonly #eps: number
   readonly #weights: LayerWeights
 
-  /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link instanceNorm}. */
+  /**
+   * Copies the weights. `eps` is 1e-5 unless given. Errors as {@link instanceNorm}.
+   *
+   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
+   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   */
   constructor(numFeatures: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'InstanceNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
@@ -91,7 +96,7 @@ export class InstanceNorm {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed. */
+  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -126,7 +131,10 @@ export class InstanceNorm {
     return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
   }
 
-  /** The gradients of {@link forward}: the same result as {@link instanceNormBackward} with this layer's parameters. */
+  /**
+   * The gradients of {@link forward}: the same result as {@link instanceNormBackward} with this layer's parameters. dy is the gradient of
+   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   */
   backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
     return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }

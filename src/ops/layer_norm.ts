@@ -102,7 +102,12 @@ export class LayerNorm {
   readonly #weights: LayerWeights
   readonly #quick: QuickLayer
 
-  /** Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}. */
+  /**
+   * Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}.
+   *
+   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
+   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   */
   constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
     const op = 'LayerNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
@@ -139,7 +144,12 @@ export class LayerNorm {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed. */
+  /**
+   * Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both.
+   *
+   * @example
+   * layer.setWeights({ ...layer.parameters(), weight: weight.map((w, i) => w - rate * dweight[i]) })
+   */
   setWeights(weights: LayerNormWeights): void {
     this.#weights.set(weights)
     this.#quick.reset()
@@ -150,7 +160,10 @@ export class LayerNorm {
     return this.#weights.copies()
   }
 
-  /** The same copies by PyTorch's names. {@link loadState} takes them back. */
+  /**
+   * The same copies by PyTorch's names. {@link loadState} takes them back, also from a `structuredClone`. It is no JSON as it is:
+   * write `Array.from(value, Number)` of each, and make it a Float32Array again.
+   */
   state(): LayerState {
     return this.#weights.copies()
   }
@@ -207,7 +220,14 @@ export class LayerNorm {
     return runCallAsync(op, 'layer_norm', callOf(call, this.#eps), call, given)
   }
 
-  /** The gradients of {@link forward}: the same result as {@link layerNormBackward} with this layer's parameters. */
+  /**
+   * The gradients of {@link forward}: the same result as {@link layerNormBackward} with this layer's parameters. The layer keeps
+   * nothing of the forward.
+   *
+   * @param dy gradient of the result, shape of x
+   * @param x what forward was given, not its result
+   * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where they are wanted
+   */
   backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {

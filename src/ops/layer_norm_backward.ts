@@ -17,7 +17,7 @@ import type { Operand, TensorLike } from '../call/tensor.js'
 
 /** Options of one backward call of LayerNorm that are not parameters of the layer. */
 export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterPlaces {
-  /** One element per group: the mean that the forward wrote as float64. Given with `rstd`, or not at all. */
+  /** The Float64Array given to the forward as `mean`, one element per group. Given with `rstd`, or not at all. */
   mean?: Float64Array
 }
 
@@ -25,7 +25,7 @@ export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterP
 export interface LayerNormBackwardFunctionOptions extends LayerNormBackwardOptions {
   /** The forward's, normalizedShape elements. Default: none (1). */
   weight?: Operand
-  /** The forward's, of which only counts that there is one. Default: none. */
+  /** The forward's; only whether it is there matters. Default: none. */
   bias?: Operand
   /** The forward's. Default: 1e-5. */
   eps?: number

@@ -181,7 +181,10 @@ export class Normalize {
     return runCallAsync(op, 'normalize', operands, call, given)
   }
 
-  /** The gradients of {@link forward}: the same result as {@link normalizeBackward} with these constants; p must be 2. */
+  /**
+   * The gradients of {@link forward}: the same result as {@link normalizeBackward} with these constants; p must be 2. dy is the
+   * gradient of the result, x what forward was given, not its result.
+   */
   backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {

@@ -95,7 +95,12 @@ export class RMSNorm {
   readonly #weights: LayerWeights
   readonly #quick: QuickLayer
 
-  /** Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}. */
+  /**
+   * Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}.
+   *
+   * Without weight the layer has none and learns none, unlike torch's, which start with ones: to train one, give
+   * `weight: new Float32Array(n).fill(1)`.
+   */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
     const op = 'RMSNorm'
     const { weight, ...constants } = readOptions(op, options, parameters)
@@ -183,7 +188,10 @@ export class RMSNorm {
     return runCallAsync(op, 'rms_norm', callOf(call, this.#constants), call, given)
   }
 
-  /** The gradients of {@link forward}: the same result as {@link rmsNormBackward} with this layer's parameters. */
+  /**
+   * The gradients of {@link forward}: the same result as {@link rmsNormBackward} with this layer's parameters. dy is the gradient of
+   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   */
   backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
