@@ -5,6 +5,7 @@ import { type Gradients, runGradients, runGradientsAsync } from '../call/gradien
 import { type Known, readOptions } from '../call/options.js'
 import { step } from '../call/plan.js'
 import {
+  type RowGradientCall,
   type RowGradientOptions,
   type RowKernels,
   readRowGradients,
@@ -112,11 +113,13 @@ export async function rmsNormGradientsAsync(
 function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOptions, parameters: Parameters) {
   const { groups, weight, eps, weightOffset, partial } = parameters
   const read = readRowGradients(op, dy, x, groups, given, weight, undefined, false)
-  const call = { ...read, arrays: { ...read.arrays, weight: shifted(read.arrays.weight, weightOffset) } }
+  const call = weightOffset === 0 ? read : withOffset(read, weightOffset)
   const counted = countedOf(call.rows.size, partial)
   const kernels: RowKernels = {
     name: 'rms_norm_backward',
-    call: operands => ({ ...operands, counted, eps }),
+    call({ dx, dresidual, dweight, dy, x, dsum, rstd, weight, shape, residualScale }) {
+      return { dx, dresidual, dweight, dy, x, dsum, rstd, weight, shape, counted, residualScale, eps }
+    },
     statistics: function* (y, x, _, rstd, shape) {
       const numbers = { counted, residualScale: 1, eps, weightOffset: 0 }
       const absent = { sum: undefined, residual: undefined, weight: undefined }
@@ -127,9 +130,13 @@ function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOpt
   return { call, kernels }
 }
 
-/** The weight with its offset, as rule 7 has it: the kernel takes it as it is. */
-function shifted(weight: Float32Array | undefined, offset: number): Float32Array | undefined {
-  if (!weight || offset === 0) return weight
+/** The call with the offset added to its weight, as rule 7 has it: the kernel takes that as it is. */
+function withOffset(call: RowGradientCall, offset: number): RowGradientCall {
+  const { weight } = call.arrays
+  return weight ? { ...call, arrays: { ...call.arrays, weight: shifted(weight, offset) } } : call
+}
+
+function shifted(weight: Float32Array, offset: number): Float32Array {
   const n = lengthOf(weight)
   const single = Math.fround(offset)
   const out = new Float32Array(n)
