@@ -59,10 +59,12 @@ def call_of(given):
 
 
 class Ready:
-    def __init__(self, given):
-        self.call = call_of(given)
-        self.threads = given["threads"] or os.cpu_count()
-        self.last = given["channelsLast"] and len(given["dims"]) > 2
+    """A call without arguments, how many threads it may use, and what makes bytes of its result."""
+
+    def __init__(self, call, threads, bytes_of):
+        self.call = call
+        self.threads = threads or os.cpu_count()
+        self.bytes_of = bytes_of
 
     def time(self, calls):
         torch.set_num_threads(self.threads)
@@ -73,42 +75,40 @@ class Ready:
 
     def bytes(self):
         torch.set_num_threads(self.threads)
-        y = self.call()
-        return (y.movedim(1, -1) if self.last else y).contiguous().numpy().tobytes()
+        return self.bytes_of(self.call())
 
 
-def make(problems, key, text, _):
-    ready = Ready(json.loads(text))
-    if ready.call is None:
-        return []
-    problems[key] = ready
-    return [{"name": NAME, "affine": True, "statistics": False}]
+def candidates_of(given):
+    call = call_of(given)
+    last = given["channelsLast"] and len(given["dims"]) > 2
+    ready = Ready(call, given["threads"], lambda y: bytes_in_order(y, last))
+    return {NAME: ready} if call else {}
 
 
-def warm(problems, key, _, milliseconds):
+def bytes_in_order(y, last):
+    return (y.movedim(1, -1) if last else y).contiguous().numpy().tobytes()
+
+
+def warm(ready, milliseconds):
     end = time.perf_counter_ns() + milliseconds * 1e6
-    best = problems[key].time(1)
+    best = ready.time(1)
     while time.perf_counter_ns() < end:
-        best = min(best, problems[key].time(1))
+        best = min(best, ready.time(1))
     return best
 
 
-def timed(problems, key, _, calls):
+def timed(ready, calls):
     if calls > 1:
-        problems[key].time(1)
-    return problems[key].time(calls)
+        ready.time(1)
+    return ready.time(calls)
 
 
-def result(problems, key, _, path):
-    data = problems[key].bytes()
+def result(ready, path):
+    data = ready.bytes()
     if path:
         with open(path, "wb") as file:
             file.write(data)
     return hashlib.sha1(data).hexdigest()
-
-
-def drop(problems, key, *_):
-    problems.pop(key, None)
 
 
 def answer(value):
@@ -116,18 +116,27 @@ def answer(value):
     answers.flush()
 
 
-def main():
-    commands = {"make": make, "warm": warm, "time": timed, "result": result, "drop": drop}
+def serve(candidates_of):
+    """Answers until there is nothing more to read. candidates_of makes of a problem what is ready to run, by name."""
+    commands = {"warm": warm, "time": timed, "result": result}
     problems = {}
     answer({"value": torch.__version__})
+    for line in sys.stdin:
+        command, key, name, value = (json.loads(line) + [None, None])[:4]
+        try:
+            if command == "make":  # in the place of a name stands the problem
+                problems[key] = candidates_of(json.loads(name))
+                done = [{"name": one, "affine": True, "statistics": False} for one in problems[key]]
+            elif command == "drop":
+                done = None
+                problems.pop(key, None)
+            else:
+                done = commands[command](problems[key][name], value)
+            answer({"value": done})
+        except Exception as error:  # told to the benchmark, which ends
+            answer({"error": str(error)})
+
+
+if __name__ == "__main__":
     with torch.inference_mode():
-        for line in sys.stdin:
-            command, key, *rest = json.loads(line)
-            try:
-                name, value = (rest + [None, None])[:2]
-                answer({"value": commands[command](problems, key, name, value)})
-            except Exception as error:  # told to the benchmark, which ends
-                answer({"error": str(error)})
-
-
-main()
+        serve(candidates_of)
