@@ -214,7 +214,7 @@ int check_gradients(const evenkeel::Backend& backend) {
       compare(backend, row_ops, operands, kind, calls, failures);
     }
   };
-  for (size_t cols = 1; cols <= 8200; cols += cols < 70 ? 1 : cols < 4080 ? 191 : cols < 4110 ? 1 : 1363) {
+  for (size_t cols = 1; cols <= 8200; cols += cols < 70 ? 1 : cols < 4080 ? 401 : cols < 4100 ? 1 : 1363) {
     rows_of(cols < 70 ? 3 : 1, cols);
   }
   for (const size_t rows : {63, 64, 65, 130, 300, 4097}) {
@@ -277,7 +277,7 @@ int check_gradient_rows(const evenkeel::Backend& backend, const Groups& shape, i
       for (const Place place : {apart, over_dy, over_x, over_dsum}) {
         if (place == over_dsum && !more) continue;
         for (const size_t offset : {0, 1, 15}) {
-          if (place != apart && offset == 0) continue;
+          if (place != apart && offset != 1) continue;
           const float* inputs[] = {of.dy.get(), of.x.get(), of.dsum.get()};
           Block<float> memory(offset + all), residual(all, more);
           Block<double> sums(partial_sums(shape), more);
@@ -340,8 +340,8 @@ int check_gradient_runs(const evenkeel::Backend& backend, const Volume& shape, i
 int check_gradient_switches(const evenkeel::Backend& backend) {
   const size_t many = evenkeel::cached / 61;
   int failures = 0, calls = 0;
-  for (const Groups& shape : {Groups{5, 67, 1}, Groups{3, 4097, 1}, Groups{many, 61, 1}, Groups{many + 1, 61, 1},
-                              Groups{2, evenkeel::cached / 2 + 9, 1}}) {
+  for (const Groups& shape :
+       {Groups{5, 67, 1}, Groups{3, 4097, 1}, Groups{many + 1, 61, 1}, Groups{2, evenkeel::cached / 2 + 9, 1}}) {
     failures += check_gradient_rows(backend, shape, calls);
   }
   for (const size_t positions : {evenkeel::cached / 6 - 1, evenkeel::cached / 6 + 9}) {
