@@ -54,8 +54,10 @@ describe.each(['docs/guide.md', 'docs/embeddings.md'])('behaviour: %s', document
   })
 
   it('quotes scripts as they are', () => {
-    const scripts = readdirSync(join(root, 'examples/stores')).filter(name => name.endsWith('.mjs'))
-    const texts = scripts.map(name => readFileSync(join(root, 'examples/stores', name), 'utf8'))
+    const texts = ['examples/stores', 'examples/tfjs'].flatMap(folder => {
+      const scripts = readdirSync(join(root, folder)).filter(name => name.endsWith('.mjs'))
+      return scripts.map(name => readFileSync(join(root, folder, name), 'utf8'))
+    })
     for (const { code, line } of found.filter(({ language }) => language === 'js')) {
       expect(
         texts.some(text => text.includes(code)),
