@@ -1,5 +1,5 @@
 // Reads the calls of the backward operations over channels.
-import { lengthOf } from '../kernels/arrays.js'
+import type { Statistic } from '../kernels/operands.js'
 import { type ChannelOptions, channelOptions, readPerChannel, readVolume, type VolumeInput } from './channels.js'
 import { describe, wrongValue } from './errors.js'
 import {
@@ -11,7 +11,7 @@ import {
   readSaved,
   readSum
 } from './gradients.js'
-import { type Operand, readOutput, type TensorLike } from './tensor.js'
+import { type Operand, readOutput, readStatistic, type TensorLike } from './tensor.js'
 
 /** Options that the backward of every operation over channels has. */
 export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {
@@ -37,10 +37,15 @@ export interface ChannelGradientParameters {
   readonly bias?: Operand | undefined
   /** How many channels x must have, and the name of that number; undefined: any number. */
   readonly channels?: readonly [number, string] | undefined
+  /** Running statistics, where they are used. */
+  readonly runningMean?: Operand | Statistic | undefined
+  readonly runningVar?: Operand | Statistic | undefined
 }
 
 export interface ChannelGradientCall extends GradientCall {
   readonly input: VolumeInput
+  readonly runningMean: Statistic | undefined
+  readonly runningVar: Statistic | undefined
 }
 
 /**
@@ -52,19 +57,24 @@ export function readChannelGradients(
   givenDy: Operand,
   givenX: TensorLike,
   options: ChannelGradientOptions,
-  { weight: givenWeight, bias: givenBias, channels: expected }: ChannelGradientParameters,
+  parameters: ChannelGradientParameters,
   statistics: (samples: number, channels: number) => number,
   why: string
 ): ChannelGradientCall {
   const input = readVolume(op, givenX, options)
   const { elements: x, dims } = input
   const { samples, groups: channels } = input.shape
+  const expected = parameters.channels
   if (expected && channels !== expected[0]) {
     throw wrongValue(op, 'x.dims', `${expected[0]} channels (${expected[1]})`, describe(dims))
   }
   const dy = readLikeX(op, 'dy', givenDy, x)
-  const weight = readPerChannel(op, 'weight', givenWeight, channels)
-  const bias = readPerChannel(op, 'bias', givenBias, channels)
+  const weight = readPerChannel(op, 'weight', parameters.weight, channels)
+  const bias = readPerChannel(op, 'bias', parameters.bias, channels)
+  const running = (what: 'runningMean' | 'runningVar') =>
+    readStatistic(op, what, parameters[what], [channels], 'channels')
+  const runningMean = running('runningMean')
+  const runningVar = running('runningVar')
   checkPair(op, options.mean, options.rstd)
   const count = statistics(samples, channels)
   const mean = readSaved(op, 'mean', options.mean, count, why)
@@ -75,9 +85,6 @@ export function readChannelGradients(
   const dbias = readSum(op, 'dbias', options.dbias, hasParameters, [channels], 'channels')
   const arrays = { dy, x: x.data, mean, rstd, weight }
   const call = { op, arrays, dx, dresidual: undefined, sums: { dweight, dbias } }
-  checkGradients(call, bias)
-  return { ...call, input }
+  checkGradients(call, { bias, runningMean, runningVar })
+  return { ...call, input, runningMean, runningVar }
 }
-
-/** Whether a call has an element. */
-export const hasElements = ({ arrays }: GradientCall) => lengthOf(arrays.x) > 0

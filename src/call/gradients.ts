@@ -1,5 +1,6 @@
 // What the backward operations share: gradients that come in, places for those that go out, and how a call is run.
 import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
+import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
 import { CallMemory, resultMemory } from './async_memory.js'
 import { type AsyncOptions, checkTransfer } from './async_options.js'
@@ -130,8 +131,14 @@ export function readSum(
   return { place: readVector(op, what, place, shape, why), length }
 }
 
-/** Checks that everything is still as it was when it was read, and what memory is shared. Runs no code of the caller's. */
-export function checkGradients({ op, arrays, dx, dresidual, sums }: GradientCall, bias?: Float32Array): void {
+/**
+ * Checks that everything is still as it was when it was read, and what memory is shared. Runs no code of the caller's. `others` are
+ * read as well, and stay as they are.
+ */
+export function checkGradients(
+  { op, arrays, dx, dresidual, sums }: GradientCall,
+  others: { readonly [name: string]: Statistic | undefined }
+): void {
   const { dy, x, residual, dsum, mean, rstd, weight } = arrays
   const operands = new Operands(op)
   operands.add('dy', dy, 'input')
@@ -141,7 +148,7 @@ export function checkGradients({ op, arrays, dx, dresidual, sums }: GradientCall
   operands.add('mean', mean, 'parameter')
   operands.add('rstd', rstd, 'parameter')
   operands.add('weight', weight, 'parameter')
-  operands.add('bias', bias, 'parameter')
+  for (const name of Object.keys(others)) operands.add(name, others[name], 'parameter')
   operands.add('dx', dx.out, 'result')
   operands.add('dresidual', dresidual?.out, 'result')
   operands.add('dweight', sums.dweight?.place, 'statistic')

@@ -70,6 +70,18 @@ export function skipPositions(
   return list.finish()
 }
 
+/** The spans of samples of so many positions as those of one sample, in which all positions stand one behind the other. */
+export function joinedSpans(spans: Spans, samples: number, positions: number): Spans {
+  const list = new SpanList(samples, positions, true)
+  for (let n = 0; n < samples; n++) {
+    for (let at = firstSpan(spans, n); at < endOfSpans(spans, n); at += 2) {
+      list.add(n, spanBegin(spans, at), spanEnd(spans, positions, at))
+    }
+    list.end()
+  }
+  return list.finish()
+}
+
 /** Room for spans while they are collected, which runs nothing of the caller's. Kept, but for what is large. */
 let room: Int32Array = new Int32Array(2 ** 12)
 const MOST_KEPT = 2 ** 18

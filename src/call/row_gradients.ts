@@ -4,7 +4,7 @@
 import { kernelOf } from '../backend/choice.js'
 import { lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels as typescript } from '../kernels/index.js'
-import { type Axes, type Groups, partialSums } from '../kernels/operands.js'
+import { type Axes, type Groups, partialSums, type Spans } from '../kernels/operands.js'
 import { resultMemory } from './async_memory.js'
 import { inverse, orderedWeight } from './axes.js'
 import {
@@ -18,7 +18,7 @@ import {
   type Sum,
   type Written
 } from './gradients.js'
-import { type PaddingOptions, paddingOptions } from './padding.js'
+import { joinedSpans, type PaddingOptions, paddingOptions } from './padding.js'
 import { type Plan, runPlan, step } from './plan.js'
 import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './rows.js'
 import { type Operand, readOperand, readOutput, readVector } from './tensor.js'
@@ -103,29 +103,30 @@ export function readRowGradients(
   const dweight = readSum(op, 'dweight', options.dweight, weight !== undefined, weightDims, why)
   const hasDbias = hasBias && (weight !== undefined || bias !== undefined)
   const dbias = readSum(op, 'dbias', options.dbias, hasDbias, weightDims, why)
-  const rows = withPadding(op, x.dims, over, options, permutation !== undefined, groups)
   const forward = permutation && !rstd ? groupsOf(op, over, x, length, false) : undefined
-  const isColumns = forward && !forward.permutation
-  const columns = isColumns ? withPadding(op, x.dims, over, options, false, forward.groups) : undefined
+  const columns = forward && !forward.permutation ? forward.groups : undefined
+  const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined && !columns)
+  const rows = withSpans(groups, spans && columns ? joinedSpans(spans, columns.outer, columns.inner) : spans)
   const sums = { dweight, dbias, dscale }
-  checkGradients({ op, arrays: { dy, x: x.data, residual, dsum, mean, rstd, weight }, dx, dresidual, sums }, bias)
+  checkGradients({ op, arrays: { dy, x: x.data, residual, dsum, mean, rstd, weight }, dx, dresidual, sums }, { bias })
   const ordered = orderedWeight(weight, weightPermutation)
   const arrays = { dy, x: x.data, residual, dsum, mean, rstd, weight: ordered }
-  return { op, arrays, dx, dresidual, sums, residualScale, rows, columns, permutation, weightPermutation }
+  return {
+    op,
+    arrays,
+    dx,
+    dresidual,
+    sums,
+    residualScale,
+    rows,
+    columns: columns && withSpans(columns, spans),
+    permutation,
+    weightPermutation
+  }
 }
 
 /** The groups with which of them are real. */
-function withPadding(
-  op: string,
-  dims: number[] | undefined,
-  over: GroupsOf,
-  options: PaddingOptions,
-  asRows: boolean,
-  shape: Groups
-): Groups {
-  const spans = readRowPadding(op, dims, over, options, asRows)
-  return spans ? { ...shape, spans } : shape
-}
+const withSpans = (shape: Groups, spans: Spans): Groups => (spans ? { ...shape, spans } : shape)
 
 /** The operands of a backward kernel over rows, without the operation's own numbers. */
 export type RowGradientOperands = Pick<

@@ -16,10 +16,10 @@ import {
 } from '../call/gradients.js'
 import { checkBoolean, checkEps, type Known, readOptions } from '../call/options.js'
 import { type Plan, runPlan, step } from '../call/plan.js'
-import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
+import type { Operand, TensorLike } from '../call/tensor.js'
 import { countRows } from '../kernels/columns.js'
 import type { Statistic } from '../kernels/index.js'
-import { type BatchParameters, checkVariance } from './batch_norm_call.js'
+import { asFloat64, type BatchParameters, checkVariance } from './batch_norm_call.js'
 
 /** Options of one backward call of BatchNorm that are not parameters of the layer. mean and rstd have C elements. */
 export type BatchNormBackwardOptions = ChannelGradientOptions
@@ -131,28 +131,28 @@ function checkNoStatistics(op: string, options: object): void {
 function readCall(op: string, dy: Operand, x: TensorLike, given: BatchNormBackwardOptions, parameters: Parameters) {
   const { weight, bias, training, eps, numFeatures } = parameters
   const channels = numFeatures === undefined ? undefined : ([numFeatures, 'numFeatures'] as const)
-  const call = readChannelGradients(op, dy, x, given, { weight, bias, channels }, (_, channels) => channels, 'channels')
-  const { samples, groups, positions, spans } = call.input.shape
+  const usesRunning = !training && given.rstd === undefined
+  const running = usesRunning ? { runningMean: parameters.runningMean, runningVar: parameters.runningVar } : {}
+  const known = { weight, bias, channels, ...running }
+  const call = readChannelGradients(op, dy, x, given, known, (_, channels) => channels, 'channels')
+  const { samples, positions, spans } = call.input.shape
   const count = countRows({ first: 0, samples, positions, spans })
   if (training && count === 1) {
     throw wrongValue(op, 'x', 'more than one value per channel in training', String(count))
   }
-  const saved = training || call.arrays.rstd ? undefined : readRunning(op, parameters, groups)
-  const arrays = saved ? { ...call.arrays, ...saved } : call.arrays
+  const arrays = usesRunning ? { ...call.arrays, ...statisticsOf(op, call, eps) } : call.arrays
   return { call: { ...call, arrays }, plan: (memory: GradientMemory) => gradients(call, memory, training, eps) }
 }
 
 /** mean and rstd by running statistics. */
-function readRunning(op: string, { runningMean, runningVar, eps }: Parameters, channels: number) {
-  const mean = readStatistic(op, 'runningMean', runningMean, [channels], 'channels')
-  const variance = readStatistic(op, 'runningVar', runningVar, [channels], 'channels')
-  if (!mean || !variance) {
-    const missing = mean ? 'runningVar' : 'runningMean'
+function statisticsOf(op: string, { runningMean, runningVar }: ChannelGradientCall, eps: number) {
+  if (!runningMean || !runningVar) {
+    const missing = runningMean ? 'runningVar' : 'runningMean'
     throw wrongType(op, missing, 'an array, because training is false and there are no mean and rstd', 'undefined')
   }
-  const of = Float64Array.from(variance)
-  checkVariance(op, of)
-  return { mean: Float64Array.from(mean), rstd: reciprocalRoots(of, eps) }
+  const variance = asFloat64(runningVar)
+  checkVariance(op, variance)
+  return { mean: asFloat64(runningMean), rstd: reciprocalRoots(variance, eps) }
 }
 
 /** Rule 6. */

@@ -185,7 +185,7 @@ function knownStatistics(
 const scratch: Used = { mean: new Float64Array(256), variance: new Float64Array(256) }
 
 /** A copy as float64, in `place` where it fits. By a loop: a constructor of typed arrays converts far slower (measured). */
-function asFloat64(array: Statistic, place: Float64Array | undefined): Float64Array {
+export function asFloat64(array: Statistic, place?: Float64Array): Float64Array {
   const n = lengthOf(array)
   const copy = place && place.length >= n ? place : new Float64Array(n)
   for (let i = 0; i < n; i++) copy[i] = array[i]

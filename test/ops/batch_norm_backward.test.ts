@@ -154,3 +154,29 @@ describe('behaviour: batchNormBackward', () => {
     expect(layer.numBatchesTracked).toBe(0)
   })
 })
+
+describe('behaviour: batchNormBackward with running statistics', () => {
+  const volume = () => ({ data: Float32Array.of(1, 2, 3, 5, 8, 13), dims: [3, 2] })
+  const dy = Float32Array.of(1, 0, 2, 0, 3, 0)
+
+  it('refuses an x that reading them has changed', () => {
+    const x = volume()
+    const runningVar = {
+      dims: [2],
+      get data() {
+        structuredClone(x.data.buffer, { transfer: [x.data.buffer] })
+        return Float32Array.of(1, 1)
+      }
+    }
+    const call = () => batchNormBackward(dy, x, { runningMean: new Float32Array(2), runningVar })
+    expect(call).toThrow('batchNormBackward: x expected an array with memory, got a detached one')
+  })
+
+  it('refuses a dx over their memory', () => {
+    const memory = new Float32Array(8).fill(1)
+    const [dx, runningVar] = [memory.subarray(0, 6), memory.subarray(5, 7)]
+    const call = () => batchNormBackward(dy, volume(), { runningMean: new Float32Array(2), runningVar, dx })
+    expect(call).toThrow('batchNormBackward: dx expected no memory shared with runningVar, got an overlap')
+    expect([...memory]).toEqual([1, 1, 1, 1, 1, 1, 1, 1])
+  })
+})

@@ -3,17 +3,22 @@ import { describe, expect, it } from 'vitest'
 import {
   BatchNorm,
   batchNorm,
+  batchNormBackward,
   batchStatistics,
   GroupNorm,
   groupNorm,
+  groupNormBackward,
   InstanceNorm,
   instanceNorm,
   LayerNorm,
   layerNorm,
+  layerNormBackward,
   localResponseNorm,
   normalize,
+  normalizeBackward,
   RMSNorm,
-  rmsNorm
+  rmsNorm,
+  rmsNormBackward
 } from '../../dist/esm/index.js'
 
 type Properties = { readonly [name: string]: unknown }
@@ -46,6 +51,16 @@ const rowOptions = () => ({
   out: f32(8)
 })
 const statistics = (n: number) => ({ mean: f32(n), rstd: f32(n), out: f32(24) })
+const f64 = (n: number) => new Float64Array(n).fill(1.5)
+const rowGradients = () => ({
+  residual: f32(8),
+  residualScale: 0.5,
+  dsum: f32(8),
+  dx: f32(8),
+  dresidual: f32(8),
+  dweight: f32(4)
+})
+const channelGradients = () => ({ dx: f32(24), dweight: f32(4), dbias: f32(4) })
 const running = () => ({ runningMean: f32(4), runningVar: f32(4) })
 const { signal } = new AbortController()
 
@@ -115,7 +130,35 @@ const calls: { readonly [name: string]: readonly [(options: any) => unknown, () 
   'RMSNorm.setWeights': [o => new RMSNorm(4).setWeights(o), () => ({ weight: f32(4) })],
   'LayerNorm.loadState': [o => new LayerNorm(4).loadState(o), () => ({ weight: f32(4), bias: f32(4) })],
   'the options of loadState': [o => new LayerNorm(4).loadState({ 'n.weight': f32(4) }, o), () => ({ prefix: 'n.' })],
-  'BatchNorm.setWeights': [o => new BatchNorm(4).setWeights(o), () => ({ weight: f32(4), bias: f32(4) })]
+  'BatchNorm.setWeights': [o => new BatchNorm(4).setWeights(o), () => ({ weight: f32(4), bias: f32(4) })],
+  layerNormBackward: [
+    o => layerNormBackward(f32(8), rows, 4, o),
+    () => ({ ...affine(), ...rowGradients(), mean: f64(2), rstd: f64(2), dbias: f32(4) })
+  ],
+  'layerNormBackward over columns, padded': [
+    o => layerNormBackward(f32(24), volume, { axis: 1 }, o),
+    () => ({ weight: f32(4), mask: [1, 1, 0, 0, 1, 1] })
+  ],
+  rmsNormBackward: [
+    o => rmsNormBackward(f32(8), rows, 4, o),
+    () => ({ weight: f32(4), eps: 1, weightOffset: 1, partial: 0.5, ...rowGradients(), rstd: f64(2) })
+  ],
+  normalizeBackward: [
+    o => normalizeBackward(f32(8), rows, 4, o),
+    () => ({ p: 2, rule: 'zero', eps: 1, scale: 2, dx: f32(8), dscale: f32(1) })
+  ],
+  batchNormBackward: [
+    o => batchNormBackward(f32(24), volume, o),
+    () => ({ ...affine(), ...running(), ...channelGradients(), training: false, lengths: [1, 2] })
+  ],
+  groupNormBackward: [
+    o => groupNormBackward(f32(24), volume, 2, o),
+    () => ({ ...affine(), ...channelGradients(), mean: f64(4), rstd: f64(4), layout: 'channels-first' })
+  ],
+  'LayerNorm.backwardAsync': [
+    o => new LayerNorm(4).backwardAsync(f32(8), rows, o),
+    () => ({ ...rowGradients(), signal })
+  ]
 }
 
 describe('behaviour: each option is read once', () => {
@@ -129,6 +172,23 @@ describe('behaviour: each option is read once', () => {
     await call(counting('', given, reads, later))
     expect(Object.fromEntries(reads)).toEqual(Object.fromEntries(Object.keys(given).map(option => [option, 1])))
     expect([array, volume.data]).toEqual(before)
+  })
+})
+
+describe('behaviour: each element of a mask is read once', () => {
+  it('also where the forward and the backward see its positions in another order', () => {
+    const reads = new Map<string, number>()
+    const mask: number[] = []
+    const flags = [1, 1, 0, 0, 1, 1]
+    flags.forEach((flag, i) => {
+      const get = () => {
+        reads.set(`${i}`, (reads.get(`${i}`) ?? 0) + 1)
+        return flag
+      }
+      Object.defineProperty(mask, i, { get, enumerable: true, configurable: true })
+    })
+    layerNormBackward(f32(24), volume, { axis: 1 }, { mask })
+    expect([...reads.values()]).toEqual(flags.map(() => 1))
   })
 })
 
