@@ -21,13 +21,12 @@ const STEP = LANES / 4
 const partA = new Float64Array(STEP)
 const partB = new Float64Array(STEP)
 
-/** A (s) and B (q) of n neighbors by rules 1 to 3; without a weight w is 1. */
+/** A (s) and B (q) of the n elements from dy[start] and x[start] by rules 1 to 3; without a weight w is 1. */
 export function gradientSums(
   n: number,
   dy: Float32Array,
-  dy0: number,
   x: Float32Array,
-  x0: number,
+  start: number,
   mean: number,
   rstd: number,
   weight: Float32Array | undefined
@@ -36,7 +35,7 @@ export function gradientSums(
   let q = 0
   for (let begin = 0; begin < n; begin += BLOCK) {
     const end = Math.min(begin + BLOCK, n)
-    for (let lane = 0; lane < STEP; lane++) sumFourLanes(dy, dy0, x, x0, begin, end, lane, mean, rstd, weight)
+    for (let lane = 0; lane < STEP; lane++) sumFourLanes(dy, x, start, begin, end, lane, mean, rstd, weight)
     s += partA[0] + partA[2] + (partA[1] + partA[3])
     q += partB[0] + partB[2] + (partB[1] + partB[3])
   }
@@ -46,9 +45,8 @@ export function gradientSums(
 /** Every fourth lane of the block from `begin` to `end` from `lane` on, folded. */
 function sumFourLanes(
   dy: Float32Array,
-  dy0: number,
   x: Float32Array,
-  x0: number,
+  start: number,
   begin: number,
   end: number,
   lane: number,
@@ -67,33 +65,33 @@ function sumFourLanes(
   let i = begin + lane
   const hasWeight = weight !== undefined
   for (; i + 12 < end; i += LANES) {
-    const g0 = hasWeight ? dy[dy0 + i] * weight[i] : dy[dy0 + i]
-    const g1 = hasWeight ? dy[dy0 + i + 4] * weight[i + 4] : dy[dy0 + i + 4]
-    const g2 = hasWeight ? dy[dy0 + i + 8] * weight[i + 8] : dy[dy0 + i + 8]
-    const g3 = hasWeight ? dy[dy0 + i + 12] * weight[i + 12] : dy[dy0 + i + 12]
+    const g0 = hasWeight ? dy[start + i] * weight[i] : dy[start + i]
+    const g1 = hasWeight ? dy[start + i + 4] * weight[i + 4] : dy[start + i + 4]
+    const g2 = hasWeight ? dy[start + i + 8] * weight[i + 8] : dy[start + i + 8]
+    const g3 = hasWeight ? dy[start + i + 12] * weight[i + 12] : dy[start + i + 12]
     a0 += g0
     a1 += g1
     a2 += g2
     a3 += g3
-    b0 += g0 * ((x[x0 + i] - mean) * rstd)
-    b1 += g1 * ((x[x0 + i + 4] - mean) * rstd)
-    b2 += g2 * ((x[x0 + i + 8] - mean) * rstd)
-    b3 += g3 * ((x[x0 + i + 12] - mean) * rstd)
+    b0 += g0 * ((x[start + i] - mean) * rstd)
+    b1 += g1 * ((x[start + i + 4] - mean) * rstd)
+    b2 += g2 * ((x[start + i + 8] - mean) * rstd)
+    b3 += g3 * ((x[start + i + 12] - mean) * rstd)
   }
   if (i < end) {
-    const g = hasWeight ? dy[dy0 + i] * weight[i] : dy[dy0 + i]
+    const g = hasWeight ? dy[start + i] * weight[i] : dy[start + i]
     a0 += g
-    b0 += g * ((x[x0 + i] - mean) * rstd)
+    b0 += g * ((x[start + i] - mean) * rstd)
   }
   if (i + 4 < end) {
-    const g = hasWeight ? dy[dy0 + i + 4] * weight[i + 4] : dy[dy0 + i + 4]
+    const g = hasWeight ? dy[start + i + 4] * weight[i + 4] : dy[start + i + 4]
     a1 += g
-    b1 += g * ((x[x0 + i + 4] - mean) * rstd)
+    b1 += g * ((x[start + i + 4] - mean) * rstd)
   }
   if (i + 8 < end) {
-    const g = hasWeight ? dy[dy0 + i + 8] * weight[i + 8] : dy[dy0 + i + 8]
+    const g = hasWeight ? dy[start + i + 8] * weight[i + 8] : dy[start + i + 8]
     a2 += g
-    b2 += g * ((x[x0 + i + 8] - mean) * rstd)
+    b2 += g * ((x[start + i + 8] - mean) * rstd)
   }
   partA[lane] = a0 + a2 + (a1 + a3)
   partB[lane] = b0 + b2 + (b1 + b3)
@@ -118,8 +116,7 @@ export function realGradientSums(
   const first = firstSpan(spans, sample)
   if (last === first + 2) {
     const begin = spanBegin(spans, first)
-    const at = start + begin
-    return gradientSums(spanEnd(spans, positions, first) - begin, dy, at, x, at, mean, rstd, undefined)
+    return gradientSums(spanEnd(spans, positions, first) - begin, dy, x, start + begin, mean, rstd, undefined)
   }
   const n = countReal(spans, positions, sample)
   if (packedX.length < n) {
@@ -134,7 +131,7 @@ export function realGradientSums(
       packedX[to++] = x[i]
     }
   }
-  return gradientSums(n, packedDy, 0, packedX, 0, mean, rstd, undefined)
+  return gradientSums(n, packedDy, packedX, 0, mean, rstd, undefined)
 }
 
 /** Where partial sums of n elements begin that row i of a call adds to (rule 22). */

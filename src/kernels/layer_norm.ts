@@ -8,7 +8,7 @@ import { sums } from './lanes.js'
 import { addResidual, affineRow } from './maps.js'
 import { columnMoments, moments } from './moments.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
-import { makeColumnScales, NO_WEIGHT, scaleOf, setColumnScale } from './scale.js'
+import { makeColumnScales, scaleOf, setColumnScale } from './scale.js'
 import type { Call } from './signatures.js'
 
 const columnMean = new Float64Array(STRIP)
@@ -83,8 +83,8 @@ export function layer_norm_backward(call: Call<'layer_norm_backward'>): void {
     const own = mean && rstd ? undefined : moments(size, x, at, sums(size, x, at))
     const m = own ? own.mean : (mean as Float64Array)[row]
     const r = own ? 1 / Math.sqrt(own.variance + eps) : (rstd as Float64Array)[row] // rule 6
-    const { s, q } = gradientSums(size, dy, at, x, at, m, r, weight)
+    const { s, q } = gradientSums(size, dy, x, at, m, r, weight)
     const of = { mean: m, rstd: r, a: s / size, b: q / size, linear: false }
-    gradientRow(dx, at, dy, at, x, at, 0, size, of, weight, NO_WEIGHT, at, blockOfRow(done + row, size), to)
+    gradientRow(dx, dy, x, at, 0, size, of, weight, blockOfRow(done + row, size), to)
   }
 }

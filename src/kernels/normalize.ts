@@ -2,7 +2,7 @@
 // native/kernels/normalize.h.
 import { affineColumns } from './column_maps.js'
 import { columnSquares, type RowSet, STRIP } from './columns.js'
-import { gradientRow } from './gradient_maps.js'
+import { gradientRun } from './gradient_maps.js'
 import { gradientSums } from './gradient_sums.js'
 import { largestMagnitude, sumOfMagnitudes, sumOfPowers, sumOfSquares } from './lanes.js'
 import { affineFloat64, scaleRun } from './maps.js'
@@ -107,12 +107,12 @@ export function normalize_backward(call: Call<'normalize_backward'>): void {
     const square = sumOfSquares(size, 0, x, at)
     const norm = Math.sqrt(square)
     const r = reciprocal(norm, square, size, rule, eps)
-    const dot = gradientSums(size, dy, at, x, at, 0, r, undefined).q
+    const dot = gradientSums(size, dy, x, at, 0, r, undefined).q
     if (dots) dots[row] = dot
     const limited =
       (rule === CLAMP && norm < eps) || (rule === CLAMP_SQUARE && square < eps) || (rule === ZERO && norm === 0)
     const b = rule === MEAN_SQUARE ? (dot * f) / size : dot * f
     const of = { mean: 0, rstd: r, a: 0, b, linear: limited }
-    gradientRow(dx, at, dy, at, x, at, 0, size, of, undefined, f)
+    gradientRun(dx, dy, x, at, size, of, f)
   }
 }

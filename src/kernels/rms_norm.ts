@@ -6,7 +6,7 @@ import { blockOfRow, gradientSums } from './gradient_sums.js'
 import { largestNumber, sumOfSquares } from './lanes.js'
 import { addResidual, affineFloat64, scaleRow, scaleRun } from './maps.js'
 import { type Groups, type Statistic, stridesOf } from './operands.js'
-import { makeColumnScales, NO_WEIGHT, needsFloat64Partial, scaleOf, setColumnScaleWithoutMean } from './scale.js'
+import { makeColumnScales, needsFloat64Partial, scaleOf, setColumnScaleWithoutMean } from './scale.js'
 import type { Call } from './signatures.js'
 
 const f32 = Math.fround
@@ -14,7 +14,7 @@ const squares = new Float64Array(STRIP)
 const scales = makeColumnScales()
 
 /** w + offset in float32. */
-function shifted(weight: Float32Array, size: number, offset: number): Float32Array {
+export function shifted(weight: Float32Array, size: number, offset: number): Float32Array {
   const out = new Float32Array(size)
   for (let i = 0; i < size; i++) out[i] = weight[i] + offset
   return out
@@ -92,11 +92,11 @@ export function rms_norm_backward(call: Call<'rms_norm_backward'>): void {
   for (let row = 0; row < outer; row++) {
     const at = row * size
     const r = rstd ? rstd[row] : 1 / Math.sqrt(sumOfSquares(counted, 0, x, at) / counted + eps) // rule 6
-    const b = gradientSums(size, dy, at, x, at, 0, r, weight).q / counted
+    const b = gradientSums(size, dy, x, at, 0, r, weight).q / counted
     const of = { mean: 0, rstd: r, a: 0, b, linear: false }
     const block = blockOfRow(done + row, size)
-    gradientRow(dx, at, dy, at, x, at, 0, counted, of, weight, NO_WEIGHT, at, block, to)
+    gradientRow(dx, dy, x, at, 0, counted, of, weight, block, to)
     const rest = { mean: 0, rstd: r, a: 0, b: 0, linear: true }
-    gradientRow(dx, at, dy, at, x, at, counted, size, rest, weight, NO_WEIGHT, at, block, to)
+    gradientRow(dx, dy, x, at, counted, size, rest, weight, block, to)
   }
 }

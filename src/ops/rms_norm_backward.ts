@@ -16,6 +16,7 @@ import {
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
+import { shifted } from '../kernels/rms_norm.js'
 import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormConstants } from './rms_norm_call.js'
 
 /** Options of one backward call of RMSNorm that are not parameters of the layer. */
@@ -133,13 +134,7 @@ function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOpt
 /** The call with the offset added to its weight, as rule 7 has it: the kernel takes that as it is. */
 function withOffset(call: RowGradientCall, offset: number): RowGradientCall {
   const { weight } = call.arrays
-  return weight ? { ...call, arrays: { ...call.arrays, weight: shifted(weight, offset) } } : call
-}
-
-function shifted(weight: Float32Array, offset: number): Float32Array {
-  const n = lengthOf(weight)
-  const single = Math.fround(offset)
-  const out = new Float32Array(n)
-  for (let i = 0; i < n; i++) out[i] = weight[i] + single
-  return out
+  return weight
+    ? { ...call, arrays: { ...call.arrays, weight: shifted(weight, lengthOf(weight), Math.fround(offset)) } }
+    : call
 }
