@@ -2,7 +2,7 @@
 // usage: npx tsx bench/gradients.ts [--write | --quick | --only layerNorm], after npm run build. With --write:
 // bench/results/gradients-<cpu>.md
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +27,7 @@ import {
   outputs,
   takesTwo
 } from './gradients_problem.ts'
+import { lastCache } from './machine.ts'
 import { titles } from './problem.ts'
 import { folderName } from './write.ts'
 
@@ -86,15 +87,6 @@ const roundsOf = ({ two }: Shape) => (quick ? 9 : two ? 11 : 21)
 const SETTLE = 150
 const ASSUMED_CACHE = 32 << 20
 
-/** Bytes of the largest cache that Linux tells of. */
-function lastCache(): number | undefined {
-  try {
-    const of = (index: number) => readFileSync(`/sys/devices/system/cpu/cpu0/cache/index${index}/size`, 'utf8')
-    return Math.max(...[2, 3].map(index => Number.parseInt(of(index), 10) * 1024))
-  } catch {
-    return undefined
-  }
-}
 const cache = lastCache()
 
 const load = () =>

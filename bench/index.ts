@@ -1,7 +1,6 @@
 // npm run bench [-- --quick] [-- --only batchNorm]: verifies every implementation against the exact result, then times
 // them all in one run. The full run of all ops writes bench/results/<cpu>/ and the README's part.
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -11,6 +10,7 @@ import { backend, backends, getNumThreads, LayerNorm, layerNorm } from '../dist/
 import { accuracyOf, compareLive } from './accuracy.ts'
 import { isCopy } from './copies.ts'
 import { type Entrant, Field, isOurs } from './field.ts'
+import { lastCache } from './machine.ts'
 import { installPeers, tensorClasses } from './peers.ts'
 import { type Op, problemOf, titles } from './problem.ts'
 import {
@@ -43,16 +43,6 @@ const isAsked = (op: Op) => only === undefined || only === op
 const budget = quick ? 16 : 240
 const rounds = quick ? 9 : 41
 const timing = (share = 1) => [budget * share, { rounds }] as const
-
-/** Bytes of the largest cache that Linux tells of. */
-function lastCache(): number | undefined {
-  try {
-    const of = (index: number) => readFileSync(`/sys/devices/system/cpu/cpu0/cache/index${index}/size`, 'utf8')
-    return Math.max(...[2, 3].map(index => Number.parseInt(of(index), 10) * 1024))
-  } catch {
-    return undefined
-  }
-}
 
 const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
 const machine: Machine = {

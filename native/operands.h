@@ -168,7 +168,9 @@ struct SavedPerGroup {
   const double* data;
 };
 
-constexpr size_t summed_rows = 64;  // rows of a block, and blocks of a part (rule 14)
+// Runs or columns whose totals are added before they join the group's, rows of a block, blocks of a part (rules 13,
+// 14).
+constexpr size_t fold64 = 64;
 
 // Sums over the rows of a call, or over its samples, of n elements each (rule 22). In memory there is a row of n
 // partial sums for every block, or for every sample where there are not more than a part has. Those that threads have
@@ -178,11 +180,9 @@ struct SumOverRows {
   double* data;
   size_t done = 0;  // rows or samples before the first that is here
 
-  static size_t unit(const Volume& shape) { return shape.whole <= summed_rows * summed_rows ? 1 : summed_rows; }
+  static size_t unit(const Volume& shape) { return shape.whole <= fold64 * fold64 ? 1 : fold64; }
   // Where the row that is worked on as number i adds to.
-  double* at(size_t i, const Groups& shape) const {
-    return data ? data + (done + i) / summed_rows * shape.size : nullptr;
-  }
+  double* at(size_t i, const Groups& shape) const { return data ? data + (done + i) / fold64 * shape.size : nullptr; }
   double* at(size_t sample, const Volume& shape) const {
     return data ? data + (done + sample) / unit(shape) * shape.pitch : nullptr;
   }

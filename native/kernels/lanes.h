@@ -7,7 +7,6 @@
 constexpr size_t lanes = 16;
 constexpr size_t block = 4096;
 constexpr size_t vectors = lanes / width;
-constexpr size_t fold64 = 64;  // runs or columns whose totals are added before they join the group's, rows of a block
 // Rows whose sums are added in turn, one vector of each: as many as have enough registers and more than one addition at
 // a time needs.
 constexpr size_t interleaved_rows = vectors == 1 ? 2 : 1;

@@ -113,9 +113,7 @@ template <>
 struct Reader<SumOverRows> : ArrayReader<double> {
   using ArrayReader<double>::ArrayReader;
   static size_t blocks(size_t n, size_t unit) { return n / unit + (n % unit ? 1 : 0); }
-  bool fits(const Groups& shape) const {
-    return view.absent || holds(times(blocks(shape.outer, summed_rows), shape.size));
-  }
+  bool fits(const Groups& shape) const { return view.absent || holds(times(blocks(shape.outer, fold64), shape.size)); }
   bool fits(const Volume& shape) const {
     return view.absent || holds(times(blocks(shape.samples, SumOverRows::unit(shape)), shape.channels()));
   }

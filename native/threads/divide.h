@@ -82,10 +82,10 @@ struct Call {
   }
 };
 
-// The shares of a shape: `blocks` ranges of its matrices or samples, and each of them in `strips` ranges of columns.
 // Where range i of n things begins.
 inline size_t begin_of(size_t i, size_t ranges, size_t n) { return n / ranges * i + std::min(n % ranges, i); }
 
+// The shares of a shape: `blocks` ranges of its matrices or samples, and each of them in `strips` ranges of columns.
 struct Division {
   size_t outer, blocks;
   size_t columns, strips, unit;  // columns stay together in units
@@ -124,9 +124,9 @@ struct RowRanges {
 
   RowRanges(const Groups& shape, size_t wanted) {
     const size_t real = count_real(shape.spans, 0, shape.outer);
-    const size_t blocks = (real + summed_rows - 1) / summed_rows;
+    const size_t blocks = (real + fold64 - 1) / fold64;
     pieces = std::max<size_t>(1, std::min({wanted, blocks, most}));
-    for (size_t i = 0; i <= pieces; ++i) done[i] = std::min(real, begin_of(i, pieces, blocks) * summed_rows);
+    for (size_t i = 0; i <= pieces; ++i) done[i] = std::min(real, begin_of(i, pieces, blocks) * fold64);
     size_t passed = 0, next = 0;
     each_span(shape.spans, 0, shape.outer, [&](size_t begin, size_t end) {
       for (; next <= pieces && done[next] < passed + (end - begin); ++next) first[next] = begin + (done[next] - passed);
@@ -206,9 +206,9 @@ inline void add_partial_sums(double* sums, size_t n, size_t rows, size_t folds, 
   };
   for (size_t fold = 0; fold < folds; ++fold) {
     size_t folded = 0;
-    for (size_t first = 0; first < rows; first += summed_rows, ++folded) {
+    for (size_t first = 0; first < rows; first += fold64, ++folded) {
       move(folded, first);
-      for (size_t i = first + 1; i < std::min(rows, first + summed_rows); ++i) add(folded, i);
+      for (size_t i = first + 1; i < std::min(rows, first + fold64); ++i) add(folded, i);
     }
     rows = folded;
   }
@@ -220,7 +220,7 @@ struct PartialSums {
   size_t rows, n, folds;
 
   explicit PartialSums(const Groups& shape)
-      : rows((count_real(shape.spans, 0, shape.outer) + summed_rows - 1) / summed_rows), n(shape.size), folds(1) {}
+      : rows((count_real(shape.spans, 0, shape.outer) + fold64 - 1) / fold64), n(shape.size), folds(1) {}
   explicit PartialSums(const Volume& shape)
       : rows((shape.samples + SumOverRows::unit(shape) - 1) / SumOverRows::unit(shape)),
         n(shape.channels()),
@@ -261,7 +261,7 @@ void finish(const SumOverRows& operand, const Shape& shape, size_t helpers) {
 template <class Operand, class Shape>
 void finish(const Operand&, const Shape&, size_t) {}
 
-// Runs a kernel that was asked for a share at a time, as a division says.
+// Runs a kernel on each share of a division.
 template <class Call, class Shape, class Division>
 void run_shares(const Call& call, const Shape& shape, const Division& division, size_t pieces, size_t helpers) {
   struct Divided {

@@ -2,16 +2,8 @@
 import type { Statistic } from '../kernels/operands.js'
 import { type ChannelOptions, channelOptions, readPerChannel, readVolume, type VolumeInput } from './channels.js'
 import { describe, wrongValue } from './errors.js'
-import {
-  checkGradients,
-  checkPair,
-  type GradientCall,
-  type ParameterPlaces,
-  readLikeX,
-  readSaved,
-  readSum
-} from './gradients.js'
-import { type Operand, readOutput, readStatistic, type TensorLike } from './tensor.js'
+import { checkGradients, checkPair, type GradientCall, type ParameterPlaces, readSaved, readSum } from './gradients.js'
+import { type Operand, readLikeX, readOutput, readStatistic, type TensorLike } from './tensor.js'
 
 /** Options that the backward of every operation over channels has. */
 export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {

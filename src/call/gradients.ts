@@ -7,7 +7,7 @@ import { type AsyncOptions, checkTransfer } from './async_options.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
-import { checkDims, type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
+import { type Operand, type Output, readVector } from './tensor.js'
 
 /**
  * The gradients of a call. What an operation has not, or what was not asked for, is undefined.
@@ -84,14 +84,6 @@ export interface GradientCall {
     readonly dbias?: Sum | undefined
     readonly dscale?: Sum | undefined
   }
-}
-
-/** Reads an array of x's shape. */
-export function readLikeX(op: string, what: string, value: Operand, x: Elements): Float32Array {
-  const read = readOperand(op, what, value)
-  checkLength(op, what, read.data, lengthOf(x.data), 'x.length')
-  checkDims(op, what, read, x.dims)
-  return read.data
 }
 
 /** Reads statistics that the forward wrote: float64, since others would give other bits than those that are computed. */

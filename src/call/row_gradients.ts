@@ -6,22 +6,25 @@ import { lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels as typescript } from '../kernels/index.js'
 import { type Axes, type Groups, partialSums, type Spans } from '../kernels/operands.js'
 import { resultMemory } from './async_memory.js'
+import type { AsyncOptions } from './async_options.js'
 import { inverse, orderedWeight } from './axes.js'
 import {
   checkGradients,
   type GradientCall,
   type GradientMemory,
   type GradientPlaces,
-  readLikeX,
+  type Gradients,
   readSaved,
   readSum,
+  runGradients,
+  runGradientsAsync,
   type Sum,
   type Written
 } from './gradients.js'
 import { joinedSpans, type PaddingOptions, paddingOptions } from './padding.js'
 import { type Plan, runPlan, step } from './plan.js'
 import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './rows.js'
-import { type Operand, readOperand, readOutput, readVector } from './tensor.js'
+import { type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
 /** Options that the backward of every operation over rows with a residual has. */
 export interface RowGradientOptions extends PaddingOptions, GradientPlaces {
@@ -170,9 +173,25 @@ function operandsOf(call: RowGradientCall, memory: GradientMemory): RowGradientO
   return { dx, dresidual, dweight, dbias, dy, x, dsum, mean, rstd, weight, shape: rows, residualScale }
 }
 
-/** A call that is made at once. */
-export function rowGradientsAtOnce(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Written {
-  if (memory.residual || call.permutation || call.weightPermutation) return runPlan(rowGradients(call, memory, kernels))
+/** A call that was read, and what it runs. */
+export interface ReadRowGradients {
+  readonly call: RowGradientCall
+  readonly kernels: RowKernels
+}
+
+/** Runs the call; returns what the caller gets. */
+export function runRowGradients({ call, kernels }: ReadRowGradients): Gradients {
+  return runGradients(call, memory => atOnce(call, memory, kernels))
+}
+
+/** The same off the event loop. */
+export function runRowGradientsAsync({ call, kernels }: ReadRowGradients, options: AsyncOptions): Promise<Gradients> {
+  return runGradientsAsync(call, memory => allSteps(call, memory, kernels), options)
+}
+
+/** A call that is made at once: mostly its kernel alone. */
+function atOnce(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Written {
+  if (memory.residual || call.permutation || call.weightPermutation) return runPlan(allSteps(call, memory, kernels))
   const done = kernels.call(operandsOf(call, memory))
   const kernel = kernelOf(kernels.name) as (call: object) => void
   kernel(done)
@@ -180,7 +199,7 @@ export function rowGradientsAtOnce(call: RowGradientCall, memory: GradientMemory
 }
 
 /** All steps of a call. */
-export function* rowGradients(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Plan<Written> {
+function* allSteps(call: RowGradientCall, memory: GradientMemory, kernels: RowKernels): Plan<Written> {
   const { residualScale, rows, columns, permutation, weightPermutation } = call
   const { size, outer } = rows
   let { dy, x, dsum, mean, rstd, dx, dresidual } = memory

@@ -2,14 +2,14 @@
 // outputs and statistics.
 import { lengthOf } from '../kernels/arrays.js'
 import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
-import { checkLength, checkStatisticArray, copied } from './arrays.js'
+import { checkStatisticArray, copied } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkFinite, readOptions } from './options.js'
 import { Operands } from './overlap.js'
 import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
-import { checkDims, type Elements, type Operand, readOperand, readOutput, readVector } from './tensor.js'
+import { type Elements, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
 /** The trailing dimensions that form a group: a number, or an array of numbers. */
 export type NormalizedShape = number | readonly number[]
@@ -126,13 +126,8 @@ export function readRowCall(
   const residualScale = readResidualScale(op, options)
   const { groups, permutation, weightDims, weightPermutation } = groupsOf(op, over, x, length, asRows)
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
-  const likeX = (what: string, value: Operand | undefined) => {
-    if (value === undefined) return undefined
-    const read = readOperand(op, what, value)
-    checkLength(op, what, read.data, length, 'x.length')
-    checkDims(op, what, read, x.dims)
-    return read.data
-  }
+  const likeX = (what: string, value: Operand | undefined) =>
+    value === undefined ? undefined : readLikeX(op, what, value, x)
   const weight = readVector(op, 'weight', givenWeight, weightDims, why)
   const bias = readVector(op, 'bias', givenBias, weightDims, why)
   const residual = likeX('residual', options.residual)

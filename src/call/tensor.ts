@@ -95,6 +95,14 @@ export function checkDims(op: string, what: string, { dims }: Elements, expected
   }
 }
 
+/** Reads an array of x's shape. */
+export function readLikeX(op: string, what: string, value: Operand, x: Elements): Float32Array {
+  const read = readOperand(op, what, value)
+  checkLength(op, what, read.data, lengthOf(x.data), 'x.length')
+  checkDims(op, what, read, x.dims)
+  return read.data
+}
+
 /**
  * A weight or bias: as many elements as `shape` has, or absent; `why` names what asks for them. A tensor may have that shape,
  * one dimension of that length, or either with dimensions of 1 added.

@@ -1,6 +1,5 @@
 // Sums of the columns of a matrix (rule 14), a strip of them at a time. The twin of native/kernels/columns.h. "Rule n" is a rule of NUMERICS.md.
-import { FOLD64 } from './lanes.js'
-import { countReal, endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from './operands.js'
+import { countReal, endOfSpans, FOLD64, firstSpan, type Spans, spanBegin, spanEnd } from './operands.js'
 
 /** Columns that are worked on together: their sums stay in the first-level cache. No bits depend on it. */
 export const STRIP = 256

@@ -6,10 +6,10 @@ import { BLOCK, LANES, type Sums } from './lanes.js'
 import {
   countReal,
   endOfSpans,
+  FOLD64,
   firstSpan,
   type Groups,
   type Spans,
-  SUMMED_ROWS,
   spanBegin,
   spanEnd,
   unitOf,
@@ -136,7 +136,7 @@ export function realGradientSums(
 
 /** Where partial sums of n elements begin that row i of a call adds to (rule 22). */
 export function blockOfRow(i: number, n: number): number {
-  return Math.floor(i / SUMMED_ROWS) * n
+  return Math.floor(i / FOLD64) * n
 }
 
 /** Rule 22: the sum of a number of each real row, as a column. */
@@ -149,10 +149,10 @@ export function sumOfRows(values: Float64Array, { outer, spans }: Groups): numbe
     const end = spanEnd(spans, outer, at)
     for (let row = spanBegin(spans, at); row < end; row++) {
       inBlock += values[row]
-      if (++count % SUMMED_ROWS > 0) continue
+      if (++count % FOLD64 > 0) continue
       inFold += inBlock
       inBlock = 0
-      if (count % SUMMED_ROWS ** 2 > 0) continue
+      if (count % FOLD64 ** 2 > 0) continue
       total += inFold
       inFold = 0
     }

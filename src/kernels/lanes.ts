@@ -1,13 +1,11 @@
 // Sums of rows and runs: lanes, blocks and folds (rules 1 to 3, 13, 15, 16). The twin of native/kernels/lanes.h. "Rule n" is a rule of NUMERICS.md.
-import { countReal, endOfSpans, firstSpan, type Spans, spanBegin, type Volume } from './operands.js'
+import { countReal, endOfSpans, FOLD64, firstSpan, type Spans, spanBegin, type Volume } from './operands.js'
 import { power } from './power.js'
 
 /** Lanes of a block (rule 1). */
 export const LANES = 16
 /** Elements of a block (rule 1). */
 export const BLOCK = 4096
-/** Runs or columns whose totals are added before they join the group's (rules 13, 14), and rows of a column's block. */
-export const FOLD64 = 64
 
 /** The sums of a group. */
 export interface Sums {

@@ -97,8 +97,8 @@ export function codeBytes(format: number, n: number): number {
   return format >= codeFormats.indexOf('ubinary_msb') ? Math.ceil(n / 8) : n
 }
 
-/** Rows of a block, and blocks of a part (rule 14). */
-export const SUMMED_ROWS = 64
+/** Runs or columns whose totals are added before they join the group's, rows of a block, blocks of a part (rules 13, 14). */
+export const FOLD64 = 64
 
 /**
  * Sums over the rows of a call, or over its samples, of n elements each (rule 22): rows of n partial sums, one for every block,
@@ -108,7 +108,7 @@ export type SumOverRows = Float64Array | undefined
 
 /** How many rows, or samples, add to one row of partial sums. */
 export function unitOf(shape: Groups | Volume): number {
-  return 'samples' in shape && shape.samples <= SUMMED_ROWS * SUMMED_ROWS ? 1 : SUMMED_ROWS
+  return 'samples' in shape && shape.samples <= FOLD64 * FOLD64 ? 1 : FOLD64
 }
 
 /** Elements of the partial sums of a call, of n elements each. */

@@ -5,12 +5,12 @@ import { clear } from './maps.js'
 import {
   countReal,
   endOfSpans,
+  FOLD64,
   firstSpan,
   type Groups,
   type Kind,
   kinds,
   type Statistic,
-  SUMMED_ROWS,
   type SumOverRows,
   spanBegin,
   spanEnd,
@@ -149,9 +149,9 @@ function addPartialSums(sums: Float64Array, shape: Groups | Volume): void {
   let rows = Math.ceil(count / unit)
   for (let fold = unit === 1 ? 2 : 1; fold > 0; fold--) {
     let folded = 0
-    for (let first = 0; first < rows; first += SUMMED_ROWS, folded++) {
+    for (let first = 0; first < rows; first += FOLD64, folded++) {
       if (folded !== first) sums.copyWithin(folded * n, first * n, (first + 1) * n)
-      for (let i = first + 1; i < Math.min(rows, first + SUMMED_ROWS); i++) add(folded, i)
+      for (let i = first + 1; i < Math.min(rows, first + FOLD64); i++) add(folded, i)
     }
     rows = folded
   }

@@ -1,7 +1,7 @@
 // The gradients of LayerNorm. Its kernel, layer_norm_backward, stands with layer_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import { checkPair, type Gradients, type ParameterPlaces, runGradients, runGradientsAsync } from '../call/gradients.js'
+import { checkPair, type Gradients, type ParameterPlaces } from '../call/gradients.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
 import { step } from '../call/plan.js'
 import {
@@ -9,8 +9,8 @@ import {
   type RowKernels,
   readRowGradients,
   rowGradientOptions,
-  rowGradients,
-  rowGradientsAtOnce
+  runRowGradients,
+  runRowGradientsAsync
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -83,8 +83,7 @@ export function layerNormBackward(
   const { weight, bias, eps = 1e-5, ...given } = readOptions(op, options, functionOptions)
   const groups = readGroups(op, normalizedShape)
   const parameters = { groups, weight, bias, eps: checkEps(op, eps) }
-  const { call, kernels } = readCall(op, dy, x, given, parameters)
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, given, parameters))
 }
 
 /** The same with a layer's parameters. */
@@ -95,8 +94,7 @@ export function layerNormGradients(
   parameters: Parameters
 ): Gradients {
   const op = 'LayerNorm'
-  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, readOptions(op, options, layerOptions), parameters))
 }
 
 /** The same off the event loop. */
@@ -109,8 +107,7 @@ export async function layerNormGradientsAsync(
   const op = 'LayerNorm'
   const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
   checkAsyncOptions(op, given)
-  const { call, kernels } = readCall(op, dy, x, given, parameters)
-  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+  return runRowGradientsAsync(readCall(op, dy, x, given, parameters), given)
 }
 
 function readCall(op: string, dy: Operand, x: Operand, given: LayerNormBackwardOptions, parameters: Parameters) {

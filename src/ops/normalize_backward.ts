@@ -2,10 +2,10 @@
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import { wrongValue } from '../call/errors.js'
-import { type GradientPlaces, type Gradients, readSum, runGradients, runGradientsAsync } from '../call/gradients.js'
+import { type GradientPlaces, type Gradients, readSum } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
-import { type RowKernels, readRowGradients, rowGradients, rowGradientsAtOnce } from '../call/row_gradients.js'
+import { type RowKernels, readRowGradients, runRowGradients, runRowGradientsAsync } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { sumOfRows } from '../kernels/gradient_sums.js'
@@ -74,8 +74,7 @@ export function normalizeBackward(
   const { p, eps, rule, scale, ...given } = readOptions(op, options, functionOptions)
   const numbers = readNormalizeConstants(op, { p, eps, rule, scale })
   const groups = readGroups(op, normalizedShape)
-  const { call, kernels } = readCall(op, dy, x, given, { groups, numbers, hasScale: scale !== undefined })
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, given, { groups, numbers, hasScale: scale !== undefined }))
 }
 
 /** The same with a layer's constants. */
@@ -86,8 +85,7 @@ export function normalizeGradients(
   parameters: Parameters
 ): Gradients {
   const op = 'Normalize'
-  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, readOptions(op, options, layerOptions), parameters))
 }
 
 /** The same off the event loop. */
@@ -100,8 +98,7 @@ export async function normalizeGradientsAsync(
   const op = 'Normalize'
   const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
   checkAsyncOptions(op, given)
-  const { call, kernels } = readCall(op, dy, x, given, parameters)
-  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+  return runRowGradientsAsync(readCall(op, dy, x, given, parameters), given)
 }
 
 function readCall(op: string, dy: Operand, x: Operand, given: NormalizeBackwardOptions, parameters: Parameters) {

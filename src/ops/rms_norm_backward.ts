@@ -1,7 +1,7 @@
 // The gradients of RMSNorm. Its kernel, rms_norm_backward, stands with rms_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import { type Gradients, runGradients, runGradientsAsync } from '../call/gradients.js'
+import type { Gradients } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { step } from '../call/plan.js'
 import {
@@ -10,8 +10,8 @@ import {
   type RowKernels,
   readRowGradients,
   rowGradientOptions,
-  rowGradients,
-  rowGradientsAtOnce
+  runRowGradients,
+  runRowGradientsAsync
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
@@ -81,8 +81,7 @@ export function rmsNormBackward(
   const groups = readGroups(op, normalizedShape)
   const constants = readRMSNormConstants(op, { eps, weightOffset, partial })
   checkOffsetHasWeight(op, constants.weightOffset, weight)
-  const { call, kernels } = readCall(op, dy, x, given, { groups, weight, ...constants })
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, given, { groups, weight, ...constants }))
 }
 
 /** The same with a layer's parameters. */
@@ -93,8 +92,7 @@ export function rmsNormGradients(
   parameters: Parameters
 ): Gradients {
   const op = 'RMSNorm'
-  const { call, kernels } = readCall(op, dy, x, readOptions(op, options, layerOptions), parameters)
-  return runGradients(call, memory => rowGradientsAtOnce(call, memory, kernels))
+  return runRowGradients(readCall(op, dy, x, readOptions(op, options, layerOptions), parameters))
 }
 
 /** The same off the event loop. */
@@ -107,8 +105,7 @@ export async function rmsNormGradientsAsync(
   const op = 'RMSNorm'
   const given = readOptions(op, options, { ...layerOptions, ...asyncOptions })
   checkAsyncOptions(op, given)
-  const { call, kernels } = readCall(op, dy, x, given, parameters)
-  return runGradientsAsync(call, memory => rowGradients(call, memory, kernels), given)
+  return runRowGradientsAsync(readCall(op, dy, x, given, parameters), given)
 }
 
 function readCall(op: string, dy: Operand, x: Operand, given: RMSNormBackwardOptions, parameters: Parameters) {
