@@ -159,3 +159,16 @@ describe('behaviour: weightOffset of rmsNorm', () => {
     expect(() => layer.setWeights({})).toThrow(`RMSNorm: ${message}`)
   })
 })
+
+describe('behaviour: options of RMSNorm that it does not know', () => {
+  it('are refused where they say something, and passed over where they are undefined', () => {
+    const layer = new RMSNorm(2)
+    const weight = Float32Array.of(1, 2)
+    layer.setWeights({ weight, bias: undefined } as object)
+    expect(layer.weight).toEqual(weight)
+    expect(() => layer.setWeights({ weight, bias: weight } as object)).toThrow(
+      /^RMSNorm: option expected one of weight/
+    )
+    expect(() => rmsNorm(weight, 2, { ep: 1 } as object)).toThrow(/nearest: eps/)
+  })
+})
