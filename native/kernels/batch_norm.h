@@ -37,15 +37,6 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   const RowSet rows{0, shape.samples, shape.positions, shape.spans};
   const double n = static_cast<double>(rows.count());
   const bool needs_sums = training || dweight.data || dbias.data;
-  const auto gradient_of = [=](size_t channel, float w, Sums sums) {
-    if (dbias.data) dbias.data[channel] = sums.s;
-    if (dweight.data) dweight.data[channel] = sums.q;
-    const double factor = static_cast<double>(w);
-    return Gradient{mean.data[channel], rstd.data[channel], factor * sums.s / n, factor * sums.q / n};
-  };
-  const auto weight_of = [=](size_t channel) {
-    return weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
-  };
   if (shape.channels_last) {
     ColumnGradients of{};
     ColumnSums sums{};
@@ -55,13 +46,15 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
       const T* const from = dy.data + first;
       const T* const in = x.data + first;
       if (needs_sums) column_gradient_sums(sums, count, of, from, in, shape.pitch, rows);
-      for (size_t k = 0; k < count; ++k) {
-        const float w = weight_of(first + k);
-        const Gradient gradient = gradient_of(first + k, w, {sums.s[k], sums.q[k]});
-        of.w[k] = static_cast<double>(w);
-        of.a[k] = gradient.a;
-        of.b[k] = gradient.b;
-      }
+      if (dbias.data) std::memcpy(dbias.data + first, sums.s, count * sizeof(double));
+      if (dweight.data) std::memcpy(dweight.data + first, sums.q, count * sizeof(double));
+      const Elements<T> weights(weight.data ? weight.data + first : nullptr, no_weight);
+      each(count, [&](auto at) {
+        const D w = weights.read_wide(at);
+        store(of.w + at.i, w);
+        store(of.a + at.i, w * load_wide(sums.s + at.i) / broadcast(n));
+        store(of.b + at.i, w * load_wide(sums.q + at.i) / broadcast(n));
+      });
       const auto write = training ? gradient_columns<Way::centered, T> : gradient_columns<Way::linear, T>;
       write(dx.data + first, from, in, shape.pitch, count, rows, of);
     });
@@ -84,8 +77,11 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
       total.s += fold.s;
       total.q += fold.q;
     }
-    const float w = weight_of(channel);
-    const Gradient of = gradient_of(channel, w, total);
+    if (dbias.data) dbias.data[channel] = total.s;
+    if (dweight.data) dweight.data[channel] = total.q;
+    const float w = weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
+    const double factor = static_cast<double>(w);
+    const Gradient of{mean.data[channel], rstd.data[channel], factor * total.s / n, factor * total.q / n};
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
       write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, streamed);
