@@ -100,17 +100,25 @@ function readRedis(given: Given): string {
   return url
 }
 
-/** Aborted by Ctrl-C and its like; a second time ends the process at once. */
-function interruption(): { readonly signal: AbortSignal; readonly by: () => NodeJS.Signals | undefined } {
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Calls `use` with what Ctrl-C and its like abort; a second one ends the process at once. */
+async function interruptible(
+  use: (signal: AbortSignal, by: () => NodeJS.Signals | undefined) => Promise<number>
+): Promise<number> {
   const controller = new AbortController()
   let by: NodeJS.Signals | undefined
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => {
-      by = name
-      controller.abort()
-    })
+  const stop = (name: NodeJS.Signals) => {
+    by = name
+    for (const signal of signals) process.off(signal, stop)
+    controller.abort()
   }
-  return { signal: controller.signal, by: () => by }
+  for (const name of signals) process.on(name, stop)
+  try {
+    return await use(controller.signal, () => by)
+  } finally {
+    for (const name of signals) process.off(name, stop)
+  }
 }
 
 async function run(given: Given, [name, ...paths]: readonly string[]): Promise<number> {
@@ -139,24 +147,25 @@ async function run(given: Given, [name, ...paths]: readonly string[]): Promise<n
   const place = await realpath(folder).catch(() => resolve(folder))
   await checkShards(inputs, place, whole, force === true)
   const corpus: Corpus = { op, given: whole, inputs, folder: place, verify: verify === true }
-  const { signal, by } = interruption()
   const reporter = new Reporter(json === true)
   const engine: Engine = engineName
     ? await (await import('../corpus/bullmq.js')).bullmqEngine(readRedis(given))
     : localEngine(Math.min(inputs.length, readJobs(given, availableParallelism())))
-  try {
-    const complete = await runCorpus(corpus, engine, reporter, signal)
-    reporter.end(complete)
-    return complete ? 0 : 1
-  } catch (error) {
-    const name = by()
-    if (!(error instanceof Stopped) || !name) throw error
-    console.error('evenkeel: interrupted; what is done stays, the same command goes on')
-    process.kill(process.pid, name)
-    return 1
-  } finally {
-    await engine.close()
-  }
+  return interruptible(async (signal, by) => {
+    try {
+      const complete = await runCorpus(corpus, engine, reporter, signal)
+      reporter.end(complete)
+      return complete ? 0 : 1
+    } catch (error) {
+      const name = by()
+      if (!(error instanceof Stopped) || !name) throw error
+      console.error('evenkeel: interrupted; what is done stays, the same command goes on')
+      process.kill(process.pid, name)
+      return 1
+    } finally {
+      await engine.close()
+    }
+  })
 }
 
 async function workOrStatus(name: 'work' | 'status', given: Given, positionals: readonly string[]): Promise<number> {
@@ -165,8 +174,8 @@ async function workOrStatus(name: 'work' | 'status', given: Given, positionals: 
   const json = given.json === true
   if (name === 'status') return (await import('../corpus/bullmq_status.js')).status(url, json)
   const { workOnQueue } = await import('../corpus/bullmq_worker.js')
-  const { signal } = interruption()
-  return workOnQueue(url, { jobs: readJobs(given, 1), drain: given.drain === true, json }, signal)
+  const options = { jobs: readJobs(given, 1), drain: given.drain === true, json }
+  return interruptible(signal => workOnQueue(url, options, signal))
 }
 
 export const corpus: Command = {
