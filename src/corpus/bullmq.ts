@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto'
 import type { FlowJob, JobsOptions } from 'bullmq'
 import type { Engine, Listener } from './engine.js'
-import { type Done, type LastJob, type ShardJob, Stopped } from './job.js'
+import { type Done, type Job, type LastJob, type ShardJob, Stopped } from './job.js'
 import { findDone } from './manifest.js'
-import { announceRun, type Connection, connect, endRun, prefix, queueName } from './redis.js'
+import { announceRun, type Connection, connect, endRun, prefix, queueName, withinTime } from './redis.js'
 
 /** What the system refused is tried again, perhaps by another host. Failures stay for a day, for `status`. */
 const jobOptions: JobsOptions = {
@@ -23,7 +23,7 @@ export async function bullmqEngine(url: string): Promise<Engine> {
   return {
     run: (shards, last, listener, signal) => new QueueRun(connection, run, shards, last, listener).wait(signal),
     async close() {
-      await endRun(connection.redis, run).catch(() => {})
+      await withinTime(endRun(connection.redis, run))
       await connection.close()
     }
   }
@@ -39,7 +39,10 @@ class QueueRun {
   #failed = false
   #result: Done | undefined
   #ended = false
-  #lastError: string | undefined
+  #lastNote: string | undefined
+  #timer: NodeJS.Timeout | undefined
+  /** Called when all is done; undefined when nobody waits any more. */
+  #over: (() => void) | undefined
 
   constructor(connection: Connection, run: string, shards: readonly ShardJob[], last: LastJob, listener: Listener) {
     this.#connection = connection
@@ -60,36 +63,27 @@ class QueueRun {
     })
     events.on('completed', ({ jobId, returnvalue }) => this.#completed(jobId, returnvalue as unknown as Done))
     events.on('failed', ({ jobId, failedReason }) => this.#failedJob(jobId, failedReason))
-    let stop = () => {}
     try {
       await events.waitUntilReady()
       await announceRun(redis, this.#run)
       await this.#removeFailed()
       await this.#add()
-      let looked = performance.now()
-      while (!this.#isOver()) {
-        await new Promise<void>(resolve => {
-          const timer = setTimeout(resolve, 100)
-          stop = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-          signal.addEventListener('abort', stop, { once: true })
-        })
-        signal.removeEventListener('abort', stop)
-        if (signal.aborted) {
-          await this.#withdraw()
-          throw new Stopped('stopped')
-        }
-        if (performance.now() - looked < lookInterval || redis.status !== 'ready') continue
-        looked = performance.now()
-        await this.#look().catch(error => this.#lost(error))
-        looked = performance.now()
+      await new Promise<void>(resolve => {
+        this.#over = resolve
+        this.#watch()
+        signal.addEventListener('abort', () => resolve(), { once: true })
+        if (signal.aborted) resolve()
+      })
+      if (signal.aborted) {
+        await withinTime(this.#withdraw(), 3000)
+        throw new Stopped('stopped')
       }
       if (this.#failed && this.#last.phase === 'merge') await queue.remove(this.#last.id).catch(() => {})
       return this.#result
     } finally {
-      await events.close().catch(() => {})
+      clearTimeout(this.#timer)
+      this.#over = undefined
+      await withinTime(events.close())
     }
   }
 
@@ -98,11 +92,19 @@ class QueueRun {
     return this.#ended || (this.#failed && this.#last.phase === 'merge')
   }
 
+  /** Looks again and again, as long as the run goes on. */
+  #watch(): void {
+    if (this.#isOver()) this.#over?.()
+    this.#timer = setTimeout(async () => {
+      const ready = this.#connection.redis.status === 'ready'
+      if (ready) await this.#look().catch(error => this.#lost(error))
+      if (this.#over) this.#watch()
+    }, lookInterval)
+  }
+
   /** The connection is gone, and comes back. */
   #lost(error: unknown): void {
-    const message = this.#connection.describe(error)
-    if (message !== this.#lastError) this.#listener.note(`Redis at ${this.#connection.name}: ${message}`)
-    this.#lastError = message
+    this.#note(`Redis at ${this.#connection.name}: ${this.#connection.describe(error)}`)
   }
 
   #completed(id: string, done: Done): void {
@@ -114,6 +116,7 @@ class QueueRun {
       this.#ended = true
       this.#result = done
     }
+    if (this.#isOver()) this.#over?.()
   }
 
   #failedJob(id: string, message: string): void {
@@ -124,17 +127,28 @@ class QueueRun {
       this.#listener.failed(job, message)
     } else if (id === this.#last.id && !this.#ended) {
       this.#ended = true
-      if (this.#failed) return
+      if (!this.#failed) this.#note(message)
       this.#failed = true
-      this.#listener.note(message)
     }
+    if (this.#isOver()) this.#over?.()
+  }
+
+  /** What Redis knows of jobs, a thousand at a time. */
+  async #states(jobs: readonly Job[]): Promise<Map<Job, string>> {
+    const states = new Map<Job, string>()
+    for (let first = 0; first < jobs.length; first += 1000) {
+      const some = jobs.slice(first, first + 1000)
+      const found = await Promise.all(some.map(job => this.#connection.queue.getJobState(job.id)))
+      for (const [i, job] of some.entries()) states.set(job, found[i])
+    }
+    return states
   }
 
   /** What failed in an earlier run is to be tried anew. */
   async #removeFailed(): Promise<void> {
     const { queue } = this.#connection
-    for (const id of [...this.#open.keys(), this.#last.id]) {
-      if ((await queue.getJobState(id)) === 'failed') await queue.remove(id)
+    for (const [{ id }, state] of await this.#states([...this.#open.values(), this.#last])) {
+      if (state === 'failed') await queue.remove(id)
     }
   }
 
@@ -169,16 +183,15 @@ class QueueRun {
       this.#note(
         'no worker: start "evenkeel corpus work" with the same --redis, as many as you like, where the files are'
       )
-    } else this.#lastError = undefined
+    } else this.#lastNote = undefined
     let lost = false
-    for (const job of [...this.#open.values(), this.#last]) {
-      const state = await queue.getJobState(job.id)
+    for (const [job, state] of await this.#states([...this.#open.values(), this.#last])) {
       if (state === 'failed') {
         const queued = await queue.getJob(job.id)
         this.#failedJob(job.id, queued?.failedReason ?? 'failed')
       } else if (state === 'unknown') {
         const manifest = 'input' in job ? await findDone(job, 'quick') : undefined
-        if (!manifest) lost ||= 'input' in job ? this.#open.has(job.id) : !this.#isOver()
+        if (!manifest) lost ||= 'input' in job ? this.#open.has(job.id) : !this.#ended
         else {
           const { rows, seconds, worker, inputs } = manifest
           this.#completed(job.id, { rows, bytes: inputs.input.bytes, seconds, worker, kept: false })
@@ -189,16 +202,14 @@ class QueueRun {
   }
 
   #note(text: string): void {
-    if (text !== this.#lastError) this.#listener.note(text)
-    this.#lastError = text
+    if (text !== this.#lastNote) this.#listener.note(text)
+    this.#lastNote = text
   }
 
   /** Takes back what has not begun. */
   async #withdraw(): Promise<void> {
     const { queue } = this.#connection
     const remove = (id: string) => queue.remove(id, { removeChildren: false }).catch(() => {})
-    const all = Promise.all([...this.#open.keys(), this.#last.id].map(remove))
-    // Without Redis there is nothing to take back from.
-    await Promise.race([all, new Promise(resolve => setTimeout(resolve, 3000))])
+    await Promise.all([...this.#open.keys(), this.#last.id].map(remove))
   }
 }

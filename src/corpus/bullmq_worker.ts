@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job as QueueJob } from 'bullmq'
 import { type Done, type Job, Stopped } from './job.js'
-import { connect, countOpen, countRuns, prefix, queueName } from './redis.js'
+import { connect, countOpen, countRuns, prefix, queueName, withinTime } from './redis.js'
 import { jobLine } from './report.js'
 import { JobError, JobThreads } from './threads.js'
 import { workerName } from './work.js'
@@ -53,7 +53,7 @@ export async function workOnQueue(
         },
         signal
       )
-      say('done', { label, ...done }, jobLine(label, done))
+      say('done', { label, ...done }, 'input' in job ? jobLine(label, done) : `${label}: done`)
       return done
     } catch (error) {
       if (error instanceof Stopped) {
@@ -81,13 +81,13 @@ export async function workOnQueue(
   try {
     while (!signal.aborted) {
       await sleep(500, undefined, { signal }).catch(() => {})
-      if (!drain || signal.aborted) continue
+      if (!drain || signal.aborted || redis.status !== 'ready') continue
       const open = await countOpen(queue)
       if (Object.values(open).every(count => count === 0) && (await countRuns(redis)) === 0) break
     }
   } finally {
     // Gone from here, or without Redis: the lock's end says the same.
-    await Promise.race([worker.close(), sleep(5000)])
+    await withinTime(worker.close(), 5000)
     await threads.close()
     await connection.close()
   }

@@ -1,4 +1,5 @@
 // The queue's packages and its Redis: loaded and connected to only where a queue is asked for.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { VERSION } from '../version.js'
@@ -54,11 +55,15 @@ export async function connect(url: string): Promise<Connection> {
   const queue = new bullmq.Queue(queueName, { connection: redis, prefix })
   queue.on('error', () => {}) // the connection's, which tries again
   const close = async () => {
-    await queue.close().catch(() => {})
+    await withinTime(queue.close())
     redis.disconnect()
   }
   return { bullmq, redis, queue, name, describe, close }
 }
+
+/** Waits for what needs Redis, but not for ever: it may be gone. */
+export const withinTime = (work: Promise<unknown>, milliseconds = 2000) =>
+  Promise.race([work.catch(() => {}), sleep(milliseconds, undefined, { ref: false })])
 
 function parse(url: string): URL {
   try {

@@ -8,6 +8,7 @@ import { planChannels, readOptions, unitsOf } from '../cli/operations.js'
 import type { Given } from '../cli/options.js'
 import { paddingOf, readFiles } from '../cli/parameters.js'
 import { BatchStatistics, batchStatistics, EmbeddingStatistics } from '../index.js'
+import { optionsOf } from './inputs.js'
 import type { LastJob, ShardJob } from './job.js'
 import { readManifest } from './manifest.js'
 
@@ -86,33 +87,28 @@ function fromText(op: string, text: string): Statistics {
 const widthOf = (statistics: Statistics) =>
   statistics instanceof BatchStatistics ? statistics.channels : statistics.dimensions
 
+/** Statistics of two parts of a corpus, in this order. */
+function mergeTwo(a: Statistics, b: Statistics): Statistics {
+  return a instanceof BatchStatistics
+    ? BatchStatistics.merge(a, b as BatchStatistics)
+    : EmbeddingStatistics.merge(a, b as EmbeddingStatistics)
+}
+
 /** Merges the statistics that lie beside the outputs: from the first shard to the last, whoever finished when. */
-export async function mergeStatistics(job: LastJob): Promise<Statistics> {
-  const { op, given, folder, version, inputs } = job
-  const parts: Statistics[] = []
+export async function mergeStatistics({ op, given, folder, version, inputs }: LastJob): Promise<Statistics> {
+  let merged: Statistics | undefined
   for (const input of inputs) {
-    const manifest = await readManifest({
-      id: '',
-      phase: 'statistics',
-      op,
-      given,
-      folder,
-      version,
-      input,
-      verify: false
-    })
+    const options = optionsOf(given, input)
+    const job = { id: '', phase: 'statistics', op, given: options, folder, version, input, verify: false } as const
+    const manifest = await readManifest(job)
     if (manifest?.result === undefined) throw new Error(`${input}: its statistics are not in ${folder}`)
     const part = fromText(op, manifest.result)
-    const [width, expected] = [widthOf(part), widthOf(parts[0] ?? part)]
+    const [width, expected] = [widthOf(part), widthOf(merged ?? part)]
     if (width !== expected) throw new Error(`${input}: expected ${expected} channels (${inputs[0]}), got ${width}`)
-    parts.push(part)
+    merged = merged ? mergeTwo(merged, part) : part
   }
-  const merged =
-    op === 'batch-norm'
-      ? BatchStatistics.merge(...(parts as BatchStatistics[]))
-      : EmbeddingStatistics.merge(...(parts as EmbeddingStatistics[]))
-  checkMerged(op, merged)
-  return merged
+  checkMerged(op, merged as Statistics)
+  return merged as Statistics
 }
 
 /** What no shard could be written with. */

@@ -12,6 +12,7 @@ import {
   batchStatistics,
   calibrateEmbeddings,
   EmbeddingStatistics,
+  poolEmbeddings,
   quantizeEmbeddings
 } from '../../dist/esm/index.js'
 import { npyFolder } from '../support/npy_folder.ts'
@@ -22,19 +23,16 @@ const rows = 30
 const channels = 24
 const floats = (size: number, phase: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i * 1.7 + phase))
 
+const masks = [0, 1, 2, 3].map(i => Uint8Array.from({ length: 20 }, (_, j) => Number((j + i) % 3 > 0)))
+
 /** Shards of rows in folders of their own, so that the order of paths is not that of base names. */
 const shards = [3, 1, 2, 0].map((name, i) => {
   mkdirSync(at(`${i}`))
   const data = floats((rows + i) * channels, name).map(v => v * (i + 1) + name)
   save(`${i}/shard${name}.npy`, data, [rows + i, channels])
   saveTyped(`${i}/hidden${name}.npy`, '<f4', floats(5 * 4 * channels, name), [5, 4, channels])
-  saveTyped(
-    `mask-hidden${name}.npy`,
-    '|b1',
-    Uint8Array.from({ length: 20 }, (_, j) => Number((j + i) % 3 > 0)),
-    [5, 4]
-  )
-  return { name: `shard${name}.npy`, hidden: `hidden${name}.npy`, folder: `${i}`, data }
+  saveTyped(`mask-hidden${name}.npy`, '|b1', masks[i], [5, 4])
+  return { name: `shard${name}.npy`, hidden: `hidden${name}.npy`, folder: `${i}`, phase: name, data }
 })
 save('weight.npy', floats(channels, 9), [channels])
 const shardPattern = at('[0-3]/shard*.npy')
@@ -138,6 +136,22 @@ describe('equality: evenkeel corpus run', () => {
     for (const { name, data } of shards) {
       const codes = quantizeEmbeddings(data, channels, { precision: 'int8', scale: { ranges: statistics.ranges } })
       expect(read(`codes/${name}`).bytes.equals(new Uint8Array((codes as Int8Array).buffer)), name).toBe(true)
+    }
+    // Each with its mask; the ranges are those of what is about to become codes.
+    const masked = ['--mask', at('mask-{name}.npy'), '--precision', 'uint8', '--scale', 'ranges']
+    expect((await run('embed', hiddenPattern, '--out-dir', at('masked'), ...masked)).code).toBe(0)
+    const hidden = shards.map(({ hidden }, i) => ({
+      x: { data: floats(5 * 4 * channels, shards[i].phase), dims: [5, 4, channels] },
+      mask: masks[i],
+      name: hidden
+    }))
+    const parts = hidden.map(({ x, mask }) =>
+      calibrateEmbeddings(poolEmbeddings(x, { mask }).data as Float32Array, channels)
+    )
+    const { ranges } = EmbeddingStatistics.merge(...parts)
+    for (const { x, mask, name } of hidden) {
+      const codes = poolEmbeddings(x, { mask, precision: 'uint8', scale: { ranges } }).data as Uint8Array
+      expect(read(`masked/${name}`).bytes.equals(codes), name).toBe(true)
     }
     expect((await run('calibrate', shardPattern, '--out-dir', at('calibrated'))).code).toBe(0)
     for (const folder of ['codes', 'calibrated']) {
@@ -284,8 +298,8 @@ describe('behaviour: evenkeel corpus run', () => {
 
   it('leaves no half of a file when it is interrupted or killed, and goes on', async () => {
     mkdirSync(at('large'))
-    const large = floats(2 ** 20, 1)
-    for (let i = 0; i < 12; i++) save(`large/${i}.npy`, large, [2 ** 20 / channels, channels].map(Math.floor))
+    const large = floats(2 ** 19, 1)
+    for (let i = 0; i < 12; i++) save(`large/${i}.npy`, large, [Math.floor(2 ** 19 / channels), channels])
     mkdirSync(at('stopped'))
     /** Sends the signal when one more shard is done and the next one is not. */
     const stopped = async (signal: NodeJS.Signals) => {
