@@ -3,16 +3,7 @@
 // on loopback. usage: npx tsx bench/corpus.ts [--shards 60] [--rows 10900] [--folder /tmp/...]
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync
-} from 'node:fs'
+import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -55,11 +46,22 @@ function start(args: readonly string[]): { child: ChildProcess; ended: Promise<n
   return { child, ended: new Promise(resolve => child.once('exit', resolve)) }
 }
 
-/** CPU seconds and the most memory of a process that runs, as Linux counts them. */
-function usage(pid: number): { cpu: number; memory: number } {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
-  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, memory: Number(peak?.[1]) / 1000 }
+/** CPU seconds and the most memory of a process, as Linux counts them. */
+interface Usage {
+  readonly cpu: number
+  readonly memory: number
+}
+
+/** As long as it runs; what it was before, afterwards. */
+function usage({ pid }: ChildProcess, before: Usage): Usage {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
+    const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    const cpu = (Number(fields[11]) + Number(fields[12])) / 100
+    return { cpu, memory: Math.max(before.memory, peak ? Number(peak[1]) / 1000 : 0) }
+  } catch {
+    return before
+  }
 }
 
 const runArguments = (out: string, more: readonly string[]) => [
@@ -86,23 +88,23 @@ function worked(out: string): number {
 
 async function measure(workers: number, killEvery: number): Promise<void> {
   const out = `out-${workers}-${killEvery}`
-  const alive = new Map<ChildProcess, { cpu: number; memory: number }>()
+  const alive = new Map<ChildProcess, Usage>()
   const add = () => alive.set(start(['work', '--redis', redis]).child, { cpu: 0, memory: 0 })
   for (let i = 0; i < workers; i++) add()
-  if (workers > 0) await sleep(2000) // they start before the clock does
+  if (workers > 0) await sleep(1000 + 1000 * workers) // they start before the clock does
   const begin = performance.now()
   const engine = workers > 0 ? ['--engine', 'bullmq', '--redis', redis] : ['--jobs', '1']
   const run = start(runArguments(out, engine))
-  let own = { cpu: 0, memory: 0 }
+  let own: Usage = { cpu: 0, memory: 0 }
   let [ended, killed, gone, most] = [false, 0, 0, 0]
   run.ended.then(() => {
     ended = true
   })
   let lastKill = begin
   while (!ended) {
-    await sleep(50)
-    if (run.child.exitCode === null && existsSync(`/proc/${run.child.pid}/stat`)) own = usage(run.child.pid as number)
-    for (const child of alive.keys()) alive.set(child, usage(child.pid as number))
+    await sleep(200)
+    own = usage(run.child, own)
+    for (const [child, before] of alive) alive.set(child, usage(child, before))
     for (const { memory } of alive.values()) most = Math.max(most, memory)
     if (killEvery > 0 && performance.now() - lastKill > killEvery * 1000) {
       lastKill = performance.now()

@@ -81,9 +81,7 @@ async function bar(): Promise<Display> {
 /** Of a whole run. */
 export class Reporter {
   readonly #json: boolean
-  /** Of each phase. */
   readonly #failed: { readonly input: string; readonly message: string }[] = []
-  #summary = ''
 
   constructor(json: boolean) {
     this.#json = json
@@ -153,9 +151,8 @@ export class Reporter {
       },
       stop: () => {
         display?.stop()
-        this.#summary = summaryOf(phase, jobs.length, state, progress())
         this.event('phase-end', { phase, ...progress(), worked: state.worked, failed: state.failures })
-        if (!this.#json) console.log(this.#summary)
+        if (!this.#json) console.log(summaryOf(phase, jobs.length, state, progress()))
       }
     }
   }
@@ -173,10 +170,11 @@ function summaryOf(
   phase: string,
   shards: number,
   { done, kept, failures, worked }: { done: number; kept: number; failures: number; worked: number },
-  { bytesDone, rows, seconds, ...rest }: Progress
+  progress: Progress
 ): string {
-  const speed = rate({ ...rest, bytesDone, rows, seconds })
-  const parts = [`${done + failures === 0 ? 0 : done} of ${shards} shards done`]
+  const { bytesDone, rows, seconds } = progress
+  const speed = rate(progress)
+  const parts = [`${done} of ${shards} shards done`]
   if (kept > 0) parts.push(`${kept} as before`)
   if (failures > 0) parts.push(`${failures} failed`)
   const took = `${rows} rows, ${size(bytesDone)} in ${seconds.toFixed(1)} s (${speed}; ${worked.toFixed(1)} s of work)`
