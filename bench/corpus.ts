@@ -1,6 +1,7 @@
-// A corpus of 60 shards, 1 GB: one process, then 1, 2 and 4 workers on Redis, then 4 of which one is killed every two seconds.
+// A corpus of 60 shards, 1 GB: one process, then 1, 2 and 4 workers on Redis, then 4 of which one is killed every few seconds.
 // Prints the table of docs/corpus.md and fails where any byte differs. Starts redis-server (Debian: apt install redis-server)
 // on loopback. usage: npx tsx bench/corpus.ts [--shards 60] [--rows 10900] [--folder /tmp/...]
+// [--workers 0,1,2,4] [--killed 4] [--kill-every 2]
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,6 +18,9 @@ const { values } = parseArgs({
     shards: { type: 'string', default: '60' },
     rows: { type: 'string', default: '10900' },
     folder: { type: 'string', default: tmpdir() },
+    workers: { type: 'string', default: '0,1,2,4' },
+    killed: { type: 'string', default: '4' },
+    'kill-every': { type: 'string', default: '2' },
     port: { type: 'string', default: '7392' }
   }
 })
@@ -41,8 +45,17 @@ function writeShards(): void {
   }
 }
 
+/** Ended with this process, each by itself. */
+const children = new Set<ChildProcess>()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
 function start(args: readonly string[]): { child: ChildProcess; ended: Promise<number | null> } {
   const child = spawn(process.execPath, [command, 'corpus', ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
+  children.add(child)
+  child.once('exit', () => children.delete(child))
   return { child, ended: new Promise(resolve => child.once('exit', resolve)) }
 }
 
@@ -143,6 +156,7 @@ const server = spawn(
   ['--port', values.port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder],
   { stdio: 'ignore' }
 )
+children.add(server)
 try {
   writeShards()
   const bytes = shards * rows * dimensions * 4
@@ -152,9 +166,8 @@ try {
   )
   console.log('| | seconds | seconds of jobs | CPU seconds | MB a worker |')
   console.log('| --- | ---: | ---: | ---: | ---: |')
-  await measure(0, 0)
-  for (const workers of [1, 2, 4]) await measure(workers, 0)
-  await measure(4, 2)
+  for (const workers of values.workers.split(',')) await measure(Number(workers), 0)
+  await measure(Number(values.killed), Number(values['kill-every']))
   console.log(`\nsha256 of all files: ${createHash('sha256').update(reference).digest('hex')}`)
 } finally {
   server.kill()

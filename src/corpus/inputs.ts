@@ -1,6 +1,6 @@
 // Which files belong to a corpus: its shards, and those that options name.
 import { lstat, realpath, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { scaleNames } from '../cli/embed.js'
 import type { Given } from '../cli/options.js'
 import { UsageError } from '../cli/usage.js'
@@ -56,7 +56,8 @@ async function matching(pattern: string): Promise<string[]> {
   const about = await stat(pattern).catch(() => undefined)
   if (about?.isFile()) return [pattern]
   const { glob } = await import('tinyglobby')
-  return glob(pattern, { absolute: true, dot: true, expandDirectories: false })
+  const slashes = sep === '/' ? pattern : pattern.replaceAll(sep, '/')
+  return glob(slashes, { absolute: true, dot: true, expandDirectories: false })
 }
 
 /** Each shard has an output of its own, which is none of the inputs and overwrites nothing that is not a corpus's. */

@@ -55,6 +55,8 @@ export async function connect(url: string): Promise<Connection> {
   const queue = new bullmq.Queue(queueName, { connection: redis, prefix })
   queue.on('error', () => {}) // the connection's, which tries again
   const close = async () => {
+    // BullMQ's own connections to a Redis that is gone try again for ever: they would keep the process.
+    if (redis.status !== 'ready') setTimeout(() => process.exit(), 1000).unref()
     await withinTime(queue.close())
     redis.disconnect()
   }
