@@ -5,7 +5,7 @@ import type { Job as QueueJob } from 'bullmq'
 import { type Done, type Job, Stopped } from './job.js'
 import { connect, countOpen, countRuns, prefix, queueName, withinTime } from './redis.js'
 import { jobLine } from './report.js'
-import { JobError, JobThreads } from './threads.js'
+import { JobError, runInThread, shareCores } from './threads.js'
 import { workerName } from './work.js'
 
 /**
@@ -29,7 +29,7 @@ export async function workOnQueue(
 ): Promise<number> {
   const connection = await connect(url)
   const { bullmq, redis, queue, name } = connection
-  const threads = new JobThreads(jobs)
+  shareCores(jobs)
   const say = (event: string, values: object, line: string) =>
     console.log(json ? JSON.stringify({ event, ...values }) : line)
   let lastError = ''
@@ -44,7 +44,7 @@ export async function workOnQueue(
     const label = 'input' in job ? job.input : job.phase
     let last = 0
     try {
-      const done = await threads.run(
+      const done = await runInThread(
         job,
         (rows, bytes) => {
           if (performance.now() - last < 1000) return
@@ -88,7 +88,6 @@ export async function workOnQueue(
   } finally {
     // Gone from here, or without Redis: the lock's end says the same.
     await withinTime(worker.close(), 5000)
-    await threads.close()
     await connection.close()
   }
   return 0

@@ -1,11 +1,11 @@
 // The engine of one process: its threads do the jobs.
 import type { Engine } from './engine.js'
 import { type ShardJob, Stopped } from './job.js'
-import { JobThreads } from './threads.js'
+import { runInThread, shareCores } from './threads.js'
 
 /** Does so many jobs at once. */
 export function localEngine(jobs: number): Engine {
-  const threads = new JobThreads(jobs)
+  shareCores(jobs)
   return {
     async run(shards, last, listener, signal) {
       let failed = false
@@ -14,7 +14,7 @@ export function localEngine(jobs: number): Engine {
       const left = [...shards.slice(first), ...shards.slice(0, first)]
       const one = async (job: ShardJob) => {
         try {
-          const done = await threads.run(job, (rows, bytes) => listener.progress(job, rows, bytes), signal)
+          const done = await runInThread(job, (rows, bytes) => listener.progress(job, rows, bytes), signal)
           listener.done(job, done)
         } catch (error) {
           if (error instanceof Stopped) throw error
@@ -28,8 +28,8 @@ export function localEngine(jobs: number): Engine {
       const lanes = await Promise.allSettled(Array.from({ length: jobs }, lane))
       for (const result of lanes) if (result.status === 'rejected') throw result.reason
       if (last.phase === 'merge' && failed) return undefined
-      return threads.run(last, () => {}, signal)
+      return runInThread(last, () => {}, signal)
     },
-    close: () => threads.close()
+    async close() {}
   }
 }

@@ -16,57 +16,60 @@ export class JobError extends Error {
   }
 }
 
+/** So many jobs at once share the cores; kernels divide what is left over. */
+export function shareCores(jobs: number): void {
+  if (process.env.EVENKEEL_THREADS !== undefined) return
+  setNumThreads(Math.max(1, Math.min(getNumThreads(), Math.floor(availableParallelism() / jobs))))
+}
+
 /** A thread, and who waits for what it reports. */
 interface Thread {
   readonly worker: Worker
   report: (report: Report) => void
+  ended: boolean
 }
 
-export class JobThreads {
-  readonly #idle: Thread[] = []
-  readonly #all = new Set<Thread>()
+/** Threads without a job: they wait for the next one, and do not keep the process. */
+const idle: Thread[] = []
 
-  /** So many jobs at once share the cores; kernels divide what is left over. */
-  constructor(jobs: number) {
-    if (process.env.EVENKEEL_THREADS !== undefined) return
-    setNumThreads(Math.max(1, Math.min(getNumThreads(), Math.floor(availableParallelism() / jobs))))
-  }
-
-  /** Does a job in a thread of its own; throws {@link Stopped} after `signal`, and what went wrong as {@link JobError}. */
-  async run(job: Job, progress: (rows: number, bytes: number) => void, signal?: AbortSignal): Promise<Done> {
-    if (signal?.aborted) throw new Stopped('stopped')
-    const thread = this.#idle.pop() ?? this.#start()
-    const send = (order: Order) => thread.worker.postMessage(order)
-    const stop = () => send({ stop: true })
-    signal?.addEventListener('abort', stop)
-    const report = await new Promise<Exclude<Report, { kind: 'progress' }>>(resolve => {
-      thread.report = report => {
-        if (report.kind === 'progress') progress(report.rows, report.bytes)
-        else resolve(report)
-      }
-      send({ job })
-    })
-    signal?.removeEventListener('abort', stop)
-    if (this.#all.has(thread)) this.#idle.push(thread)
-    if (report.kind === 'done') return report.done
-    throw report.stopped ? new Stopped(report.message) : new JobError(report.message, report.transient)
-  }
-
-  #start(): Thread {
-    const worker = new Worker(new URL('./thread.js', import.meta.url))
-    const thread: Thread = { worker, report: () => {} }
-    this.#all.add(thread)
-    worker.on('message', (report: Report) => thread.report(report))
-    const ended = (message: string) => {
-      this.#all.delete(thread)
-      thread.report({ kind: 'failed', message, stopped: false, transient: true })
+/** Does a job in a thread of its own; throws {@link Stopped} after `signal`, and what went wrong as {@link JobError}. */
+export async function runInThread(
+  job: Job,
+  progress: (rows: number, bytes: number) => void,
+  signal?: AbortSignal
+): Promise<Done> {
+  if (signal?.aborted) throw new Stopped('stopped')
+  const thread = idle.pop() ?? startThread()
+  const send = (order: Order) => thread.worker.postMessage(order)
+  const stop = () => send({ stop: true })
+  signal?.addEventListener('abort', stop)
+  thread.worker.ref()
+  const report = await new Promise<Exclude<Report, { kind: 'progress' }>>(resolve => {
+    thread.report = report => {
+      if (report.kind === 'progress') progress(report.rows, report.bytes)
+      else resolve(report)
     }
-    worker.on('error', error => ended(`its thread ended: ${error.message}`))
-    worker.on('exit', () => ended('its thread ended'))
-    return thread
+    send({ job })
+  })
+  signal?.removeEventListener('abort', stop)
+  if (!thread.ended) {
+    thread.worker.unref()
+    idle.push(thread)
   }
+  if (report.kind === 'done') return report.done
+  throw report.stopped ? new Stopped(report.message) : new JobError(report.message, report.transient)
+}
 
-  async close(): Promise<void> {
-    await Promise.all([...this.#all].map(({ worker }) => worker.terminate()))
+function startThread(): Thread {
+  const worker = new Worker(new URL('./thread.js', import.meta.url))
+  const thread: Thread = { worker, report: () => {}, ended: false }
+  worker.on('message', (report: Report) => thread.report(report))
+  const ended = (message: string) => {
+    thread.ended = true
+    if (idle.includes(thread)) idle.splice(idle.indexOf(thread), 1)
+    thread.report({ kind: 'failed', message, stopped: false, transient: true })
   }
+  worker.on('error', error => ended(`its thread ended: ${error.message}`))
+  worker.on('exit', () => ended('its thread ended'))
+  return thread
 }

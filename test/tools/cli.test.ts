@@ -54,6 +54,7 @@ describe('behaviour: the command line', () => {
       ['apply', '--help'],
       ['embed', '--help'],
       ['calibrate', '-h'],
+      ['corpus', '-h'],
       ['build', '-h'],
       ['bench', '--help']
     ]) {
@@ -67,12 +68,16 @@ describe('behaviour: the command line', () => {
   })
 
   it('ends with 2 for wrong usage', () => {
-    expectFailure([], 2, 'command expected info, verify, apply, embed, calibrate, build, bench, got nothing')
-    expectFailure(['aply'], 2, 'command expected info, verify, apply, embed, calibrate, build, bench, got "aply"')
+    expectFailure([], 2, 'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got nothing')
+    expectFailure(
+      ['aply'],
+      2,
+      'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "aply"'
+    )
     expectFailure(
       ['toString'],
       2,
-      'command expected info, verify, apply, embed, calibrate, build, bench, got "toString"'
+      'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "toString"'
     )
     expectFailure(['info', '--fast'], 2, "Unknown option '--fast'")
     expectFailure(['verify', 'this'], 2, 'Unexpected argument')

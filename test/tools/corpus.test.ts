@@ -48,7 +48,8 @@ async function run(...args: string[]): Promise<{ code: number; events: Event[]; 
   const log = vi.spyOn(console, 'log').mockImplementation(() => {})
   const error = vi.spyOn(console, 'error').mockImplementation(() => {})
   try {
-    const code = await corpus.run(['run', ...args, '--json'])
+    // The start of a thread is what takes time here.
+    const code = await corpus.run(['run', '--jobs', '1', ...args, '--json'])
     const lines = log.mock.calls.map(([line]) => JSON.parse(line as string) as Event)
     return { code, events: lines, errors: error.mock.calls.join('\n') }
   } finally {
