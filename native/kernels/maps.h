@@ -30,34 +30,6 @@ EVENKEEL_RARE void affine_float64(T* y, const T* x, size_t n, const Scale& scale
   }
 }
 
-// A weight or a bias for every element of a row; where data is null one for all.
-template <class T>
-class Elements {
- public:
-  Elements(const T* data, float all) : data_(data ? data : all_), step_(data ? SIZE_MAX : 0) {
-    store(all_, broadcast(all));
-  }
-  Elements(const Elements&) = delete;
-  Elements& operator=(const Elements&) = delete;
-
-  // Without a branch, which would cost up to a third (measured).
-  template <class At>
-  F read(At at) const {
-    at.i &= step_;
-    return at.read(data_);
-  }
-  template <class At>
-  D read_wide(At at) const {
-    at.i &= step_;
-    return at.read_wide(data_);
-  }
-
- private:
-  const T* data_;
-  size_t step_;
-  T all_[width];
-};
-
 // Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
 template <class T>
 EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
