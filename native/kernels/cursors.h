@@ -32,6 +32,7 @@ struct Streamed : Whole {
 };
 
 struct Tail {
+  static constexpr bool past_caches = false;
   size_t i;
   size_t n;
 

@@ -30,6 +30,12 @@ EVENKEEL_RARE void affine_float64(T* y, const T* x, size_t n, const Scale& scale
   }
 }
 
+// How far ahead to ask for x while a row of n elements is written past the caches: for what is read after it.
+inline size_t next_row(size_t n) {
+  if (n < 2 * ahead) return 2 * ahead;
+  return n <= short_row ? n : ahead;
+}
+
 // Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
 template <class T>
 EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale, const T* weight, const T* bias,
@@ -43,7 +49,11 @@ EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale
     return;
   }
   const Elements<T> w(weight, no_weight), b(bias, no_bias);
-  const auto step = [&](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at)); };
+  const T* const next = x + next_row(n);
+  const auto step = [&](auto at) {
+    if constexpr (decltype(at)::past_caches) prefetch(next + at.i);
+    at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at));
+  };
   streams&& streamed ? each_streamed(y, n, step) : each(n, step);
 }
 
@@ -58,7 +68,11 @@ EVENKEEL_NOINLINE void scale_row(T* y, const T* x, size_t n, const Scale& scale,
   const F r = broadcast(scale.r);
   const F o = broadcast(offset == 0 ? no_bias : offset);
   const Elements<T> w(weight, static_cast<float>(all));
-  const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
+  const T* const next = x + next_row(n);
+  const auto step = [&](auto at) {
+    if constexpr (decltype(at)::past_caches) prefetch(next + at.i);
+    at.write(y, at.read(x) * r * (w.read(at) + o));
+  };
   streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
 }
 
