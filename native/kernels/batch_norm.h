@@ -72,13 +72,16 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   const auto write = training ? gradient_real_run<Way::centered, T> : gradient_real_run<Way::linear, T>;
   for (size_t channel = 0; channel < shape.groups; ++channel) {
     const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };
+    const auto next = [&](size_t sample) {
+      return next_of_run(dy.data, x.data, shape.positions, run(sample), run(sample + 1), streamed);
+    };
     Sums total{0, 0};
     for (size_t first = 0; needs_sums && first < shape.samples; first += fold64) {
       Sums fold{0, 0};
       const size_t end = shape.samples - first < fold64 ? shape.samples : first + fold64;
       for (size_t sample = first; sample < end; ++sample) {
         const Sums of_run = real_gradient_sums(dy.data + run(sample), x.data + run(sample), mean.data[channel],
-                                               rstd.data[channel], shape.positions, shape.spans, sample);
+                                               rstd.data[channel], shape.positions, shape.spans, sample, next(sample));
         fold.s += of_run.s;
         fold.q += of_run.q;
       }
@@ -92,7 +95,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     const Gradient of{mean.data[channel], rstd.data[channel], factor * total.s / n, factor * total.q / n};
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
-      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, streamed);
+      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample), streamed);
     }
   }
   if (streamed) end_of_stream();

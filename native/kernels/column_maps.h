@@ -83,16 +83,6 @@ EVENKEEL_INLINE void each_real_range(T* y, size_t stride, size_t n, RowSet given
   }
 }
 
-// The same, a few rows at a time.
-template <class T, class Step>
-EVENKEEL_INLINE void each_real_rows(T* y, size_t stride, size_t n, RowSet rows, Step step) {
-  each_real_range(y, stride, n, rows, [&](size_t at, size_t count) {
-    for (size_t row = 0; row < count; row += rows_per_step) {
-      step(at + row * stride, count - row < rows_per_step ? count - row : rows_per_step);
-    }
-  });
-}
-
 // Rule 7a over n elements of rows, one behind the other, from the first channel on.
 template <class T>
 EVENKEEL_NOINLINE void affine_elements(T* y, const T* x, size_t n, const ChannelScales& of, bool streamed) {

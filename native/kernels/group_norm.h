@@ -156,6 +156,10 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         of.mean = own.mean;
         of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
       }
+      const auto next = [&](size_t k) {
+        const size_t run = at + k * shape.positions;
+        return next_of_run(dy.data, x.data, shape.positions, run, run + shape.positions, streamed);
+      };
       const auto weight_of = [&](size_t k) {
         return weight.data ? static_cast<float>(weight.data[first + k]) : no_weight;
       };
@@ -165,7 +169,8 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         for (size_t k = folded; k < end; ++k) {
           const size_t run = at + k * shape.positions;
           const Sums sums =
-              real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions, shape.spans, sample);
+              real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions, shape.spans, sample,
+                                 next(k));
           if (to_bias) to_bias[first + k] += sums.s;
           if (to_weight) to_weight[first + k] += sums.q;
           fold.s += static_cast<double>(weight_of(k)) * sums.s;
@@ -179,7 +184,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
         gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
-                                         sample, of, weight_of(k), streamed);
+                                         sample, of, weight_of(k), next(k), streamed);
       }
     }
   }

@@ -66,14 +66,14 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
       of.mean = own.mean;
       of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
     }
-    const NextRow<T> next(dy, x, shape, i, streamed);
-    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, next);
+    const Next<T> next = next_of_row(dy, x, shape, i, streamed);
+    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr});
     of.a = sums.s / count;
     of.b = sums.q / count;
     const RowGradients<T> to{dresidual.at(row), dweight.at(i, shape), dbias.at(i, shape), dsum.at(row), scale};
     const auto write =
         n <= kept_elements ? gradient_row<Way::centered, true, T> : gradient_row<Way::centered, false, T>;
-    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, streamed);
+    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, {nullptr, next.x}, streamed);
   }
   if (streamed) end_of_stream();
 }

@@ -71,15 +71,15 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
     const T* const in = x.at(row);
     Gradient of{};
     of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
-    const NextRow<T> next(dy, x, shape, i, streamed);
-    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, next).q / count;
+    const Next<T> next = next_of_row(dy, x, shape, i, streamed);
+    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}).q / count;
     const RowGradients<T> more{dresidual.at(row), dweight.at(i, shape), nullptr, dsum.at(row), scale};
     const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;
-    write(to, from, in, k, of, weight.data, no_weight, more, &kept, streamed);
+    write(to, from, in, k, of, weight.data, no_weight, more, &kept, {nullptr, next.x}, streamed);
     if (k == n) continue;
     const T* const rest = weight.data ? weight.data + k : nullptr;
     gradient_row<Way::linear, false>(to + k, from + k, in + k, n - k, of, rest, no_weight, more.from(k), nullptr,
-                                     streamed);
+                                     {}, streamed);
   }
   if (streamed) end_of_stream();
 }
