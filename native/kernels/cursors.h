@@ -63,8 +63,9 @@ EVENKEEL_INLINE void each(size_t n, Step step) {
 template <class T, class Step>
 EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
   size_t i = 0;
-  // Vectors as long as a line of memory are written in whole lines: across two each takes twice as long (measured).
-  if (width * sizeof(T) == 64 && n >= 8 * width) {
+  // Vectors that straddle two lines of memory take twice as long to write. Masked ones take longer with AVX2 (measured).
+  constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
+  if (width * sizeof(T) >= 32 && n >= worth_aligning * width) {
     i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
     if (i > 0) step(Tail{0, i});
   }
