@@ -73,7 +73,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   for (size_t channel = 0; channel < shape.groups; ++channel) {
     const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };
     const auto next = [&](size_t sample) {
-      return next_of_run(dy.data, x.data, shape.positions, run(sample), run(sample + 1), streamed);
+      return next_of_run(dy.data, x.data, shape, run(sample), run(sample + 1));
     };
     Sums total{0, 0};
     for (size_t first = 0; needs_sums && first < shape.samples; first += fold64) {

@@ -40,16 +40,16 @@ struct Next {
 
 // The row behind row i of a call.
 template <class T>
-Next<T> next_of_row(In<T> dy, In<T> x, const Groups& shape, size_t i, bool streamed) {
-  if (!streamed || i + 1 == shape.outer) return {};
+Next<T> next_of_row(In<T> dy, In<T> x, const Groups& shape, size_t i) {
+  if (shape.whole * shape.size <= near || i + 1 == shape.outer) return {};
   return {dy.at(shape.row(i + 1)), x.at(shape.row(i + 1))};
 }
 
 // The run of n elements that begins at `next` of dy and x, behind one that begins at `run`; of a long one what is next.
 template <class T>
-Next<T> next_of_run(const T* dy, const T* x, size_t n, size_t run, size_t next, bool streamed) {
-  if (!streamed) return {};
-  const size_t at = n <= short_row ? next : run + ahead;
+Next<T> next_of_run(const T* dy, const T* x, const Volume& shape, size_t run, size_t next) {
+  if (shape.in_memory() <= near) return {};
+  const size_t at = shape.positions <= short_row ? next : run + ahead;
   return {dy + at, x + at};
 }
 

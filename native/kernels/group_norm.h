@@ -158,7 +158,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       }
       const auto next = [&](size_t k) {
         const size_t run = at + k * shape.positions;
-        return next_of_run(dy.data, x.data, shape.positions, run, run + shape.positions, streamed);
+        return next_of_run(dy.data, x.data, shape, run, run + shape.positions);
       };
       const auto weight_of = [&](size_t k) {
         return weight.data ? static_cast<float>(weight.data[first + k]) : no_weight;

@@ -66,7 +66,7 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
       of.mean = own.mean;
       of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
     }
-    const Next<T> next = next_of_row(dy, x, shape, i, streamed);
+    const Next<T> next = next_of_row(dy, x, shape, i);
     const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr});
     of.a = sums.s / count;
     of.b = sums.q / count;

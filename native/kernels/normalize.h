@@ -85,7 +85,7 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
     Gradient of{};
     of.rstd = reciprocal(norm, square, n, rule, eps);
     const T* const none = nullptr;
-    const Next<T> next = next_of_row(dy, x, shape, i, streamed);
+    const Next<T> next = next_of_row(dy, x, shape, i);
     const double dot =
         gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
     dots.set(row, dot);

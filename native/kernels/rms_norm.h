@@ -71,7 +71,7 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
     const T* const in = x.at(row);
     Gradient of{};
     of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
-    const Next<T> next = next_of_row(dy, x, shape, i, streamed);
+    const Next<T> next = next_of_row(dy, x, shape, i);
     of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}).q / count;
     const RowGradients<T> more{dresidual.at(row), dweight.at(i, shape), nullptr, dsum.at(row), scale};
     const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;
