@@ -72,9 +72,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   const auto write = training ? gradient_real_run<Way::centered, T> : gradient_real_run<Way::linear, T>;
   for (size_t channel = 0; channel < shape.groups; ++channel) {
     const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };
-    const auto next = [&](size_t sample) {
-      return next_of_run(dy.data, x.data, shape, run(sample), run(sample + 1));
-    };
+    const auto next = [&](size_t sample) { return next_of_run(dy.data, x.data, shape, run(sample), run(sample + 1)); };
     Sums total{0, 0};
     for (size_t first = 0; needs_sums && first < shape.samples; first += fold64) {
       Sums fold{0, 0};
@@ -95,7 +93,8 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     const Gradient of{mean.data[channel], rstd.data[channel], factor * total.s / n, factor * total.q / n};
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
-      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample), streamed);
+      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample),
+            streamed);
     }
   }
   if (streamed) end_of_stream();

@@ -66,8 +66,8 @@ EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n,
   }
 }
 
-// Calls step(at, count) for neighboring rows of n columns that are real, `count` from y + at on. The others become 0 in y
-// (rule 15).
+// Calls step(at, count) for neighboring rows of n columns that are real, `count` from y + at on. The others become 0 in
+// y (rule 15).
 template <class T, class Step>
 EVENKEEL_INLINE void each_real_range(T* y, size_t stride, size_t n, RowSet given, Step step) {
   const RowSet rows = given.joined();
@@ -91,9 +91,7 @@ EVENKEEL_NOINLINE void affine_elements(T* y, const T* x, size_t n, const Channel
   size_t i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
   if (i > n) i = n;
   size_t channel = i;
-  const auto step = [=](auto at, size_t k) {
-    at.write(y, (at.read(x) - load(m + k)) * load(f + k) + load(c + k));
-  };
+  const auto step = [=](auto at, size_t k) { at.write(y, (at.read(x) - load(m + k)) * load(f + k) + load(c + k)); };
   if (i > 0) step(Tail{0, i}, 0);
   const auto all = [&](auto at) {
     while (i + width <= n) {

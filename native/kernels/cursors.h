@@ -63,7 +63,8 @@ EVENKEEL_INLINE void each(size_t n, Step step) {
 template <class T, class Step>
 EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
   size_t i = 0;
-  // Vectors that straddle two lines of memory take twice as long to write. Masked ones take longer with AVX2 (measured).
+  // Vectors that straddle two lines of memory take twice as long to write. Masked ones take longer with AVX2
+  // (measured).
   constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
   if (width * sizeof(T) >= 32 && n >= worth_aligning * width) {
     i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;

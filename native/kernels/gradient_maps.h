@@ -13,6 +13,39 @@ EVENKEEL_INLINE void add_to(double* sums, Tail at, D v) {
   for (size_t k = 0; k < at.n; ++k) sums[at.i + k] += lane[k];
 }
 
+// The sums of a block's rows, where they stand while rows are added: in whole lines of memory, which JavaScript's are
+// not (measured: it saves a tenth). Those of long rows stay where they are.
+class BlockSums {
+ public:
+  // For rows of n; streams are written to dx in aligned vectors, and begin so far from a line of memory.
+  template <class T>
+  BlockSums(size_t n, const T* dx, bool streamed)
+      : n_(n), local_(sums_ + (streamed ? reinterpret_cast<uintptr_t>(dx) / sizeof(T) % width : 0)) {}
+  BlockSums(const BlockSums&) = delete;
+  BlockSums& operator=(const BlockSums&) = delete;
+
+  // Those that stand at `place` in memory; null where that is.
+  double* of(double* place) {
+    if (!place || n_ > kept_elements) return place;
+    if (place != place_) {
+      finish();
+      std::memcpy(local_, place, n_ * sizeof(double));
+      place_ = place;
+    }
+    return local_;
+  }
+  // Writes them back.
+  void finish() const {
+    if (place_) std::memcpy(place_, local_, n_ * sizeof(double));
+  }
+
+ private:
+  size_t n_;
+  double* place_ = nullptr;
+  double* local_;
+  alignas(64) double sums_[kept_elements + width];
+};
+
 // The same place for what is written beside dx: it need not be aligned where dx is, as a stream must.
 EVENKEEL_INLINE Whole beside(Whole at) { return at; }
 EVENKEEL_INLINE Tail beside(Tail at) { return at; }

@@ -168,9 +168,8 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         const size_t end = per_group - folded < fold64 ? per_group : folded + fold64;
         for (size_t k = folded; k < end; ++k) {
           const size_t run = at + k * shape.positions;
-          const Sums sums =
-              real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions, shape.spans, sample,
-                                 next(k));
+          const Sums sums = real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions,
+                                               shape.spans, sample, next(k));
           if (to_bias) to_bias[first + k] += sums.s;
           if (to_weight) to_weight[first + k] += sums.q;
           fold.s += static_cast<double>(weight_of(k)) * sums.s;

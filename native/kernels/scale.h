@@ -84,7 +84,8 @@ struct ChannelScale {
 // Rule 8a: whether three steps of float32 can neither overflow nor vanish.
 inline bool in_range(double mean, double low, double s) {
   const double magnitude = std::fabs(s);
-  return (std::fabs(mean) <= large) & (std::fabs(low) <= large) & ((s == 0) | ((magnitude > small) & (magnitude < large)));
+  return (std::fabs(mean) <= large) & (std::fabs(low) <= large) &
+         ((s == 0) | ((magnitude > small) & (magnitude < large)));
 }
 
 inline ChannelScale channel_scale(double mean, double rstd, float weight, float bias) {
