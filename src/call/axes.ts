@@ -4,8 +4,9 @@ import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
-/** Axes to normalize over, in place of the trailing dimensions: one or several, negative ones counted from the end. */
+/** Axes of a tensor to normalise over, in place of its trailing dimensions. */
 export interface Axis {
+  /** One or several, each once; negative ones count from the end: -1 is the last. weight and bias have the shape of these axes, in this order. */
   readonly axis: number | readonly number[]
 }
 
