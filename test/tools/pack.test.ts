@@ -1,15 +1,42 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { VERSION } from '../../dist/esm/version.js'
 import { root } from '../support/process.ts'
 
+/** Headings of a document, as links name them. */
+const anchorsOf = (text: string) =>
+  Array.from(text.matchAll(/^#+ (.*)$/gm), ([, title]) =>
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-')
+  )
+
+/** Links of the documents below a folder to files or headings that are not there. */
+function deadLinks(folder: string): { links: number; dead: string[] } {
+  const files = (readdirSync(folder, { recursive: true }) as string[]).filter(name => name.endsWith('.md'))
+  const text = (path: string) => readFileSync(path, 'utf8').replace(/^```.*?^```$/gms, '')
+  const dead: string[] = []
+  let links = 0
+  for (const file of files) {
+    for (const [, link] of text(join(folder, file)).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, anchor] = link.split('#')
+      const target = path === '' ? join(folder, file) : join(folder, dirname(file), path)
+      const isThere = existsSync(target) && (anchor === undefined || anchorsOf(text(target)).includes(anchor))
+      if (!isThere) dead.push(`${file}: ${link}`)
+      links++
+    }
+  }
+  return { links, dead }
+}
+
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 
 describe('behaviour: the npm package', () => {
-  it('holds exactly the files that belong there, runs nothing when it is installed, and keeps its size', () => {
+  it('holds exactly the files that belong there, with links that lead somewhere, runs nothing when it is installed, and keeps its size', () => {
     const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
     const run = (command: string, args: string[], cwd = root) =>
       spawnSync(command, args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' })
@@ -24,6 +51,9 @@ describe('behaviour: the npm package', () => {
       expect(check(tarball)).toMatchObject({ status: 0, output: expect.stringMatching(/^\d+ files, \d+ bytes/) })
 
       run('tar', ['-xzf', tarball], folder)
+      const { links, dead } = deadLinks(join(folder, 'package'))
+      expect(dead).toEqual([])
+      expect(links).toBeGreaterThan(500)
       writeFileSync(join(folder, 'package', 'stray.js'), '')
       rmSync(join(folder, 'package', 'NUMERICS.md'))
       run('tar', ['-czf', 'other.tgz', 'package'], folder)

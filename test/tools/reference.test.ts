@@ -1,16 +1,29 @@
-// docs/api.md: every example in it runs and prints what stands behind its console.log. That the page is what the docstrings
-// say, the step `reference` of .ci/run checks.
+// docs/api.md and README.md: the examples run and print what stands behind their console.log. That the page is what the
+// docstrings say, the step `reference` of .ci/run checks.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as evenkeel from '../../dist/esm/index.js'
 import { root, run } from '../support/process.ts'
 
+interface Example {
+  readonly code: string
+  /** Where it stands. */
+  readonly where: string
+}
+
+/** The blocks of a document that print something. */
+function examplesOf(document: string): Example[] {
+  const text = readFileSync(join(root, document), 'utf8')
+  return Array.from(text.matchAll(/^```ts\n(.*?)^```$/gms), ({ 1: code, index }) => ({
+    code,
+    where: `${document}, line ${text.slice(0, index).split('\n').length}`
+  })).filter(({ code }) => code.includes('console.log('))
+}
+
 const page = readFileSync(join(root, 'docs/api.md'), 'utf8')
-const examples = Array.from(page.matchAll(/^```ts\n(.*?)^```$/gms), ({ 1: code, index }) => ({
-  code,
-  line: page.slice(0, index).split('\n').length
-}))
+const examples = examplesOf('docs/api.md')
+
 /** What an example says that it prints. */
 const expected = (code: string) => Array.from(code.matchAll(/^console\.log\(.*\) \/\/ (.*)$/gm), ([, output]) => output)
 
@@ -29,9 +42,11 @@ describe('behaviour: the API reference', () => {
     }
   })
 
-  it('has examples that print what they say', () => {
+  it('has examples that print what they say, as the README has', () => {
+    const all = [...examples, ...examplesOf('README.md')]
+    expect(all.length).toBeGreaterThan(examples.length)
     // One process for all: an import becomes a variable of a block.
-    const program = examples.map(({ code }) => {
+    const program = all.map(({ code }) => {
       const block = code.replace(/^import ({.*}) from (.*)$/gm, 'const $1 = await import($2)')
       return `{\n${block}\n}\nconsole.log(${JSON.stringify(end)})`
     })
@@ -39,14 +54,11 @@ describe('behaviour: the API reference', () => {
     expect(stderr).toBe('')
     expect(code).toBe(0)
     const printed = stdout.split(`${end}\n`)
-    expect(printed).toHaveLength(examples.length + 1)
-    for (const [i, { code, line }] of examples.entries()) {
-      expect(expected(code).length, `line ${line}`).toBe(code.split('console.log(').length - 1)
-      expect(printed[i], `line ${line}`).toBe(
-        expected(code)
-          .map(output => `${output}\n`)
-          .join('')
-      )
+    expect(printed).toHaveLength(all.length + 1)
+    for (const [i, { code, where }] of all.entries()) {
+      const outputs = expected(code)
+      expect(outputs.length, where).toBe(code.split('console.log(').length - 1)
+      expect(printed[i], where).toBe(outputs.map(output => `${output}\n`).join(''))
     }
   })
 })
