@@ -11,7 +11,7 @@ import { isTensor, type Operand, readOperand, type TensorLike } from '../call/te
 import type { Statistic } from '../kernels/index.js'
 import { type QuantizeOptions, quantizeOptions, readQuantization } from './embeddings_call.js'
 import { type NormalizeConstants, type NormalizeNumbers, readNormalizeConstants } from './normalize_call.js'
-import { type Plan, type Pooling, poolAtOnce, poolings, poolLater } from './pool_embeddings_call.js'
+import { type Plan, type Pooling, poolings, runPooling, runPoolingAsync } from './pool_embeddings_call.js'
 
 /** The LayerNorm among the stages of {@link poolEmbeddings}, over all numbers of an embedding. */
 export interface EmbeddingLayerNorm {
@@ -157,7 +157,7 @@ export function poolEmbeddings<P extends Precision = 'float32'>(
   const elements = readOperand(op, 'x', hidden)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
-  return poolAtOnce(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
+  return runPooling(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
 }
 
 /**
@@ -215,7 +215,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   forward(hidden: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
   forward(hidden: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
     const op = 'EmbeddingPooler'
-    return poolAtOnce(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
+    return runPooling(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
   }
 
   /**
@@ -234,6 +234,6 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
     const op = 'EmbeddingPooler'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return poolLater(op, readOperand(op, 'x', hidden), given, this.#plan)
+    return runPoolingAsync(op, readOperand(op, 'x', hidden), given, this.#plan)
   }
 }

@@ -285,7 +285,7 @@ function keptBetween(length: number): Float32Array {
 }
 
 /** One call. */
-export function poolAtOnce(
+export function runPooling(
   op: string,
   elements: Elements,
   options: PoolCallOptions,
@@ -310,7 +310,7 @@ export function poolAtOnce(
 }
 
 /** The same off the event loop. */
-export async function poolLater(
+export async function runPoolingAsync(
   op: string,
   elements: Elements,
   options: PoolCallOptions & AsyncOptions,
