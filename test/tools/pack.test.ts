@@ -4,7 +4,7 @@ import os from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { VERSION } from '../../dist/esm/version.js'
-import { root } from '../support/process.ts'
+import { node, root } from '../support/process.ts'
 
 /** Headings of a document, as links name them. */
 const anchorsOf = (text: string) =>
@@ -71,6 +71,19 @@ describe('behaviour: the npm package', () => {
     expect(VERSION).toBe(version)
     expect(JSON.parse(read('native/binding.gyp')).targets[0].defines).toContain(`EVENKEEL_VERSION=${version}`)
     expect(read('CHANGELOG.md')).toContain(`## [${version}]`)
+  })
+
+  it('has release notes of each version: what CHANGELOG.md says of it, and of no other', () => {
+    const notes = (...version: string[]) => node(['scripts/release-notes.mjs', ...version])
+    const inOneLine = (text: string) => text.trim().replace(/\s+/g, ' ')
+    const sections = [...read('CHANGELOG.md').matchAll(/^## \[(.+?)\].*\n((?:(?!## ).*\n)*)/gm)]
+    expect(sections.length).toBeGreaterThan(1)
+    for (const [, version, text] of sections) {
+      expect(inOneLine(text)).not.toBe('')
+      expect(inOneLine(notes(version).stdout)).toBe(inOneLine(text))
+    }
+    expect(notes().stdout).toBe(notes(VERSION).stdout)
+    expect(notes('9.9.9')).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('[9.9.9]') })
   })
 
   it('has a binding.gyp at its root that only depends on native/binding.gyp, and does not carry it', () => {
