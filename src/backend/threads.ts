@@ -9,7 +9,7 @@ export const hasThreads: boolean = chosen.start !== undefined
 
 /**
  * Returns how many threads work on one large call: what {@link setNumThreads} or the environment variable EVENKEEL_THREADS says,
- * else as many as this process may use cores. One number for the process with all its worker_threads. 1 on the backend 'js'.
+ * else the number of cores that this process may use. One number for the process with all its worker_threads. 1 on the backend 'js'.
  *
  * @returns an integer from 1 to 1024
  * @example

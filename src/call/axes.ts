@@ -1,4 +1,4 @@
-// Groups over the axes of a tensor: rows or columns where the axes are neighbors, a copy in another order where not.
+// Groups over the axes of a tensor: rows or columns where the axes are neighbours, a copy in another order where not.
 import { kernels } from '../kernels/index.js'
 import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
 import { copied } from './arrays.js'
@@ -83,7 +83,7 @@ export function groupsOver(op: string, given: readonly number[], dims: readonly 
   return { groups: { outer: product(0, dims.length, false), size, inner: 1 }, permutation, ...weights }
 }
 
-/** The copy of a dense tensor whose dimensions stand in this order; neighbors that stay together are one. */
+/** The copy of a dense tensor whose dimensions stand in this order; neighbours that stay together are one. */
 function inOrder(op: string, dims: readonly number[], order: readonly number[]): Axes {
   const strides: number[] = []
   let stride = 1

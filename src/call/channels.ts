@@ -1,4 +1,4 @@
-// Reads the calls of all operations over channels (batch, group and instance normalization, local response): a tensor
+// Reads the calls of all operations over channels (batch, group and instance normalisation, local response): a tensor
 // [N, C, ...] or [N, ..., C], parameters of one element per channel, padding, outputs.
 import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Spans, Volume } from '../kernels/operands.js'

@@ -8,7 +8,7 @@ import { checkDense, isTensor, readDims, type TensorLike } from './tensor.js'
 /** What the elements of embeddings are. 'binary' and 'ubinary' have 8 of them in a byte, as int8 and as uint8. */
 export type Precision = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'uint8' | 'binary' | 'ubinary'
 
-/** What is used of a Float16Array, which not every runtime and not every version of TypeScript knows. */
+/** What is used of a Float16Array, which not every runtime and not every version of TypeScript has. */
 export interface Float16ArrayLike extends ArrayBufferView {
   /** Names the class. */
   readonly [Symbol.toStringTag]: 'Float16Array'

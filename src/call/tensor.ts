@@ -17,7 +17,7 @@ export interface TensorLike {
   readonly type?: string
 }
 
-/** What operations take and give: a Float32Array, or a tensor of float32. */
+/** What operations take and return: a Float32Array, or a tensor of float32. */
 export type Operand = Float32Array | TensorLike
 
 /** An operand as it was when it was read: reading it again may run a getter and return something else. */

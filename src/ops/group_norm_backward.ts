@@ -133,7 +133,7 @@ function readCall(
   const call = readChannelGradients(op, dy, x, given, { weight, bias, channels }, count, 'samples * groups')
   const { samples, groups: all, positions, spans } = call.input.shape
   const groups = groupsOf(all)
-  // As in the forward: without positions a group's channels are neighbors in both layouts.
+  // As in the forward: without positions a group's channels are neighbours in both layouts.
   const channelsLast = call.input.shape.channelsLast && positions > 1
   const shape: Volume = { samples, groups, channelsPerGroup: all / groups, positions, channelsLast, spans }
   return { call, plan: (memory: GradientMemory) => gradients(call, memory, shape, eps) }
