@@ -221,7 +221,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   /**
    * The result of {@link forward} as a Promise, computed off the event loop. hidden is copied, unless it is over a
    * SharedArrayBuffer, or `transfer` takes it over. Shared memory must not be written to before the Promise is settled. With
-   * `transfer`, `out` may be there.
+   * `transfer`, `out` may be there, but not with pooling 'none'.
    *
    * @returns a Promise; errors reject it
    */
