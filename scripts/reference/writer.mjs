@@ -57,6 +57,7 @@ export class Writer {
     return comment ? this.#text(comment.summary) : fail(`${reflection.getFullName()} has no docstring`)
   }
 
+  /** A function, a class or a constant. */
   item(reflection) {
     if (reflection.kind === ReflectionKind.Class) return this.#class(reflection)
     if (reflection.kind === ReflectionKind.Function) return this.#functionItem(reflection)
@@ -69,8 +70,9 @@ export class Writer {
   type(type) {
     const rows = membersOf(type)
     const parts = [`### ${type.name}`]
-    if (rows.length === 0 && !`${type.type}`.includes('typeof'))
-      parts.push(fence(`type ${type.name} = ${plain(type.type.toString())}`))
+    // A type that is taken from a constant: its docstring lists the words.
+    const isListed = `${type.type}`.includes('typeof')
+    if (rows.length === 0 && !isListed) parts.push(fence(`type ${type.name} = ${plain(`${type.type}`)}`))
     parts.push(this.summary(type))
     if (rows.some(row => / Default: /.test(this.summary(row)))) parts.push(this.#optionTable(inOrder(rows)))
     else if (rows.length > 0) parts.push(this.#members(rows, 'member'))
@@ -99,7 +101,7 @@ export class Writer {
     const of = kind => children.filter(child => child.kind === kind)
     const making = of(ReflectionKind.Constructor)[0].signatures[0]
     const parts = [`### class ${name}`, this.summary(reflection), ...this.#tags(reflection.comment, name)]
-    if (!reflection.comment.getTag('@example')) fail(`${name} has no example`)
+    if (!reflection.comment?.getTag('@example')) fail(`${name} has no example`)
     parts.push(`#### new ${name}`, fence(`new ${signatureText(making).replace(/: \w+(<.*>)?$/, '')}`))
     const { comment } = this.#documented([making], `the constructor of ${name}`)
     parts.push(this.#text(comment.summary), ...this.#arguments([making]), ...this.#tags(comment, name))
@@ -127,7 +129,7 @@ export class Writer {
     return parts.filter(Boolean).join('\n\n')
   }
 
-  /** A table of the arguments that have a text, then one of the options. */
+  /** A table of the arguments that have a text, then the options. */
   #arguments(signatures) {
     const parts = []
     const rows = []
@@ -196,7 +198,7 @@ export class Writer {
 
   /** Returns, errors and examples. */
   #tags(comment, name) {
-    const all = tag => comment.getTags(tag).map(({ content }) => this.#text(content))
+    const all = tag => (comment?.getTags(tag) ?? []).map(({ content }) => this.#text(content))
     const parts = []
     for (const text of all('@returns')) parts.push(`**Returns** ${text}.`)
     for (const text of all('@throws')) parts.push(`**Throws** ${text}.`)
