@@ -6,7 +6,8 @@ export function anchorOf(reflection) {
   let top = reflection
   while (top.parent && !top.parent.isProject()) top = top.parent
   const name = top.name.toLowerCase()
-  return top.kind === ReflectionKind.Class ? `class-${name}` : name
+  if (top.kind === ReflectionKind.Class) return `class-${name}`
+  return top.kind === ReflectionKind.Interface || top.kind === ReflectionKind.TypeAlias ? `type-${name}` : name
 }
 
 /** Text of a comment. Lines that were only wrapped are joined. */

@@ -1,6 +1,6 @@
 // Markdown of functions, classes and types, with their options as tables.
 import { Comment, ReflectionKind } from 'typedoc'
-import { first, last } from './sections.mjs'
+import { first, last, shared } from './sections.mjs'
 import { plain, table, textOf, typeText } from './text.mjs'
 
 const rank = ({ name }) => (first.includes(name) ? first.indexOf(name) - first.length : last.indexOf(name) + 1)
@@ -69,7 +69,7 @@ export class Writer {
   /** A type that is no bag of options. */
   type(type) {
     const rows = membersOf(type)
-    const parts = [`### ${type.name}`]
+    const parts = [`### type ${type.name}`]
     // A type that is taken from a constant: its docstring lists the words.
     const isListed = `${type.type}`.includes('typeof')
     if (rows.length === 0 && !isListed) parts.push(fence(`type ${type.name} = ${plain(`${type.type}`)}`))
@@ -159,7 +159,8 @@ export class Writer {
     }
     const places = [...elsewhere].map(([owner, names]) => {
       const list = [...names].map(name => `\`${name}\``).join(', ')
-      return `${list}, as in [\`${owner}\`](#${owner.toLowerCase()})`
+      const anchor = `${shared.includes(owner) ? 'type-' : ''}${owner.toLowerCase()}`
+      return `${list}, as in [\`${owner}\`](#${anchor})`
     })
     const parts = own.size > 0 ? [this.#optionTable([...own.values()])] : []
     if (places.length > 0) parts.push(`${own.size > 0 ? 'Also' : 'Options:'} ${places.join('; ')}.`)

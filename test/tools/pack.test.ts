@@ -25,7 +25,10 @@ function deadLinks(folder: string): { links: number; dead: string[] } {
     for (const [, link] of text(join(folder, file)).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
       const [path, anchor] = link.split('#')
       const target = path === '' ? join(folder, file) : join(folder, dirname(file), path)
-      const isThere = existsSync(target) && (anchor === undefined || anchorsOf(text(target)).includes(anchor))
+      // A heading that stands twice is not what a link means: the second has another name.
+      const isThere =
+        existsSync(target) &&
+        (anchor === undefined || anchorsOf(text(target)).filter(name => name === anchor).length === 1)
       if (!isThere) dead.push(`${file}: ${link}`)
       links++
     }
