@@ -168,7 +168,7 @@ int check_switches(const evenkeel::Backend& backend) {
   for (const evenkeel::Groups& shape : shapes) {
     const size_t n = shape.size, all = shape.outer * n;
     const RowOperands of(shape, 7, "normal");
-    // Rows of each kind: one takes the second pass of rule 5, one is wide.
+    // Rows of each kind: one takes the second pass of rule 5, one needs float64.
     if (shape.outer > 4) {
       for (size_t i = 0; i < n; ++i) {
         of.x.get()[n + i] += 1e5f;

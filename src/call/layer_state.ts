@@ -48,7 +48,7 @@ export type LoadableState = { readonly [name: string]: StateValue | undefined } 
 
 /** Options of loadState. */
 export interface LoadStateOptions {
-  /** What the names of the layer's tensors begin with, its dot included: 'encoder.layers.3.norm1.'. Default: ''. */
+  /** What the names of the layer's tensors begin with, with its dot: 'encoder.layers.3.norm1.'. Default: ''. */
   prefix?: string
 }
 

@@ -11,20 +11,27 @@ import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
 import { type Elements, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
-/** The trailing dimensions that form a group: a number, or an array of numbers. */
+/** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
 
-/** Options that every row operation has beside its parameters. */
+/** Options of a call of layerNorm or rmsNorm that are not parameters of the layer. */
 export interface RowOptions extends PaddingOptions {
-  /** Shape of x. Added first: x + residual * residualScale, rounded to float32, is what is normalized. */
+  /** Shape of x; is added first: what is normalised is x + residual * residualScale, rounded to float32. Default: none. */
   residual?: Operand
-  /** Multiplies the residual, in float32: DeepNorm's alpha (Wang et al. 2022, arXiv 2203.00555). Default: 1. */
+  /** Multiplies the residual, in float32: alpha of DeepNorm (Wang et al. 2022, arXiv 2203.00555). Needs `residual`. Default: 1. */
   residualScale?: number
-  /** Shape of x; receives the sum. May be exactly x or residual. Needs `residual`. */
+  /** Shape of x; receives the sum of x and the residual. May be exactly x or residual, as `out` may. Needs `residual`. */
   sum?: Operand
-  /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
+  /**
+   * One element per group; receives the reciprocal standard deviation, 1 / sqrt(variance + eps); of rmsNorm, which has no mean,
+   * 1 / sqrt(mean of x^2 + eps). 0 for padded positions.
+   */
   rstd?: Statistic
-  /** As many elements as x; receives the result. May be exactly x or residual. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x or exactly the residual (the same memory
+   * from the first to the last element), which makes the call in place. Otherwise it must share no memory with anything else in
+   * the call. Default: new memory.
+   */
   out?: Operand
 }
 

@@ -56,7 +56,7 @@ interface Read {
   readonly count: number
 }
 
-/** The statistics that x is normalized with, float64, as the kernels take them. */
+/** The statistics that x is normalised with, float64, as the kernels take them. */
 interface Used {
   readonly mean: Float64Array
   readonly variance: Float64Array

@@ -15,8 +15,18 @@ import { firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.j
 import { checkRows, type Quantization, readScales, resultOf } from './embeddings_call.js'
 import type { NormalizeNumbers } from './normalize_call.js'
 
-/** How the real positions of a sample become one embedding. */
 export const poolings = ['mean', 'mean-sqrt', 'weighted-mean', 'cls', 'last', 'max', 'none'] as const
+
+/**
+ * How the real positions of a sample become one embedding:
+ * - `'mean'`: their mean
+ * - `'mean-sqrt'`: their sum over the root of their number
+ * - `'weighted-mean'`: their mean with the weights 1, 2, 3, ...
+ * - `'cls'`: the first of them
+ * - `'last'`: the last of them
+ * - `'max'`: the largest number of each channel
+ * - `'none'`: each position is an embedding
+ */
 export type Pooling = (typeof poolings)[number]
 
 /** The kernel's place of each kind. */
@@ -275,7 +285,7 @@ function keptBetween(length: number): Float32Array {
 }
 
 /** One call. */
-export function poolAtOnce(
+export function runPooling(
   op: string,
   elements: Elements,
   options: PoolCallOptions,
@@ -300,7 +310,7 @@ export function poolAtOnce(
 }
 
 /** The same off the event loop. */
-export async function poolLater(
+export async function runPoolingAsync(
   op: string,
   elements: Elements,
   options: PoolCallOptions & AsyncOptions,
