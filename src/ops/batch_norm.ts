@@ -1,4 +1,5 @@
 // BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
@@ -302,6 +303,7 @@ export class BatchNorm {
    * statistics.
    */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
+    checkThis(this, 'BatchNorm', 'forward')
     const op = 'BatchNorm'
     const given = readOptions(op, options, forwardOptions)
     const { y, updated } = normalizeBatch(op, x, given, this.#parameters(), this.#nextMomentum())
@@ -314,6 +316,7 @@ export class BatchNorm {
    * statistics are updated before the Promise is fulfilled, in the order of the calls.
    */
   async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'BatchNorm', 'forwardAsync')
     const op = 'BatchNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -337,6 +340,7 @@ export class BatchNorm {
    * forward was given, not its result.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'BatchNorm', 'backward')
     return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -346,6 +350,7 @@ export class BatchNorm {
     x: X,
     options: BatchNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'BatchNorm', 'backwardAsync')
     return (await batchNormGradientsAsync(dy, x, options, this.#parameters())) as Gradients<X>
   }
 

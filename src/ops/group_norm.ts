@@ -1,4 +1,5 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -130,12 +131,14 @@ export class GroupNorm {
 
   /** The same result as {@link groupNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
+    checkThis(this, 'GroupNorm', 'forward')
     const op = 'GroupNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: GroupNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'GroupNorm', 'forwardAsync')
     const op = 'GroupNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -147,6 +150,7 @@ export class GroupNorm {
    * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'GroupNorm', 'backward')
     return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -156,6 +160,7 @@ export class GroupNorm {
     x: X,
     options: GroupNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'GroupNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 

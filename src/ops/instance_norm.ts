@@ -1,4 +1,5 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -119,12 +120,14 @@ export class InstanceNorm {
 
   /** The same result as {@link instanceNorm} with this layer's parameters. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
+    checkThis(this, 'InstanceNorm', 'forward')
     const op = 'InstanceNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'InstanceNorm', 'forwardAsync')
     const op = 'InstanceNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -136,6 +139,7 @@ export class InstanceNorm {
    * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'InstanceNorm', 'backward')
     return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -145,6 +149,7 @@ export class InstanceNorm {
     x: X,
     options: InstanceNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'InstanceNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 
