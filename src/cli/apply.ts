@@ -1,5 +1,6 @@
 // evenkeel apply: normalises a .npy file, block by block.
-import { checkSize, type Part, progressBar, readBlocks, resolveOutput, withFile, writeWhole } from './files.js'
+import type { FileHandle } from 'node:fs/promises'
+import { checkSize, intoFiles, type Part, type Results, readBlocks, resolveOutput, withFile } from './files.js'
 import { npyHeader, readElements, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
 import { allOptions, type Block, operations, type Plan, type Read, readOptions, unitsOf } from './operations.js'
 import { type Given, parseOptions, readInput, readPath } from './options.js'
@@ -108,30 +109,45 @@ async function applyPlan(
   }
 }
 
+/** What a file goes through. */
+export interface Application {
+  readonly op: string
+  readonly given: Given
+  readonly read: Read
+  /** What the options name. */
+  readonly files: Files
+}
+
+/** Normalises an open file of this name; all is checked before `results` is asked for a place. */
+export async function applyFile(
+  file: FileHandle,
+  name: string,
+  { op, given, read, files }: Application,
+  results: Results
+): Promise<void> {
+  const { dims, size, start } = await readNpyHeader(file, name)
+  const plan = operations[op].plan(name, dims, read, files)
+  await checkSize(name, size * 4, start)
+  await withResidual(given.residual as string | undefined, dims, async readResidual => {
+    const { units, elements } = unitsOf(dims, plan.leading)
+    await results(units, async ([to], update) => {
+      await writeFully(to, npyHeader(dims))
+      const blocks = readBlocks(file, name, units, elements)
+      await applyPlan(plan, dims, files, blocks, readResidual, async (from, done) => {
+        await writeElements(to, from)
+        update(done)
+      })
+    })
+  })
+}
+
 export const apply: Command = {
   help,
   async run(args) {
-    const { op, input, output, force, given, read } = readArguments(args)
-    const files = await readFiles(given)
-    await withFile(input, 'r', async file => {
-      const { dims, size, start } = await readNpyHeader(file, input)
-      const plan = operations[op].plan(input, dims, read, files)
-      await checkSize(input, size * 4, start)
-      await withResidual(given.residual as string | undefined, dims, async readResidual => {
-        const place = await resolveOutput(output, force)
-        const { units, elements } = unitsOf(dims, plan.leading)
-        const bar = await progressBar(units)
-        const work = writeWhole([place], async ([to]) => {
-          await writeFully(to, npyHeader(dims))
-          const blocks = readBlocks(file, input, units, elements)
-          await applyPlan(plan, dims, files, blocks, readResidual, async (from, done) => {
-            await writeElements(to, from)
-            bar.update(done)
-          })
-        })
-        await work.finally(() => bar.stop())
-      })
-    })
+    const { input, output, force, ...options } = readArguments(args)
+    const files = await readFiles(options.given)
+    const results = intoFiles(async () => [await resolveOutput(output, force)])
+    await withFile(input, 'r', file => applyFile(file, input, { ...options, files }, results))
     return 0
   }
 }

@@ -1,5 +1,5 @@
 // evenkeel calibrate: statistics of each dimension over the embeddings of .npy files, block by block.
-import { stat } from 'node:fs/promises'
+import { type FileHandle, stat } from 'node:fs/promises'
 import { calibrateEmbeddings, EmbeddingStatistics } from '../index.js'
 import { checkSize, progressBar, readBlocks, resolveOutput, withFile, writeWhole } from './files.js'
 import { type NpyHeader, readNpyHeader, shapeText, writeFully } from './npy.js'
@@ -25,38 +25,60 @@ Options:
   -h, --help           this text
 `
 
+/** Reads the header of an open file of embeddings: how many rows it has, and of how many numbers. */
+export async function readRows(file: FileHandle, path: string): Promise<{ rows: number; dimensions: number }> {
+  const { dims, size, start }: NpyHeader = await readNpyHeader(file, path)
+  const dimensions = dims.at(-1)
+  if (!dimensions) throw new Error(`${path}: shape expected a last dimension >= 1, got ${shapeText(dims)}`)
+  await checkSize(path, size * 4, start)
+  return { rows: size / dimensions, dimensions }
+}
+
 /** Reads the header of a file of embeddings; `use` gets the file at its data. */
 async function withEmbeddings<Result>(
   path: string,
-  use: (file: Parameters<typeof readNpyHeader>[0], rows: number, dimensions: number) => Promise<Result>
+  use: (file: FileHandle, rows: number, dimensions: number) => Promise<Result>
 ): Promise<Result> {
   return withFile(path, 'r', async file => {
-    const { dims, size, start }: NpyHeader = await readNpyHeader(file, path)
-    const dimensions = dims.at(-1)
-    if (!dimensions) throw new Error(`${path}: shape expected a last dimension >= 1, got ${shapeText(dims)}`)
-    await checkSize(path, size * 4, start)
-    return use(file, size / dimensions, dimensions)
+    const { rows, dimensions } = await readRows(file, path)
+    return use(file, rows, dimensions)
   })
 }
 
-/** Of one file: its blocks merged from the first to the last. */
+/** Of blocks of rows of one file, at least one: merged from the first to the last. */
+export async function calibrateBlocks(
+  path: string,
+  dimensions: number,
+  blocks: AsyncIterable<{ readonly done: number; readonly data: Float32Array }>,
+  update: (done: number) => void
+): Promise<EmbeddingStatistics> {
+  let all: EmbeddingStatistics | undefined
+  try {
+    for await (const { done, data } of blocks) {
+      const part = calibrateEmbeddings(data, dimensions)
+      all = all ? EmbeddingStatistics.merge(all, part) : part
+      update(done)
+    }
+  } catch (error) {
+    // An infinite number.
+    throw error instanceof RangeError ? new Error(`${path}: ${error.message}`) : error
+  }
+  return all as EmbeddingStatistics
+}
+
+/** Blocks of an open file of so many rows of so many numbers. */
+export async function* rowBlocks(file: FileHandle, path: string, rows: number, dimensions: number) {
+  for await (const { first, count, data } of readBlocks(file, path, rows, dimensions)) {
+    yield { done: first + count, data }
+  }
+}
+
+/** Of one file. */
 async function calibrateFile(path: string): Promise<EmbeddingStatistics> {
   return withEmbeddings(path, async (file, rows, dimensions) => {
     const bar = await progressBar(rows)
-    let all: EmbeddingStatistics | undefined
-    try {
-      for await (const { first, count, data } of readBlocks(file, path, rows, dimensions)) {
-        const part = calibrateEmbeddings(data, dimensions)
-        all = all ? EmbeddingStatistics.merge(all, part) : part
-        bar.update(first + count)
-      }
-    } catch (error) {
-      // An infinite number.
-      throw error instanceof RangeError ? new Error(`${path}: ${error.message}`) : error
-    } finally {
-      bar.stop()
-    }
-    return all as EmbeddingStatistics
+    const blocks = rowBlocks(file, path, rows, dimensions)
+    return calibrateBlocks(path, dimensions, blocks, done => bar.update(done)).finally(() => bar.stop())
   })
 }
 

@@ -1,5 +1,5 @@
 // evenkeel embed: from a .npy file of hidden states to one of embeddings, block by block.
-import { readFile } from 'node:fs/promises'
+import { type FileHandle, readFile } from 'node:fs/promises'
 import { codesPerRow, type Precision } from '../call/codes.js'
 import {
   type BitOrder,
@@ -10,7 +10,7 @@ import {
   type Pooling
 } from '../index.js'
 import { poolings } from '../ops/pool_embeddings_call.js'
-import { checkSize, progressBar, readBlocks, resolveOutputs, withFile, writeWhole } from './files.js'
+import { checkSize, intoFiles, type Results, readBlocks, resolveOutputs, withFile } from './files.js'
 import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
 import { unitsOf } from './operations.js'
 import {
@@ -77,7 +77,7 @@ Statistics for --scale are made of embeddings as they are here before the last s
 
 const values = ['layer-norm-eps', 'dimensions', 'p', 'eps', 'rule', 'normalize-scale', 'precision', 'bit-order']
 const files = ['lengths', 'mask', 'skip', 'weight', 'bias', 'norm', 'scales']
-const known = knownOptions([...values, ...files, 'pooling', 'scale'], ['layer-norm', 'no-normalize'])
+export const embedOptions = knownOptions([...values, ...files, 'pooling', 'scale'], ['layer-norm', 'no-normalize'])
 
 /** The types of elements, as numpy names them. */
 const descriptions: { readonly [precision in Precision]: string } = {
@@ -90,26 +90,38 @@ const descriptions: { readonly [precision in Precision]: string } = {
   ubinary: '|u1'
 }
 
-const scaleNames = ['unit', 'row', 'sqlite-vec']
+export const scaleNames: readonly string[] = ['unit', 'row', 'sqlite-vec']
+
+/** How files become embeddings. */
+export interface Embedding {
+  readonly given: Given
+  readonly values: Values
+  readonly pooling: readonly Pooling[]
+  readonly precision: Precision
+  /** What --scale names, where it is known already. */
+  readonly scale?: CodeScale
+}
 
 interface Options {
   readonly input: string
   /** Where embeddings, norms and scales go. */
   readonly outputs: { readonly [name in 'output' | 'norm' | 'scales']: string | undefined }
   readonly force: boolean
-  readonly given: Given
-  readonly values: Values
-  readonly pooling: readonly Pooling[]
-  readonly precision: Precision
+  readonly embedding: Embedding
 }
 
 function readArguments(args: readonly string[]): Options {
-  const { given, positionals } = parseOptions(args, known)
+  const { given, positionals } = parseOptions(args, embedOptions)
   const input = readInput(positionals)
   const output = readPath('-o out.npy', 'output', given.output)
   const [norm, scales] = ['norm', 'scales'].map(name =>
     given[name] === undefined ? undefined : readPath(`--${name} out.npy`, `--${name}`, given[name])
   )
+  return { input, outputs: { output, norm, scales }, force: given.force === true, embedding: readEmbedding(given) }
+}
+
+/** Reads the options that say how files become embeddings. */
+export function readEmbedding(given: Given): Embedding {
   const read = readValues(values, given)
   const pooling = ((given.pooling as string | undefined) ?? 'mean').split(',')
   for (const kind of pooling) readChoice('pooling', kind, poolings)
@@ -127,15 +139,7 @@ function readArguments(args: readonly string[]): Options {
   ])
   const precision = (read.choice.precision ?? 'float32') as Precision
   checkPrecision(precision, given)
-  return {
-    input,
-    outputs: { output, norm, scales },
-    force: given.force === true,
-    given,
-    values: read,
-    pooling: pooling as Pooling[],
-    precision
-  }
+  return { given, values: read, pooling: pooling as Pooling[], precision }
 }
 
 /** Which options belong to which precision. */
@@ -185,8 +189,8 @@ interface Plan {
 }
 
 /** Checks the shapes against each other and reads what does not change from block to block. */
-async function planOf(dims: readonly number[], files: Files, options: Options): Promise<Plan> {
-  const { input, given, values, pooling, precision } = options
+async function planOf(input: string, dims: readonly number[], files: Files, embedding: Embedding): Promise<Plan> {
+  const { given, values, pooling, precision } = embedding
   const { number, choice } = values
   const none = pooling.includes('none')
   if (dims.length !== 3 && !(none && dims.length === 2)) {
@@ -220,50 +224,88 @@ async function planOf(dims: readonly number[], files: Files, options: Options): 
     dimensions: number.dimensions,
     normalize,
     precision,
-    scale: await readScale(given.scale as string | undefined, number.dimensions ?? width),
+    scale: embedding.scale ?? (await readScale(given.scale as string | undefined, number.dimensions ?? width)),
     bitOrder: choice['bit-order'] as BitOrder | undefined
   })
   return { pooler, outer: none ? dims.slice(0, -1) : [dims[0]], skip }
 }
 
+/** Embeddings of so many samples, made block by block; `norm` and `scales` where they were asked for. */
+interface Made {
+  /** How many samples are done. */
+  readonly done: number
+  readonly data: ArrayBufferView
+  readonly norm: Float32Array | undefined
+  readonly scales: Float32Array | undefined
+}
+
+/** Makes embeddings of an open file; all is checked before `use` is called. */
+export async function embedBlocks(
+  file: FileHandle,
+  name: string,
+  files: Files,
+  embedding: Embedding,
+  use: (
+    made: { outer: readonly number[]; dimensions: number; units: number },
+    blocks: AsyncIterable<Made>
+  ) => Promise<void>
+): Promise<void> {
+  const { dims, size, start } = await readNpyHeader(file, name)
+  const { pooler, outer, skip } = await planOf(name, dims, files, embedding)
+  await checkSize(name, size * 4, start)
+  const { units, elements } = unitsOf(dims, 1)
+  const { elements: rows } = unitsOf(outer, 1)
+  const most = Math.max(elements, rows * pooler.dimensions)
+  async function* blocks(): AsyncGenerator<Made> {
+    for await (const { first, count, data } of readBlocks(file, name, units, elements, most)) {
+      const perRow = (wanted: unknown) => (wanted === undefined ? undefined : new Float32Array(count * rows))
+      const [norm, scales] = [perRow(embedding.given.norm), perRow(embedding.given.scales)]
+      const block = {
+        ...paddingOf(files, first, count),
+        skip: skip ?? files.skip?.data.subarray(first, first + count),
+        norm,
+        scales
+      }
+      const result = pooler.forward({ data, dims: [count, ...dims.slice(1)] }, block)
+      yield { done: first + count, data: result.data as ArrayBufferView, norm, scales }
+    }
+  }
+  await use({ outer, dimensions: pooler.dimensions, units }, blocks())
+}
+
+/** Writes the embeddings of an open file and, behind them, norms and scales where they are asked for. */
+export async function embedFile(
+  file: FileHandle,
+  name: string,
+  files: Files,
+  embedding: Embedding,
+  results: Results
+): Promise<void> {
+  const { precision } = embedding
+  await embedBlocks(file, name, files, embedding, ({ outer, dimensions, units }, blocks) =>
+    results(units, async ([to, ...beside], update) => {
+      await writeFully(to, npyHeader([...outer, codesPerRow(precision, dimensions)], descriptions[precision]))
+      for (const handle of beside) await writeFully(handle, npyHeader(outer))
+      for await (const { done, data, norm, scales } of blocks) {
+        await writeElements(to, data)
+        // In the order of the paths.
+        const written = [norm, scales].filter(values => values !== undefined)
+        for (const [i, values] of written.entries()) await writeElements(beside[i], values)
+        update(done)
+      }
+    })
+  )
+}
+
 export const embed: Command = {
   help,
   async run(args) {
-    const options = readArguments(args)
-    const { input, given, precision } = options
-    const files = await readFiles(given)
-    await withFile(input, 'r', async file => {
-      const { dims, size, start } = await readNpyHeader(file, input)
-      const { pooler, outer, skip } = await planOf(dims, files, options)
-      await checkSize(input, size * 4, start)
-      const { output, norm, scales } = options.outputs
-      const paths = [output, norm, scales].filter(path => path !== undefined)
-      const places = await resolveOutputs(paths, options.force)
-      const { units, elements } = unitsOf(dims, 1)
-      const { elements: rows } = unitsOf(outer, 1)
-      const bar = await progressBar(units)
-      const work = writeWhole(places, async ([to, ...beside]) => {
-        await writeFully(to, npyHeader([...outer, codesPerRow(precision, pooler.dimensions)], descriptions[precision]))
-        for (const handle of beside) await writeFully(handle, npyHeader(outer))
-        const most = Math.max(elements, rows * pooler.dimensions)
-        for await (const { first, count, data } of readBlocks(file, input, units, elements, most)) {
-          const perRow = (path: string | undefined) => (path === undefined ? undefined : new Float32Array(count * rows))
-          const statistics = { norm: perRow(norm), scales: perRow(scales) }
-          const block = {
-            ...paddingOf(files, first, count),
-            skip: skip ?? files.skip?.data.subarray(first, first + count),
-            ...statistics
-          }
-          const result = pooler.forward({ data, dims: [count, ...dims.slice(1)] }, block)
-          await writeElements(to, result.data as ArrayBufferView)
-          // In the order of the paths.
-          const written = [statistics.norm, statistics.scales].filter(values => values !== undefined)
-          for (const [i, values] of written.entries()) await writeElements(beside[i], values)
-          bar.update(first + count)
-        }
-      })
-      await work.finally(() => bar.stop())
-    })
+    const { input, outputs, force, embedding } = readArguments(args)
+    const files = await readFiles(embedding.given)
+    const { output, norm, scales } = outputs
+    const paths = [output, norm, scales].filter(path => path !== undefined)
+    const results = intoFiles(() => resolveOutputs(paths, force))
+    await withFile(input, 'r', file => embedFile(file, input, files, embedding, results))
     return 0
   }
 }

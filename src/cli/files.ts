@@ -141,6 +141,21 @@ export async function writeWhole(
   }
 }
 
+/** Has the results of one file written: opens where they go, for so many units of work, and says how many are done. */
+export type Results = (
+  units: number,
+  write: (files: readonly FileHandle[], update: (done: number) => void) => Promise<void>
+) => Promise<void>
+
+/** Results that go into files, whole or not at all, under a bar of progress. `outputs` is called when all else was checked. */
+export function intoFiles(outputs: () => Promise<readonly Output[]>): Results {
+  return async (units, write) => {
+    const places = await outputs()
+    const bar = await progressBar(units)
+    await writeWhole(places, files => write(files, done => bar.update(done))).finally(() => bar.stop())
+  }
+}
+
 /** Elements of a block: large enough to keep the kernels busy, small against any memory. */
 const BLOCK_ELEMENTS = 2 ** 20
 
