@@ -108,10 +108,12 @@ export function unknownOption(op: string, key: string, names: readonly string[])
 }
 
 /** The nearest of the names, where a third of the letters or less are wrong. */
-function nearest(word: string, known: readonly string[]): string | undefined {
+export function nearest(word: string, known: readonly string[]): string | undefined {
   const ranked = known.map(name => ({ name, distance: editDistance(word, name) }))
-  const [best] = ranked.sort((a, b) => a.distance - b.distance)
-  return best.distance <= Math.max(1, Math.floor(word.length / 3)) ? best.name : undefined
+  const best = ranked.sort((a, b) => a.distance - b.distance).at(0)
+  return best && best.distance < word.length && best.distance <= Math.max(1, Math.floor(word.length / 3))
+    ? best.name
+    : undefined
 }
 
 /** Levenshtein's distance, letters compared without case. */
