@@ -55,6 +55,7 @@ function ofObject(what: string, value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
   const { data, then } = value as { data?: unknown; then?: unknown }
   if (typeof then === 'function') return `await ${what}`
+  if (has(value, 'data', 'dims')) return `pass ${what}.data`
   const elements = typeof data === 'function' ? `await ${what}.data()` : `${what}.data`
   if (has(value, 'data', 'shape')) return `it has shape, expected dims: { data: ${elements}, dims: ${what}.shape }`
   if (has(value, 'data')) return `it has no dims: { data: ${elements}, dims: [rows, columns] }`
