@@ -59,8 +59,12 @@ const count = (name: 'seconds' | 'cases' | 'seed', absent: number) => {
 }
 
 if (values.call !== undefined) {
-  check(JSON.parse(values.call))
-  console.log('this call gives the same bits everywhere')
+  try {
+    check(JSON.parse(values.call))
+    console.log('this call gives the same bits everywhere')
+  } catch (error) {
+    fail((error as Error).message)
+  }
 } else {
   const seed = count('seed', 0)
   const cases = count('cases', Number.POSITIVE_INFINITY)

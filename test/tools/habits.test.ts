@@ -302,6 +302,13 @@ describe('behaviour: help and unknown options', () => {
     expect(apply.helpFor?.(['--help'])).toBeUndefined()
   })
 
+  it('the help of embed says of each option what it is without it', () => {
+    for (const entry of embed.help.split(/^ {6}(?=--)/m).slice(1)) {
+      if (!/^--(quiet|json)/.test(entry)) expect(entry).toMatch(/default|need/)
+    }
+    for (const line of embed.help.split('\n')) expect(line.length, line).toBeLessThanOrEqual(130)
+  })
+
   it('unknown options are told in our words, with one that is near', async () => {
     const args = ['layer-norm', at('x.npy'), '-o', at('y3.npy')]
     expect(await failure(apply, [...args, '--forse'], true)).toBe('there is no option --forse (nearest: --force)')
