@@ -6,7 +6,7 @@ import { allOptions, type Block, operations, type Plan, type Read, readOptions, 
 import { type Given, parseOptions, readInputs, readPath, withoutCommon } from './options.js'
 import { type Files, paddingOf, readFiles } from './parameters.js'
 import type { Work } from './report.js'
-import { type Region, type RowRange, readRange, regionOf } from './rows.js'
+import { type Region, type RowRange, readRange, regionOf, rowsOption } from './rows.js'
 import { runFiles } from './run_files.js'
 import type { Source } from './source.js'
 import { type Command, UsageError } from './usage.js'
@@ -19,7 +19,7 @@ interface Arguments {
 }
 
 function readArguments(args: readonly string[]): Arguments {
-  const { given: common, positionals } = parseOptions(args, allOptions)
+  const { given: common, positionals } = parseOptions(args, { ...allOptions, ...rowsOption })
   const [op, ...rest] = positionals
   if (op === undefined || !Object.hasOwn(operations, op)) {
     const got = op === undefined ? 'nothing' : JSON.stringify(op)

@@ -29,17 +29,14 @@ import {
 } from './options.js'
 import { checkCounts, checkPadded, checkPadding, checkShapes, type Files, paddingOf, readFiles } from './parameters.js'
 import type { Work } from './report.js'
-import { type RowRange, readRange, regionOf } from './rows.js'
+import { type RowRange, readRange, regionOf, rowsOption } from './rows.js'
 import { runFiles } from './run_files.js'
 import type { Source } from './source.js'
 import { type Command, UsageError } from './usage.js'
 
 const values = ['layer-norm-eps', 'dimensions', 'p', 'eps', 'rule', 'normalize-scale', 'precision', 'bit-order']
 const files = ['lengths', 'mask', 'skip', 'weight', 'bias', 'norm', 'scales']
-export const embedOptions = knownOptions(
-  [...values, ...files, 'pooling', 'scale', 'rows'],
-  ['layer-norm', 'no-normalize']
-)
+export const embedOptions = knownOptions([...values, ...files, 'pooling', 'scale'], ['layer-norm', 'no-normalize'])
 
 /** The types of elements, as numpy names them. */
 const descriptions: { readonly [precision in Precision]: string } = {
@@ -251,7 +248,7 @@ export async function embedFile(
 export const embed: Command = {
   help: embedHelp,
   async run(args) {
-    const { given: common, positionals } = parseOptions(args, embedOptions)
+    const { given: common, positionals } = parseOptions(args, { ...embedOptions, ...rowsOption })
     const inputs = readInputs(positionals)
     const given = withoutCommon(common)
     const embedding = { ...readEmbedding(given), rows: readRange(common.rows as string | undefined) }

@@ -57,7 +57,7 @@ const fileOptions = ['weight', 'bias', 'running-mean', 'running-var', 'residual'
 
 /** Every option of every operation. */
 export const allOptions = knownOptions(
-  [...Object.keys(numbers), ...Object.keys(choices), ...fileOptions, 'normalized-shape', 'axis', 'rows'],
+  [...Object.keys(numbers), ...Object.keys(choices), ...fileOptions, 'normalized-shape', 'axis'],
   ['training']
 )
 

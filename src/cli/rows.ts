@@ -3,6 +3,9 @@ import type { NpyHeader } from './npy.js'
 import { type Source, without } from './source.js'
 import { UsageError } from './usage.js'
 
+/** The option, of commands for single files. */
+export const rowsOption = { rows: { type: 'string' } } as const
+
 /** Of so many rows the first one, and how many there are from it on. */
 export type RowRange = (rows: number) => { readonly first: number; readonly count: number }
 
