@@ -7,7 +7,7 @@ import { parseOptions, readInputs, readPath } from './options.js'
 import { checkFormat, resolveOutput } from './outputs.js'
 import { progressBar } from './progress.js'
 import { isStandardOutput } from './sink.js'
-import type { Source } from './source.js'
+import type { Elements, Source } from './source.js'
 import type { Command } from './usage.js'
 
 const help = `Usage: evenkeel calibrate <in.npy>... -o <statistics.json> [options]
@@ -35,7 +35,7 @@ Options:
 interface Rows {
   readonly rows: number
   readonly dimensions: number
-  readonly data: Source
+  readonly data: Elements
 }
 
 /** Reads the header of an open file of embeddings: how many rows it has, and of how many numbers. */

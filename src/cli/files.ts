@@ -5,7 +5,7 @@ import { readElements } from './npy.js'
 import type { Output } from './outputs.js'
 import { type ProgressOptions, progressBar } from './progress.js'
 import { type Sink, standardOutput } from './sink.js'
-import { fileSource, type Source, STANDARD_INPUT, standardInput } from './source.js'
+import { type Elements, fileSource, type Source, STANDARD_INPUT, standardInput } from './source.js'
 import { temporaryName } from './temporary.js'
 import { warn } from './usage.js'
 
@@ -136,7 +136,7 @@ export interface Part {
 
 /** Reads so many units of so many elements each in blocks of whole units; of none one empty block. */
 export async function* readBlocks(
-  source: Source,
+  source: Elements,
   name: string,
   units: number,
   elements: number,

@@ -1,7 +1,7 @@
 // The .npy format, as numpy.lib.format defines it (versions 1 to 3): header in and out, data in blocks.
 import { adviceOn, bytesOf, type Dtype, formatOf, getOf, type Wanted, wanted } from './dtypes.js'
 import type { Sink } from './sink.js'
-import { inRows, readFully, type Source } from './source.js'
+import { type Elements, inRows, readFully, type Source } from './source.js'
 
 /** The header of a little-endian file. */
 export interface NpyHeader {
@@ -12,7 +12,7 @@ export interface NpyHeader {
   /** Where the data begins, in bytes. */
   readonly start: number
   /** The elements in C order, from the first. */
-  readonly data: Source
+  readonly data: Elements
 }
 
 const magic = Buffer.from('\x93NUMPY', 'latin1')
@@ -40,7 +40,7 @@ export async function readNpyHeader(file: Source, name: string, types: Wanted = 
   const start = 8 + lengthBytes.length + length
   const { isFortran, ...parsed } = parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name, types)
   const [rows, columns] = parsed.dims
-  const data = isFortran ? inRows(file, name, rows, columns, bytesOf(parsed.dtype)) : file
+  const data = isFortran ? inRows(file, name, rows, columns, bytesOf(parsed.dtype)) : (file as Elements)
   return { ...parsed, start, data }
 }
 
@@ -123,7 +123,7 @@ export function npyHeader(dims: readonly number[], descr = '<f4'): Buffer {
 }
 
 /** The next elements.length elements, read into `elements`. */
-export async function readElements(file: Source, name: string, elements: Float32Array): Promise<void> {
+export async function readElements(file: Elements, name: string, elements: Float32Array): Promise<void> {
   const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength)
   const got = await readFully(file, bytes)
   if (got < bytes.length)

@@ -1,6 +1,6 @@
 // --rows: a part of a file, from a row of its first dimension to another.
 import type { NpyHeader } from './npy.js'
-import { type Source, without } from './source.js'
+import { type Elements, without } from './source.js'
 import { UsageError } from './usage.js'
 
 /** The option, of commands for single files. */
@@ -32,7 +32,7 @@ export interface Region {
   readonly size: number
   /** The row that it begins with. */
   readonly first: number
-  readonly data: Source
+  readonly data: Elements
 }
 
 /** The part that a range names; all of it without one. */

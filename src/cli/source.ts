@@ -9,6 +9,11 @@ export interface Source {
   skip?(bytes: number): void
 }
 
+declare const inCOrder: unique symbol
+
+/** The bytes of an array's elements in C order. A file itself is none: its elements may stand in another order. */
+export type Elements = Source & { readonly [inCOrder]: true }
+
 /** A file that is read from its start. */
 export async function fileSource(file: FileHandle): Promise<Source> {
   if (!(await file.stat()).isFile()) return file // a pipe has no places
@@ -45,7 +50,7 @@ const words = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array
  * The rows of a matrix that stands there column by column, of elements of so many bytes. The first read takes all of it into
  * memory: a pipe has no way back. Reads are of whole elements.
  */
-export function inRows(source: Source, name: string, rows: number, columns: number, bytes: number): Source {
+export function inRows(source: Source, name: string, rows: number, columns: number, bytes: number): Elements {
   const Words = words[bytes as keyof typeof words]
   const size = rows * columns
   let all: InstanceType<typeof Words> | undefined
@@ -64,11 +69,11 @@ export function inRows(source: Source, name: string, rows: number, columns: numb
       for (let i = 0; i < count; i++, at++) y[i] = all[(at % columns) * rows + Math.floor(at / columns)]
       return { bytesRead: count * bytes }
     }
-  }
+  } as Elements
 }
 
 /** A source without its first so many bytes. */
-export function without(bytes: number, source: Source): Source {
+export function without(bytes: number, source: Elements): Elements {
   let left = bytes
   return {
     async read(into, offset, length) {
@@ -83,7 +88,7 @@ export function without(bytes: number, source: Source): Source {
       }
       return source.read(into, offset, length)
     }
-  }
+  } as Elements
 }
 
 /** How messages name standard input, which an input of "-" is. */

@@ -1,5 +1,5 @@
 // Files that are being written have names of their own beside their places; one that a killed run left is found by it.
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import os from 'node:os'
@@ -22,8 +22,7 @@ const stemOf = (path: string) => basename(path).slice(0, 40)
 
 /** A name beside a path, which says whose it is. Random, too: a process may write the same file twice at once. */
 export function temporaryName(path: string): string {
-  const owner = `${ownWorld()}-${process.pid}`
-  return join(dirname(path), `${stemOf(path)}.${owner}-${randomBytes(6).toString('hex')}.tmp`)
+  return join(dirname(path), `${stemOf(path)}.${ownWorld()}-${process.pid}.${randomUUID()}.tmp`)
 }
 
 function isAlive(pid: number): boolean {
@@ -43,7 +42,7 @@ export async function removeStale(path: string): Promise<void> {
   const folder = dirname(path)
   for (const name of await readdir(folder).catch(() => [])) {
     if (!name.startsWith(`${stemOf(path)}.`)) continue
-    const owner = /^\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/.exec(name.slice(stemOf(path).length))
+    const owner = /^\.([\da-f]{8})-(\d+)\.[\da-f-]{36}\.tmp$/.exec(name.slice(stemOf(path).length))
     if (!owner) continue
     const [, world, pid] = owner
     const file = join(folder, name)

@@ -251,11 +251,11 @@ describe('behaviour: what killed runs left', () => {
     const ended = spawnSync(process.execPath, ['-e', '']).pid
     const own = temporaryName(at('left.npy'))
     const names = {
-      dead: own.replace(`-${process.pid}-`, `-${ended}-`),
-      alive: own.replace(`-${process.pid}-`, `-${process.ppid}-`),
+      dead: own.replace(`-${process.pid}.`, `-${ended}.`),
+      alive: own.replace(`-${process.pid}.`, `-${process.ppid}.`),
       elsewhere: own.replace(/npy\.\w{8}-/, 'npy.00000000-'),
       longElsewhere: own.replace(/npy\.\w{8}-/, 'npy.00000001-'),
-      another: own.replace('left.npy.', 'other.npy.').replace(`-${process.pid}-`, `-${ended}-`)
+      another: own.replace('left.npy.', 'other.npy.').replace(`-${process.pid}.`, `-${ended}.`)
     }
     for (const name of Object.values(names)) writeFileSync(name, '')
     utimesSync(names.longElsewhere, 0, 0)
