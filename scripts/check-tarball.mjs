@@ -37,7 +37,7 @@ function expectedFiles() {
     const [, stem, none, kind] = /^(.*?)(\.none)?\.(ts|cts)$/.exec(path)
     if (none) continue
     const [js, types] = kind === 'cts' ? ['.cjs', '.d.cts'] : ['.js', '.d.ts']
-    const forNode = ['backend/native', 'backend/load', 'backend/printable', 'version'].includes(stem)
+    const forNode = ['backend/native', 'backend/load', 'backend/printable', 'stream/index', 'version'].includes(stem)
     const command = /^(cli|cases)\//.test(stem)
     const trees = command ? ['esm'] : forNode ? ['esm', 'cjs'] : ['esm', 'cjs', 'js/esm', 'js/cjs']
     for (const tree of trees) {

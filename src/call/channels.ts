@@ -2,6 +2,7 @@
 // [N, C, ...] or [N, ..., C], parameters of one element per channel, padding, outputs.
 import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Spans, Volume } from '../kernels/operands.js'
+import { gotTensor } from './advice.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkChoice } from './options.js'
 import type { Operands } from './overlap.js'
@@ -44,7 +45,9 @@ export interface VolumeInput {
 export function readVolume(op: string, x: unknown, options: ChannelOptions): VolumeInput {
   const { layout = 'channels-first', lengths, mask } = options
   checkChoice(op, 'layout', layout, ['channels-first', 'channels-last'], "'channels-first' or 'channels-last'")
-  if (typedArrayKind(x) !== undefined) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(x))
+  if (typedArrayKind(x) !== undefined) {
+    throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', x, '[N, C, ...]'))
+  }
   const elements = readOperand(op, 'x', x)
   const { data, dims } = elements
   if (!dims || dims.length < 2) throw wrongValue(op, 'x.dims', 'at least [N, C]', describe(dims))

@@ -1,6 +1,7 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { bufferOf, byteOffsetOf, isTypedArray, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
+import { gotFlag } from './advice.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
@@ -217,6 +218,6 @@ function readFlag(op: string, i: number, value: unknown): boolean {
     throw wrongType(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
   }
   const flag = Number(value)
-  if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
+  if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', gotFlag(value))
   return flag === 1
 }

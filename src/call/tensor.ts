@@ -1,6 +1,7 @@
 // Arrays and tensors: what goes in as one comes back as one.
 import { isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
+import { gotArray, gotType } from './advice.js'
 import { checkFloat32, checkLength, checkStatisticArray, copied } from './arrays.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 
@@ -36,14 +37,14 @@ const MOST_WITHOUT_ELEMENTS = 2 ** 31
 export function readOperand(op: string, what: string, value: unknown): Elements {
   if (!isTensor(value)) {
     if (typedArrayKind(value) === undefined) {
-      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', describe(value))
+      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', gotArray(what, value))
     }
     checkFloat32(op, what, value)
     return { data: value, dims: undefined, tensor: undefined, type: undefined }
   }
   const { type } = value
   if (type !== undefined && type !== 'float32') {
-    throw wrongType(op, `${what}.type`, 'float32', shortened(type))
+    throw wrongType(op, `${what}.type`, 'float32', gotType(what, shortened(type), value.data))
   }
   const { data } = value
   checkFloat32(op, `${what}.data`, data)

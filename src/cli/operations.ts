@@ -1,5 +1,6 @@
 // The operations of evenkeel apply: which options each has, how they are read, and what a block of the file goes through.
 import {
+  type BatchStatistics,
   batchNorm,
   groupNorm,
   instanceNorm,
@@ -65,6 +66,8 @@ export interface Read extends Values {
   readonly flag: { readonly [option: string]: boolean }
   readonly normalizedShape: number[] | undefined
   readonly axis: number[] | undefined
+  /** Of batch-norm --training: those of more than the file, to be taken in the place of its own. */
+  readonly statistics?: BatchStatistics
 }
 
 /** Checks that an operation has these options, and reads all that are no files. */
@@ -143,7 +146,7 @@ function overAxes(name: string, dims: readonly number[], given: readonly number[
 const fromEnd = (axes: readonly number[], dims: readonly number[]) => ({ axis: axes.map(axis => axis - dims.length) })
 
 /** Samples of channels: samples can be cut apart. */
-function planChannels(name: string, dims: readonly number[], { choice }: Read, files: Files): Layout {
+export function planChannels(name: string, dims: readonly number[], { choice }: Read, files: Files): Layout {
   if (dims.length < 2) throw new Error(`${name}: shape expected at least 2 dimensions, got ${shapeText(dims)}`)
   const layout = (choice.layout ?? 'channels-first') as Layout
   const channels = layout === 'channels-first' ? dims[1] : dims[dims.length - 1]
@@ -201,10 +204,11 @@ export const operations: { readonly [name: string]: Operation } = {
         runningVar: files['running-var']?.data,
         eps: read.number.eps,
         layout,
-        training
+        training,
+        statistics: read.statistics
       }
       const run = ({ x, lengths, mask }: Block) => void batchNorm(x, { ...parameters, lengths, mask, out: x })
-      return { leading: training ? 0 : 1, run }
+      return { leading: training && !read.statistics ? 0 : 1, run }
     }
   },
   'group-norm': {
@@ -244,3 +248,6 @@ export const operations: { readonly [name: string]: Operation } = {
 export function unitsOf(dims: readonly number[], leading: number): { units: number; elements: number } {
   return { units: product(dims.slice(0, leading)), elements: product(dims.slice(leading)) }
 }
+
+/** Rows along the last dimension. */
+export const rowsOf = (dims: readonly number[]): number => product(dims.slice(0, -1))

@@ -1,4 +1,5 @@
 // BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
@@ -318,6 +319,7 @@ export class BatchNorm {
 
   /** The result of {@link batchNorm} with this layer's parameters and statistics, which it updates in training; and its errors. */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
+    checkThis(this, 'BatchNorm', 'forward')
     const op = 'BatchNorm'
     const given = readOptions(op, options, forwardOptions)
     const { y, updated } = normalizeBatch(op, x, given, this.#parameters(), this.#nextMomentum())
@@ -330,6 +332,7 @@ export class BatchNorm {
    * running statistics are updated before the Promise is fulfilled, in the order of the calls.
    */
   async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'BatchNorm', 'forwardAsync')
     const op = 'BatchNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -352,6 +355,7 @@ export class BatchNorm {
    * its running statistics as they are now, in evaluation. Changes no running statistics. See {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'BatchNorm', 'backward')
     return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -361,6 +365,7 @@ export class BatchNorm {
     x: X,
     options: BatchNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'BatchNorm', 'backwardAsync')
     return (await batchNormGradientsAsync(dy, x, options, this.#parameters())) as Gradients<X>
   }
 

@@ -1,4 +1,5 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -154,12 +155,14 @@ export class GroupNorm {
 
   /** The result of {@link groupNorm} with this layer's parameters, and its errors. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
+    checkThis(this, 'GroupNorm', 'forward')
     const op = 'GroupNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: GroupNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'GroupNorm', 'forwardAsync')
     const op = 'GroupNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -171,6 +174,7 @@ export class GroupNorm {
    * {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'GroupNorm', 'backward')
     return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -180,6 +184,7 @@ export class GroupNorm {
     x: X,
     options: GroupNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'GroupNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 

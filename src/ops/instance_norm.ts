@@ -1,4 +1,5 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -143,12 +144,14 @@ export class InstanceNorm {
 
   /** The result of {@link instanceNorm} with this layer's parameters, and its errors. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
+    checkThis(this, 'InstanceNorm', 'forward')
     const op = 'InstanceNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'InstanceNorm', 'forwardAsync')
     const op = 'InstanceNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -160,6 +163,7 @@ export class InstanceNorm {
    * {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'InstanceNorm', 'backward')
     return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -169,6 +173,7 @@ export class InstanceNorm {
     x: X,
     options: InstanceNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'InstanceNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 

@@ -1,5 +1,6 @@
 // LayerNorm: the public operation and layer. Its kernel is layer_norm.
 import { chosen, plainKernelOf } from '../backend/choice.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -242,6 +243,7 @@ export class LayerNorm {
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
+    checkThis(this, 'LayerNorm', 'forward')
     let read = options
     if (hasOnlyOut(options)) {
       const { out } = options
@@ -263,6 +265,7 @@ export class LayerNorm {
   forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'LayerNorm', 'forwardAsync')
     const op = 'LayerNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -281,6 +284,7 @@ export class LayerNorm {
   backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {
+    checkThis(this, 'LayerNorm', 'backward')
     return layerNormGradients(dy, x, options, this.#parameters())
   }
 
@@ -303,6 +307,7 @@ export class LayerNorm {
     x: Operand,
     options: LayerNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'LayerNorm', 'backwardAsync')
     return layerNormGradientsAsync(dy, x, options, this.#parameters())
   }
 

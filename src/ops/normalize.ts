@@ -1,5 +1,6 @@
 // normalize: the public operation and layer. Its kernel is normalize.
 import { chosen, plainKernelOf } from '../backend/choice.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -186,6 +187,7 @@ export class Normalize {
   forward(x: Float32Array, options?: NormalizeForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: NormalizeForwardOptions): X
   forward(x: Operand, options: NormalizeForwardOptions = {}): Operand {
+    checkThis(this, 'Normalize', 'forward')
     const op = 'Normalize'
     let read = options
     if (hasOnlyOut(options)) {
@@ -203,6 +205,7 @@ export class Normalize {
   forwardAsync(x: Float32Array, options?: NormalizeForwardOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: NormalizeForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'Normalize', 'forwardAsync')
     const op = 'Normalize'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -217,6 +220,7 @@ export class Normalize {
   backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {
+    checkThis(this, 'Normalize', 'backward')
     return normalizeGradients(dy, x, options, this.#parameters())
   }
 
@@ -236,6 +240,7 @@ export class Normalize {
     x: Operand,
     options: NormalizeBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'Normalize', 'backwardAsync')
     return normalizeGradientsAsync(dy, x, options, this.#parameters())
   }
 

@@ -1,5 +1,6 @@
 // poolEmbeddings: from a model's last hidden states to embeddings as a database takes them, in one call. The kernels are
 // pool_embeddings, layer_norm, normalize and quantize_embeddings, one after the other.
+import { checkThis, gotTensor } from '../call/advice.js'
 import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
@@ -153,7 +154,7 @@ export function poolEmbeddings<P extends Precision = 'float32'>(
 ): EmbeddingTensor<P> {
   const op = 'poolEmbeddings'
   const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
-  if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(hidden))
+  if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', hidden, '[N, L, C]'))
   const elements = readOperand(op, 'x', hidden)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
@@ -214,6 +215,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   forward(hidden: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
   forward(hidden: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
   forward(hidden: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
+    checkThis(this, 'EmbeddingPooler', 'forward')
     const op = 'EmbeddingPooler'
     return runPooling(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
   }
@@ -231,6 +233,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
     hidden: Operand,
     options: EmbeddingForwardOptions & AsyncOptions = {}
   ): Promise<EmbeddingArray | TensorLike> {
+    checkThis(this, 'EmbeddingPooler', 'forwardAsync')
     const op = 'EmbeddingPooler'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)

@@ -1,6 +1,7 @@
 // The stages of poolEmbeddings: what each call reads, and the kernels that it runs one after the other, at once or in
 // threads.
 import { kernelOf } from '../backend/choice.js'
+import { bareArray } from '../call/advice.js'
 import { checkLength, checkStatisticArray, isShared } from '../call/arrays.js'
 import { CallMemory, resultMemory } from '../call/async_memory.js'
 import { type AsyncOptions, checkTransfer } from '../call/async_options.js'
@@ -85,7 +86,7 @@ function readCall(op: string, elements: Elements, options: PoolCallOptions, plan
   const { channels, width, dimensions, quantization } = plan
   const none = plan.kinds[0] === 'none'
   const { data, dims } = elements
-  if (!dims && !none) throw wrongType(op, 'x', 'a tensor { data, dims } [N, L, C]', 'Float32Array')
+  if (!dims && !none) throw wrongType(op, 'x', 'a tensor { data, dims } [N, L, C]', bareArray('x', '[N, L, C]'))
   if (dims && !(dims.length === 3 || (none && dims.length === 2))) {
     throw wrongValue(op, 'x.dims', none ? '[N, C] or [N, L, C]' : '[N, L, C]', describe(dims))
   }

@@ -1,6 +1,7 @@
 // RMSNorm: the public operation and layer. Its kernel is rms_norm.
 import { chosen, kernelOf, plainKernelOf } from '../backend/choice.js'
 import type { RunPrepared } from '../backend/types.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -194,6 +195,7 @@ export class RMSNorm {
   forward(x: Float32Array, options?: RowOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
+    checkThis(this, 'RMSNorm', 'forward')
     let read = options
     if (hasOnlyOut(options)) {
       const { out } = options
@@ -209,6 +211,7 @@ export class RMSNorm {
   forwardAsync(x: Float32Array, options?: RowOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'RMSNorm', 'forwardAsync')
     const op = 'RMSNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -223,6 +226,7 @@ export class RMSNorm {
   backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
+    checkThis(this, 'RMSNorm', 'backward')
     return rmsNormGradients(dy, x, options, this.#parameters())
   }
 
@@ -242,6 +246,7 @@ export class RMSNorm {
     x: Operand,
     options: RMSNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'RMSNorm', 'backwardAsync')
     return rmsNormGradientsAsync(dy, x, options, this.#parameters())
   }
 
