@@ -38,7 +38,7 @@ function expectedFiles() {
     if (none) continue
     const [js, types] = kind === 'cts' ? ['.cjs', '.d.cts'] : ['.js', '.d.ts']
     const forNode = ['backend/native', 'backend/load', 'backend/printable', 'stream/index', 'version'].includes(stem)
-    const command = /^(cli|cases)\//.test(stem)
+    const command = /^(cli|cases|corpus)\//.test(stem)
     const trees = command ? ['esm'] : forNode ? ['esm', 'cjs'] : ['esm', 'cjs', 'js/esm', 'js/cjs']
     for (const tree of trees) {
       files.push(`dist/${tree}/${stem}${js}`)

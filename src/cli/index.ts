@@ -10,6 +10,7 @@ const commands: { readonly [name: string]: () => Promise<Command> } = {
   apply: async () => (await import('./apply.js')).apply,
   embed: async () => (await import('./embed.js')).embed,
   calibrate: async () => (await import('./calibrate.js')).calibrate,
+  corpus: async () => (await import('./corpus.js')).corpus,
   build: async () => (await import('./build.js')).build,
   bench: async () => (await import('./bench.js')).bench
 }
@@ -22,6 +23,7 @@ Commands:
   apply      normalise a .npy file
   embed      make embeddings of a .npy file of hidden states
   calibrate  find the ranges of embeddings in .npy files, for codes of 8 bits
+  corpus     do one of these to many files, by this process or by workers on a queue
   build      compile the native kernels on this machine
   bench      check and time this library beside what else is installed
 

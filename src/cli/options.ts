@@ -4,14 +4,18 @@ import { precisions } from '../call/codes.js'
 import { normalizeRules } from '../kernels/normalize.js'
 import { parsed, UsageError } from './usage.js'
 
-/** Options as they were given, without the dashes: texts, and true for flags. */
+/** Options as they were given, without the dashes: texts, true for flags, and lists of texts. */
 export interface Given {
-  readonly [option: string]: string | boolean | undefined
+  readonly [option: string]: string | boolean | readonly string[] | undefined
 }
 
 /** Options as parseArgs wants them. */
 export interface Known {
-  readonly [option: string]: { readonly type: 'string' | 'boolean'; readonly short?: string }
+  readonly [option: string]: {
+    readonly type: 'string' | 'boolean'
+    readonly short?: string
+    readonly multiple?: boolean
+  }
 }
 
 /** Numbers that options take, and what they must be. */
@@ -90,7 +94,10 @@ export function readInputs(inputs: readonly string[]): readonly string[] {
 
 /** The path that an option gives a result; `what` says how it is written. */
 export function readPath(what: string, name: string, path: string | boolean | undefined): string {
-  if (!path || path === true) throw new UsageError(`${name} expected a file (${what}), got nothing`)
+  if (typeof path !== 'string' || path === '') throw new UsageError(`${name} expected a file (${what}), got nothing`)
+  if (path.endsWith('/') || path.endsWith(sep)) {
+    throw new UsageError(`${name} expected a file (${what}), got the folder ${path}`)
+  }
   return path
 }
 
