@@ -93,11 +93,8 @@ export function readInputs(inputs: readonly string[]): readonly string[] {
 }
 
 /** The path that an option gives a result; `what` says how it is written. */
-export function readPath(what: string, name: string, path: string | boolean | undefined): string {
+export function readPath(what: string, name: string, path: Given[string]): string {
   if (typeof path !== 'string' || path === '') throw new UsageError(`${name} expected a file (${what}), got nothing`)
-  if (path.endsWith('/') || path.endsWith(sep)) {
-    throw new UsageError(`${name} expected a file (${what}), got the folder ${path}`)
-  }
   return path
 }
 
