@@ -111,7 +111,7 @@ export class Reporter {
         sum.bytes += bytes
       }
       const seconds = (performance.now() - start) / 1000
-      const shards = { shards: pending.length, shardsDone: state.done + state.failures }
+      const shards = { shards: pending.length, shardsDone: state.done + state.failures + state.kept - kept }
       return { ...shards, bytes: total, bytesDone: Math.min(total, sum.bytes), rows: sum.rows, seconds }
     }
     const update = () => {
@@ -130,8 +130,8 @@ export class Reporter {
       },
       done: (job, done) => {
         running.delete(job.id)
-        state.done++
         if (done.kept) state.kept++
+        else state.done++
         state.bytes += done.bytes
         state.rows += done.rows
         state.worked += done.seconds

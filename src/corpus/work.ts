@@ -12,7 +12,7 @@ import type { Work } from '../cli/report.js'
 import type { BatchStatistics, EmbeddingStatistics } from '../index.js'
 import { VERSION } from '../version.js'
 import { DigestedFile, digestShared, type Facts } from './digest.js'
-import { type Done, type Job, type LastJob, mergedPath, type ShardJob, sha256, type Watch } from './job.js'
+import { type Done, type Job, type LastJob, mergedPath, type ShardJob, Stopped, sha256, type Watch } from './job.js'
 import { describeWork, findDone, inputsOf, type Manifest, manifestPath, outputsOf } from './manifest.js'
 import { mergeStatistics, parseStatistics, statisticsOf, toText } from './statistics.js'
 import { sweep } from './sweep.js'
@@ -31,7 +31,7 @@ export async function work(job: Job, watch: Watch): Promise<Done> {
     return { rows: 0, bytes: 0, seconds: secondsSince(start), worker: workerName(), kept: false, statistics }
   }
   const before = await findDone(job, job.verify ? 'verify' : 'digest')
-  const manifest = before ?? (await makeShard(job, start, watch))
+  const manifest = before ?? (await makeShard(job, start, watch).catch(error => findOthers(job, error)))
   if (before) await writeWhole([overwriting(manifestPath(job))], async ([file]) => writeFully(file, bytesOf(before)))
   const { rows, worker, inputs } = manifest
   const kept = before !== undefined
@@ -40,6 +40,13 @@ export async function work(job: Job, watch: Watch): Promise<Done> {
 
 const secondsSince = (start: number) => (performance.now() - start) / 1000
 const bytesOf = (value: unknown) => Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`)
+
+/** What another run made of the shard meanwhile: then it does not matter what went wrong here. */
+async function findOthers(job: ShardJob, error: unknown): Promise<Manifest> {
+  const others = error instanceof Stopped ? undefined : await findDone(job, 'quick')
+  if (!others) throw error
+  return others
+}
 
 /** After the shards; returns the digest of merged statistics. */
 async function finish(job: LastJob): Promise<string | undefined> {

@@ -13,7 +13,7 @@ import {
   rounded
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
-import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { checkBoolean, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
@@ -22,6 +22,7 @@ import {
   checkVariance,
   normalizeBatch,
   normalizeBatchAsync,
+  readConstants,
   readRunning,
   runningNames
 } from './batch_norm_call.js'
@@ -392,9 +393,4 @@ function nothing(): void {}
 function checkMomentum(op: string, momentum: unknown): void {
   checkFinite(op, 'momentum', momentum)
   if (momentum < 0 || momentum > 1) throw wrongValue(op, 'momentum', 'a number from 0 to 1', describe(momentum))
-}
-
-function readConstants(op: string, { eps = 1e-5, unbiased = true }: { eps?: number; unbiased?: boolean }) {
-  checkBoolean(op, 'unbiased', unbiased)
-  return { eps: checkEps(op, eps), unbiased }
 }

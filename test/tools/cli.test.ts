@@ -69,7 +69,11 @@ describe('behaviour: the command line', () => {
   it('ends with 2 for wrong usage', () => {
     const alone = evenkeel([])
     expect(alone).toMatchObject({ code: 2, stdout: '', stderr: evenkeel(['--help']).stdout })
-    expectFailure(['aply'], 2, 'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "aply"')
+    expectFailure(
+      ['aply'],
+      2,
+      'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "aply"'
+    )
     expectFailure(
       ['toString'],
       2,
