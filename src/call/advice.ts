@@ -1,4 +1,4 @@
-// What to do about mistakes that newcomers make: the one list of hints. Everything here runs only when an error is made.
+// What to do about mistakes that newcomers make: the one list of hints. All but checkThis runs only when an error is made.
 import { typedArrayKind } from '../kernels/arrays.js'
 import { describe } from './errors.js'
 
@@ -22,9 +22,15 @@ export function gotType(what: string, type: string, data: unknown): string {
   return type + hint(() => `{ data: ${converted(`${what}.data`, typedArrayKind(data))}, dims: ${what}.dims }`)
 }
 
-/** The numbers of an array as float32. */
+/** The numbers of 16 bits, whose pattern an array has, as float32. */
+const fromBits = (what: string) => `dequantizeEmbeddings(${what}, length, { precision: 'float16' }) (or 'bfloat16')`
+
+/** The numbers of a tensor's data as float32. */
 function converted(what: string, kind: string | undefined): string {
-  if (kind === 'Uint16Array') return `dequantizeEmbeddings(${what}, length, { precision: 'float16' }) (or 'bfloat16')`
+  return kind === 'Uint16Array' ? fromBits(what) : numbersOf(what, kind)
+}
+
+function numbersOf(what: string, kind: string | undefined): string {
   return `Float32Array.from(${what}${kind?.startsWith('Big') ? ', Number' : ''})`
 }
 
@@ -44,7 +50,9 @@ function ofArray(what: string, value: unknown): string | undefined {
     if ((value as Uint8Array).constructor.name !== 'Uint8Array') return bytes
     return `Float32Array.from(${what})${bytes ? `, or ${bytes}` : ''}`
   }
-  if (kind !== undefined) return kind === 'Float32Array' ? undefined : converted(what, kind)
+  if (kind === 'Uint16Array')
+    return `${numbersOf(what, kind)}, or ${fromBits(what)} if these are the bits of such numbers`
+  if (kind !== undefined) return kind === 'Float32Array' ? undefined : numbersOf(what, kind)
   const isBuffer = /ArrayBuffer\]$/.test(Object.prototype.toString.call(value))
   return isBuffer ? `new Float32Array(${what})` : undefined
 }

@@ -41,7 +41,10 @@ const operands: [value: unknown, got: string][] = [
   [new Float64Array(4), 'Float64Array; Float32Array.from(x)'],
   [new Int32Array(4), 'Int32Array; Float32Array.from(x)'],
   [new BigInt64Array(4), 'BigInt64Array; Float32Array.from(x, Number)'],
-  [new Uint16Array(4), "Uint16Array; dequantizeEmbeddings(x, length, { precision: 'float16' }) (or 'bfloat16')"],
+  [
+    new Uint16Array(4),
+    "Uint16Array; Float32Array.from(x), or dequantizeEmbeddings(x, length, { precision: 'float16' }) (or 'bfloat16') if these are the bits of such numbers"
+  ],
   [bytes, 'Uint8Array; new Float32Array(x.buffer, x.byteOffset, x.byteLength / 4) if these are the bytes of float32'],
   [odd, 'Uint8Array; new Float32Array(Uint8Array.from(x).buffer) if these are the bytes of float32'],
   [bytes.subarray(1, 4), 'Uint8Array'],
