@@ -77,7 +77,7 @@ describe('behaviour: the command line', () => {
     expectFailure(
       ['toString'],
       2,
-      'command expected info, verify, apply, embed, calibrate, build, bench, got "toString"'
+      'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "toString"'
     )
     expectFailure(['info', '--fast'], 2, 'there is no option --fast')
     expectFailure(['verify', 'this'], 2, 'arguments expected options alone, got "this"')
