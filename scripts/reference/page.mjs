@@ -1,7 +1,7 @@
 // The page: sections of functions and classes, then types. Throws where something has no docstring.
 import { ReflectionKind } from 'typedoc'
 import { sections, shared } from './sections.mjs'
-import { anchorOf, table } from './text.mjs'
+import { anchorOf, exportOf, table } from './text.mjs'
 import { membersOf, problems, Writer } from './writer.mjs'
 
 /** Types whose members stand in the tables of the calls that take them. */
@@ -9,9 +9,10 @@ const isOptions = ({ name }) => /(Options?|Weights|Constants|RunningStatistics)$
 
 /** docs/api.md, below an introduction. */
 export function page(project, intro) {
-  const byName = new Map(project.children.map(child => [child.name, child]))
+  const exported = project.children.flatMap(({ children }) => children) // of each entry point
+  const byName = new Map(exported.map(child => [child.name, child]))
   const listed = sections.flatMap(({ names }) => names.flat())
-  const types = project.children.filter(child => !listed.includes(child.name))
+  const types = exported.filter(child => !listed.includes(child.name))
   for (const { name, kind } of types) {
     if (kind !== ReflectionKind.Interface && kind !== ReflectionKind.TypeAlias) {
       stop(`sections.mjs: ${name} is in no section`)
@@ -23,9 +24,7 @@ export function page(project, intro) {
 
   /** A link to what the page has; of options, which have no place of their own, the name. */
   const linkTo = (target, text) => {
-    let top = target
-    while (top.parent && !top.parent.isProject()) top = top.parent
-    return has.has(top.name) ? `[\`${text}\`](#${anchorOf(target)})` : `\`${text}\``
+    return has.has(exportOf(target).name) ? `[\`${text}\`](#${anchorOf(target)})` : `\`${text}\``
   }
   const owners = shared.flatMap(name => byName.get(name).children.map(child => [child.name, name]))
   const write = new Writer(linkTo, new Map(owners))

@@ -30,6 +30,11 @@ export const sections = [
     ]
   },
   {
+    title: 'Streams',
+    text: "`import { ... } from 'evenkeel/stream'`, for Node.js alone: rows on their way through a `node:stream`, for a service that pipes them.",
+    names: [['layerNormStream', 'rmsNormStream', 'normalizeStream']]
+  },
+  {
     title: 'Threads and backends',
     text: 'More on threads and `forwardAsync`: [threads](threads.md).',
     names: [

@@ -1,10 +1,16 @@
 // Markdown of comments and types.
 import { ReflectionKind } from 'typedoc'
 
+/** The export that a reflection is a part of. */
+export function exportOf(reflection) {
+  let top = reflection
+  while (top.parent && top.parent.kind !== ReflectionKind.Module) top = top.parent
+  return top
+}
+
 /** Where an export or a member of one stands on the page. */
 export function anchorOf(reflection) {
-  let top = reflection
-  while (top.parent && !top.parent.isProject()) top = top.parent
+  const top = exportOf(reflection)
   const name = top.name.toLowerCase()
   if (top.kind === ReflectionKind.Class) return `class-${name}`
   return top.kind === ReflectionKind.Interface || top.kind === ReflectionKind.TypeAlias ? `type-${name}` : name

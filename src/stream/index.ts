@@ -118,10 +118,15 @@ class RowStream extends Transform {
  *   whole
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
  * @example
- * import { pipeline } from 'node:stream/promises'
+ * ```ts
+ * import { Readable } from 'node:stream'
  * import { layerNormStream } from 'evenkeel/stream'
  *
- * await pipeline(process.stdin, layerNormStream(768, { weight, bias }), process.stdout)
+ * // for bytes: await pipeline(process.stdin, layerNormStream(768, { weight, bias }), process.stdout)
+ * const chunks = Readable.from([Float32Array.of(1, 3, 5), Float32Array.of(9)])
+ * const rows = await chunks.pipe(layerNormStream(2, { eps: 0 }, { output: 'arrays' })).toArray()
+ * console.log(rows) // [ Float32Array(2) [ -1, 1 ], Float32Array(2) [ -1, 1 ] ]
+ * ```
  */
 export function layerNormStream(
   normalizedShape: NormalizedShape,
@@ -132,7 +137,23 @@ export function layerNormStream(
   return new RowStream(op, readShape(op, normalizedShape).size, new LayerNorm(normalizedShape, options), stream)
 }
 
-/** The same of {@link RMSNorm}. See {@link layerNormStream}. */
+/**
+ * A stream of {@link RMSNorm}. See {@link layerNormStream}, which it is like in all else.
+ *
+ * @param normalizedShape elements of a row, e.g. 768 or [3, 256]
+ * @param options as {@link RMSNorm} has them
+ * @param stream what comes out, and how much waits
+ * @returns a Transform
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+ * @example
+ * ```ts
+ * import { Readable } from 'node:stream'
+ * import { rmsNormStream } from 'evenkeel/stream'
+ *
+ * const rows = Readable.from([Float32Array.of(3, 4)]).pipe(rmsNormStream(2, { eps: 3.5 }, { output: 'arrays' }))
+ * console.log(await rows.toArray()) // [ Float32Array(2) [ 0.75, 1 ] ]
+ * ```
+ */
 export function rmsNormStream(
   normalizedShape: NormalizedShape,
   options: RMSNormWeights & RMSNormConstants = {},
@@ -142,7 +163,23 @@ export function rmsNormStream(
   return new RowStream(op, readShape(op, normalizedShape).size, new RMSNorm(normalizedShape, options), stream)
 }
 
-/** The same of {@link Normalize}: each row divided by its norm. See {@link layerNormStream}. */
+/**
+ * A stream of {@link Normalize}: each row divided by its norm. See {@link layerNormStream}, which it is like in all else.
+ *
+ * @param normalizedShape elements of a row, e.g. 768 or [3, 256]
+ * @param options as {@link Normalize} has them
+ * @param stream what comes out, and how much waits
+ * @returns a Transform
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+ * @example
+ * ```ts
+ * import { Readable } from 'node:stream'
+ * import { normalizeStream } from 'evenkeel/stream'
+ *
+ * const rows = Readable.from([Float32Array.of(3, 4)]).pipe(normalizeStream(2, {}, { output: 'arrays' }))
+ * console.log(await rows.toArray()) // [ Float32Array(2) [ 0.6000000238418579, 0.800000011920929 ] ]
+ * ```
+ */
 export function normalizeStream(
   normalizedShape: NormalizedShape,
   options: NormalizeConstants = {},
