@@ -2,6 +2,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Wanted } from '../dist/esm/cli/dtypes.js'
 import { eachNumber, npyHeader, readNpyHeader, writeElements, writeFully } from '../dist/esm/cli/npy.js'
 
 export interface Tensor {
@@ -11,13 +12,15 @@ export interface Tensor {
 
 const path = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url))
 
+const numbers: Wanted = { dtypes: ['<f4', '<i4'], text: 'float32 or int32', cast: "'<f4'" }
+
 /** A .npy file of this repository (examples/README.md says what they are), as float32. */
 export async function readTensor(name: string): Promise<Tensor> {
   const file = await open(path(name))
   try {
-    const header = await readNpyHeader(file, name, ['<f4', '<i4'])
+    const header = await readNpyHeader(file, name, numbers)
     const data = new Float32Array(header.size)
-    await eachNumber(file, name, header, (value, i) => {
+    await eachNumber(name, header, (value, i) => {
       data[i] = value
     })
     return { data, dims: header.dims }

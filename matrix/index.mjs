@@ -218,6 +218,26 @@ row('Deno', () => {
   return `${version}: ${checkRuntime(app(), [deno, 'run', '-A', '--node-modules-dir=manual'])}`
 })
 
+row('Deno without its flags', () => {
+  const seen = []
+  for (const [flags, denied] of [
+    [[], 'Requires env access'],
+    [['--allow-env', '--allow-read'], 'Requires ffi access']
+  ]) {
+    const args = ['run', '--no-prompt', '--node-modules-dir=manual', ...flags, 'esm.mjs']
+    const { stdout, stderr } = run(deno, args, { cwd: app() })
+    const { backend, same } = JSON.parse(stdout)
+    expect('backend and bits', [backend, same], ['js', true])
+    if (!stderr.includes(denied) || !stderr.includes('with --allow-env --allow-read --allow-ffi'))
+      throw new Error(stderr)
+    seen.push(flags.join(' ') || 'none')
+  }
+  const least = ['--allow-env', '--allow-read', '--allow-ffi']
+  const args = ['run', '--no-prompt', '--node-modules-dir=manual', ...least, 'esm.mjs']
+  expect('backend', JSON.parse(run(deno, args, { cwd: app() }).stdout).backend === 'js', false)
+  return `js with ${seen.join(', and with ')}: the warning says why and what to do`
+})
+
 row('four worker_threads at once', () => {
   expect('exit codes', JSON.parse(run(nodes[20], ['threads.mjs'], { cwd: app() }).stdout), [0, 0, 0, 0])
   return 'all backends verified in each'

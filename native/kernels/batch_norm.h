@@ -4,21 +4,29 @@
 template <class T>
 void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, OverBatch<const double> variance,
                 PerChannel<T> weight, PerChannel<T> bias, Volume shape, double eps) {
+  const bool streamed = goes_past_caches(y, x, shape);
+  if (shape.channels_last) {
+    const RowSet rows{0, shape.samples, shape.positions, shape.spans};
+    ChannelScales of;
+    for (size_t first = 0; first < shape.groups; first += of.n) {
+      of.n = shape.groups - first < ChannelScales::most ? shape.groups - first : ChannelScales::most;
+      std::memcpy(of.mean, mean.data + first, of.n * sizeof(double));
+      std::memcpy(of.rstd, variance.data + first, of.n * sizeof(double));
+      each(of.n, [&](auto at) {
+        double* const to = of.rstd + at.i;
+        store(to, broadcast(1.0) / root(load_wide(to) + broadcast(eps)));  // rule 6
+      });
+      affine_channels(y.data + first, x.data + first, shape.pitch, rows, of, part(weight.data, first),
+                      part(bias.data, first), streamed);
+    }
+    if (streamed) end_of_stream();
+    return;
+  }
   const auto scale_of_channel = [=](size_t channel) {
     const float w = weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
     const float b = bias.data ? static_cast<float>(bias.data[channel]) : no_bias;
     return channel_scale(mean.data[channel], 1 / std::sqrt(variance.data[channel] + eps), w, b);  // rule 6
   };
-  if (shape.channels_last) {
-    const RowSet rows{0, shape.samples, shape.positions, shape.spans};
-    ChannelScales scales;
-    each_strip(shape.groups, [&](size_t first, size_t n) {
-      for (size_t k = 0; k < n; ++k) scales.set(k, scale_of_channel(first + k));
-      affine_channels(y.data + first, x.data + first, shape.pitch, n, rows, scales);
-    });
-    return;
-  }
-  const bool streamed = goes_past_caches(y, x, shape);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     for (size_t channel = 0; channel < shape.groups; ++channel) {
       const size_t at = (sample * shape.pitch + channel) * shape.positions;
@@ -48,7 +56,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
       if (needs_sums) column_gradient_sums(sums, count, of, from, in, shape.pitch, rows);
       if (dbias.data) std::memcpy(dbias.data + first, sums.s, count * sizeof(double));
       if (dweight.data) std::memcpy(dweight.data + first, sums.q, count * sizeof(double));
-      const Elements<T> weights(weight.data ? weight.data + first : nullptr, no_weight);
+      const Elements<T> weights(part(weight.data, first), no_weight);
       each(count, [&](auto at) {
         const D w = weights.read_wide(at);
         store(of.w + at.i, w);
@@ -64,13 +72,14 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   const auto write = training ? gradient_real_run<Way::centered, T> : gradient_real_run<Way::linear, T>;
   for (size_t channel = 0; channel < shape.groups; ++channel) {
     const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };
+    const auto next = [&](size_t sample) { return next_of_run(dy.data, x.data, shape, run(sample), run(sample + 1)); };
     Sums total{0, 0};
     for (size_t first = 0; needs_sums && first < shape.samples; first += fold64) {
       Sums fold{0, 0};
       const size_t end = shape.samples - first < fold64 ? shape.samples : first + fold64;
       for (size_t sample = first; sample < end; ++sample) {
         const Sums of_run = real_gradient_sums(dy.data + run(sample), x.data + run(sample), mean.data[channel],
-                                               rstd.data[channel], shape.positions, shape.spans, sample);
+                                               rstd.data[channel], shape.positions, shape.spans, sample, next(sample));
         fold.s += of_run.s;
         fold.q += of_run.q;
       }
@@ -84,7 +93,8 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     const Gradient of{mean.data[channel], rstd.data[channel], factor * total.s / n, factor * total.q / n};
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
-      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, streamed);
+      write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample),
+            streamed);
     }
   }
   if (streamed) end_of_stream();

@@ -66,54 +66,76 @@ EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n,
   }
 }
 
-// `count` rows of affine_channels. The channels' numbers stay in registers from row to row.
-template <class T>
-void affine_channel_rows(T* y, const T* x, size_t stride, size_t n, size_t count, const ChannelScales& of) {
-  const auto step = [&](auto at) {
-    const F m = at.read(of.m);
-    const F f = at.read(of.f);
-    const F c = at.read(of.c);
-    for (size_t i = 0; i < count; ++i) at.write(y + i * stride, (at.read(x + i * stride) - m) * f + c);
-  };
-  if (!of.any_float64) {
-    each(n, step);
-    return;
-  }
-  for (size_t k = 0; k < n; ++k) {
-    if (!of.needs_float64[k]) {
-      step(Tail{k, 1});
-      continue;
-    }
-    for (size_t i = 0; i < count; ++i) {
-      const double d = static_cast<double>(x[i * stride + k]) - of.mean[k];
-      y[i * stride + k] = static_cast<T>(d * of.s[k] + of.bias[k]);
-    }
-  }
-}
-
-// Calls step(at, count) for rows of n <= strip columns that are real, `count` from y + at on. The others become 0 in y
-// (rule 15).
+// Calls step(at, count) for neighboring rows of n columns that are real, `count` from y + at on. The others become 0 in
+// y (rule 15).
 template <class T, class Step>
-EVENKEEL_INLINE void each_real_rows(T* y, size_t stride, size_t n, RowSet given, Step step) {
+EVENKEEL_INLINE void each_real_range(T* y, size_t stride, size_t n, RowSet given, Step step) {
   const RowSet rows = given.joined();
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
     const size_t first = sample * rows.positions;
     size_t done = 0;
     each_span(rows.spans, sample, rows.positions, [&](size_t begin, size_t end) {
       for (; done < begin; ++done) clear(y + (first + done) * stride, n);
-      for (size_t position = begin; position < end; position += rows_per_step) {
-        step((first + position) * stride, end - position < rows_per_step ? end - position : rows_per_step);
-      }
+      step((first + begin) * stride, end - begin);
       done = end;
     });
     for (; done < rows.positions; ++done) clear(y + (first + done) * stride, n);
   }
 }
 
-// Rules 7a and 8a over n <= strip columns, which are channels.
+// Rule 7a over n elements of rows, one behind the other, from the first channel on.
 template <class T>
-EVENKEEL_NOINLINE void affine_channels(T* y, const T* x, size_t stride, size_t n, RowSet rows,
-                                       const ChannelScales& of) {
-  each_real_rows(y, stride, n, rows,
-                 [&](size_t at, size_t count) { affine_channel_rows(y + at, x + at, stride, n, count, of); });
+EVENKEEL_NOINLINE void affine_elements(T* y, const T* x, size_t n, const ChannelScales& of, bool streamed) {
+  const size_t period = of.period;
+  const float *const m = of.m, *const f = of.f, *const c = of.c;
+  size_t i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
+  if (i > n) i = n;
+  size_t channel = i;
+  const auto step = [=](auto at, size_t k) { at.write(y, (at.read(x) - load(m + k)) * load(f + k) + load(c + k)); };
+  if (i > 0) step(Tail{0, i}, 0);
+  const auto all = [&](auto at) {
+    while (i + width <= n) {
+      // Up to where the channels begin anew.
+      const size_t left = (n - i) / width, round = (period - channel + width - 1) / width;
+      for (const size_t end = i + (left < round ? left : round) * width; i < end; i += width, channel += width) {
+        at.i = i;
+        if constexpr (decltype(at)::past_caches) prefetch(x + i + ahead);
+        step(at, channel);
+      }
+      if (channel >= period) channel -= period;
+    }
+  };
+  streams&& streamed ? all(Streamed{}) : all(Whole{});
+  if (i < n) step(Tail{i, n - i}, channel);
+}
+
+// Rules 7a and 8a over columns that are channels, of any number of which some need float64: one after the other.
+template <class T>
+EVENKEEL_RARE void affine_columns_float64(T* y, const T* x, size_t stride, RowSet rows, const ChannelScales& of,
+                                          const T* weight, const T* bias) {
+  for (size_t k = 0; k < of.n; ++k) {
+    const ChannelScale scale = channel_scale(of.mean[k], of.rstd[k], weight ? static_cast<float>(weight[k]) : no_weight,
+                                             bias ? static_cast<float>(bias[k]) : no_bias);
+    each_real_range(y + k, stride, 1, rows, [&](size_t first, size_t count) {
+      for (size_t row = 0; row < count; ++row) {
+        const size_t at = first + row * stride + k;
+        affine_run(y + at, x + at, 1, scale, false);
+      }
+    });
+  }
+}
+
+// Rules 7a and 8a over columns that are channels, from the first of y and x on.
+template <class T>
+void affine_channels(T* y, const T* x, size_t stride, RowSet rows, ChannelScales& of, const T* weight, const T* bias,
+                     bool streamed) {
+  of.set(weight, bias, y, rows.samples * rows.positions);
+  if (of.any_float64) return affine_columns_float64(y, x, stride, rows, of, weight, bias);
+  each_real_range(y, stride, of.n, rows, [&](size_t first, size_t count) {
+    if (stride == of.n) return affine_elements(y + first, x + first, count * stride, of, streamed);
+    for (size_t row = 0; row < count; ++row) {
+      const size_t at = first + row * stride;
+      affine_elements(y + at, x + at, of.n, of, streamed);
+    }
+  });
 }

@@ -3,7 +3,7 @@
 // "Rule n" is a rule of NUMERICS.md.
 
 // No bits depend on these two.
-constexpr size_t strip = 256;            // columns that are worked on together: their sums fit the first-level cache
+constexpr size_t strip = 512;            // columns that are worked on together: their sums fit the first-level cache
 constexpr size_t rows_in_registers = 8;  // rows that are added to a column's sums in registers (measured)
 static_assert(strip % width == 0, "a strip's arrays are read and written in whole vectors");
 
@@ -20,6 +20,8 @@ struct RowSet {
     for (size_t n = first; n < first + samples; ++n) rows += count_real(spans, n, positions);
     return rows;
   }
+  // How many elements there are in memory.
+  size_t elements(size_t stride) const { return samples * positions * stride; }
   // The same rows in as few samples as can be: without padding those of all samples from 0 on are neighbors.
   RowSet joined() const { return spans || first > 0 ? *this : RowSet{0, 1, samples * positions, spans}; }
 };
@@ -48,6 +50,7 @@ void add_rows(ColumnSums& to, size_t n, const double* center, const T* x, size_t
     D s = load_wide(to.s + at.i);
     D q = load_wide(to.q + at.i);
     for (size_t row = 0; row < count; ++row) {
+      prefetch(x + (row + count) * stride + at.i);
       D v = at.read_wide(x + row * stride);
       if constexpr (centered) {
         v = v - load_wide(center + at.i);
@@ -123,6 +126,10 @@ void each_strip(size_t columns, Step step) {
 
 // Rule 14: adds the sums of a strip's columns to those of their groups; 64 of them make a fold.
 inline void add_columns(double* to, const double* columns, size_t first, size_t width, size_t channels) {
+  if (channels == 1) {  // without divisions
+    for (size_t k = 0; k < width; ++k) to[first + k] += columns[k];
+    return;
+  }
   double some = 0;
   for (size_t k = 0; k < width; ++k) {
     const size_t channel = (first + k) % channels;

@@ -4,6 +4,7 @@
 
 // Where in a group a vector stands: a whole one, or the last n < width elements. Both index any operand of the group.
 struct Whole {
+  static constexpr bool past_caches = false;
   size_t i;
 
   template <class T>
@@ -23,6 +24,7 @@ struct Whole {
 
 // A whole one whose result goes past the caches.
 struct Streamed : Whole {
+  static constexpr bool past_caches = true;
   template <class T>
   void write(T* p, F v) const {
     stream(p + i, v);
@@ -30,6 +32,7 @@ struct Streamed : Whole {
 };
 
 struct Tail {
+  static constexpr bool past_caches = false;
   size_t i;
   size_t n;
 
@@ -60,8 +63,10 @@ EVENKEEL_INLINE void each(size_t n, Step step) {
 template <class T, class Step>
 EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
   size_t i = 0;
-  // Vectors as long as a line of memory are written in whole lines: across two each takes twice as long (measured).
-  if (width * sizeof(T) == 64 && n >= 8 * width) {
+  // Vectors that straddle two lines of memory take twice as long to write. Masked ones take longer with AVX2
+  // (measured).
+  constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
+  if (width * sizeof(T) >= 32 && n >= worth_aligning * width) {
     i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
     if (i > 0) step(Tail{0, i});
   }
@@ -94,3 +99,37 @@ D each_lane(D v, Function f) {
   for (double& value : lane) value = f(value);
   return load_wide(lane);
 }
+
+// Those of an array from the given one on; null where there is none.
+template <class T>
+const T* part(const T* data, size_t first) {
+  return data ? data + first : nullptr;
+}
+
+// A weight or a bias for every element of a row; where data is null one for all.
+template <class T>
+class Elements {
+ public:
+  Elements(const T* data, float all) : data_(data ? data : all_), step_(data ? SIZE_MAX : 0) {
+    store(all_, broadcast(all));
+  }
+  Elements(const Elements&) = delete;
+  Elements& operator=(const Elements&) = delete;
+
+  // Without a branch, which would cost up to a third (measured).
+  template <class At>
+  F read(At at) const {
+    at.i &= step_;
+    return at.read(data_);
+  }
+  template <class At>
+  D read_wide(At at) const {
+    at.i &= step_;
+    return at.read_wide(data_);
+  }
+
+ private:
+  const T* data_;
+  size_t step_;
+  T all_[width];
+};

@@ -25,33 +25,43 @@ struct Kept {
   alignas(64) double t[kept_elements + width];
 };
 
-// The rows that are needed after these; null where there are none, or where they are cached.
+// What is needed after some elements of dy and x, as many; null where it need not be asked for.
 template <class T>
-struct NextRow {
-  const T* dy;
-  const T* x;
+struct Next {
+  const T* dy = nullptr;
+  const T* x = nullptr;
 
-  NextRow() : dy(nullptr), x(nullptr) {}
-  // Behind row i of a call.
-  NextRow(In<T> of_dy, In<T> of_x, const Groups& shape, size_t i, bool streamed) : NextRow() {
-    if (!streamed || i + 1 == shape.outer) return;
-    dy = of_dy.at(shape.row(i + 1));
-    x = of_x.at(shape.row(i + 1));
+  template <class At>
+  void ask(At at) const {
+    if (dy) prefetch(dy + at.i);
+    if (x) prefetch(x + at.i);
   }
 };
+
+// The row behind row i of a call.
+template <class T>
+Next<T> next_of_row(In<T> dy, In<T> x, const Groups& shape, size_t i) {
+  if (shape.whole * shape.size <= near || i + 1 == shape.outer) return {};
+  return {dy.at(shape.row(i + 1)), x.at(shape.row(i + 1))};
+}
+
+// The run of n elements that begins at `next` of dy and x, behind one that begins at `run`; of a long one what is next.
+template <class T>
+Next<T> next_of_run(const T* dy, const T* x, const Volume& shape, size_t run, size_t next) {
+  if (shape.in_memory() <= near) return {};
+  const size_t at = shape.positions <= short_row ? next : run + ahead;
+  return {dy + at, x + at};
+}
 
 // A and B of n neighbors by rules 1 to 3; where `weight` is null w is 1.
 template <bool centered, bool keep, class T>
 EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, const T* weight,
-                                     Kept* kept, NextRow<T> next) {
+                                     Kept* kept, Next<T> next) {
   const Elements<T> w(weight, no_weight);
   const D m = broadcast(mean), r = broadcast(rstd);
   Sums total;
   lane_sums<1>(n, &total, [&](D& a, D& b, size_t, auto at) {
-    if (next.x) {
-      prefetch(next.dy + at.i);
-      prefetch(next.x + at.i);
-    }
+    next.ask(at);
     const D g = at.read_wide(dy) * w.read_wide(at);
     const D t = normalized<centered>(at, x, m, r);
     if constexpr (keep) {
@@ -67,24 +77,24 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
 // The same of a row, which is kept where it is short enough.
 template <bool centered, class T>
 Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept,
-                       NextRow<T> next) {
+                       Next<T> next) {
   const auto sums = n <= kept_elements ? gradient_sums<centered, true, T> : gradient_sums<centered, false, T>;
   return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
 }
 
 // The sums of dy (s) and of dy * t (q) of a run.
 template <class T>
-Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd) {
+Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, Next<T> next = {}) {
   const T* const one = nullptr;
-  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, NextRow<T>{});
+  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, next);
 }
 
 // Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at
 // a time.
 template <class T>
 EVENKEEL_NOINLINE Sums real_gradient_sums(const T* dy, const T* x, double mean, double rstd, size_t positions,
-                                          const Spans& spans, size_t sample) {
-  if (!spans) return run_gradient_sums(positions, dy, x, mean, rstd);
+                                          const Spans& spans, size_t sample, Next<T> next) {
+  if (!spans) return run_gradient_sums(positions, dy, x, mean, rstd, next);
   Sums total{0, 0};
   if (spans.first(sample + 1) == spans.first(sample) + 2) {
     each_span(spans, sample, positions, [&](size_t begin, size_t end) {
@@ -134,6 +144,8 @@ EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const C
       const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i);
       D s = load_wide(to.s + at.i), q = load_wide(to.q + at.i);
       for (size_t i = 0; i < count; ++i) {
+        prefetch(first_dy + (i + count) * stride + at.i);
+        prefetch(first_x + (i + count) * stride + at.i);
         const D given = at.read_wide(first_dy + i * stride);
         s = s + given;
         q = q + given * normalized<true>(at, first_x + i * stride, m, r);

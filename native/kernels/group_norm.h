@@ -4,11 +4,11 @@
 // Groups of neighboring columns, in every sample.
 template <class T>
 void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T* weight, const T* bias, Volume shape,
-                        double eps) {
+                        double eps, bool streamed) {
   const size_t stride = shape.pitch;
   const size_t width = bundle(shape.groups, shape.channels_per_group);
-  double means[strip], variances[strip];
-  ChannelScales scales;
+  double means[strip], variances[strip], rstds[strip];
+  ChannelScales of;
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const RowSet rows{sample, 1, shape.positions, shape.spans};
     for (size_t first = 0; first < shape.groups; first += width) {
@@ -18,17 +18,18 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
       for (size_t group = 0; group < count; ++group) {
         const size_t at = sample * shape.groups + first + group;
         mean.set(at, means[group]);
-        rstd.set(at, 1 / std::sqrt(variances[group] + eps));  // rule 6
+        rstds[group] = 1 / std::sqrt(variances[group] + eps);  // rule 6
+        rstd.set(at, rstds[group]);
       }
       each_strip(count * shape.channels_per_group, [&](size_t column, size_t n) {
         const size_t start = first * shape.channels_per_group + column;
+        of.n = n;
         for (size_t k = 0; k < n; ++k) {
           const size_t group = (column + k) / shape.channels_per_group;
-          const float w = weight ? static_cast<float>(weight[start + k]) : no_weight;
-          const float b = bias ? static_cast<float>(bias[start + k]) : no_bias;
-          scales.set(k, channel_scale(means[group], 1 / std::sqrt(variances[group] + eps), w, b));
+          of.mean[k] = means[group];
+          of.rstd[k] = rstds[group];
         }
-        affine_channels(y + start, x + start, stride, n, rows, scales);
+        affine_channels(y + start, x + start, stride, rows, of, part(weight, start), part(bias, start), streamed);
       });
     }
   }
@@ -39,11 +40,12 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
                 Volume shape, double eps) {
   const T* w = weight.data;
   const T* b = bias.data;
+  const bool streamed = goes_past_caches(y, x, shape);
   if (shape.channels_last) {
-    group_norm_columns(y.data, mean, rstd, x.data, w, b, shape, eps);
+    group_norm_columns(y.data, mean, rstd, x.data, w, b, shape, eps, streamed);
+    if (streamed) end_of_stream();
     return;
   }
-  const bool streamed = goes_past_caches(y, x, shape);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     for (size_t group = 0; group < shape.groups; ++group) {
       const size_t per_group = shape.channels_per_group;
@@ -154,6 +156,10 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         of.mean = own.mean;
         of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
       }
+      const auto next = [&](size_t k) {
+        const size_t run = at + k * shape.positions;
+        return next_of_run(dy.data, x.data, shape, run, run + shape.positions);
+      };
       const auto weight_of = [&](size_t k) {
         return weight.data ? static_cast<float>(weight.data[first + k]) : no_weight;
       };
@@ -162,8 +168,8 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         const size_t end = per_group - folded < fold64 ? per_group : folded + fold64;
         for (size_t k = folded; k < end; ++k) {
           const size_t run = at + k * shape.positions;
-          const Sums sums =
-              real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions, shape.spans, sample);
+          const Sums sums = real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions,
+                                               shape.spans, sample, next(k));
           if (to_bias) to_bias[first + k] += sums.s;
           if (to_weight) to_weight[first + k] += sums.q;
           fold.s += static_cast<double>(weight_of(k)) * sums.s;
@@ -177,7 +183,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
         gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
-                                         sample, of, weight_of(k), streamed);
+                                         sample, of, weight_of(k), next(k), streamed);
       }
     }
   }

@@ -53,6 +53,7 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
   const double scale = static_cast<double>(static_cast<float>(residual_scale));
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
   Kept kept;
+  BlockSums to_weight(n, dx.data, streamed), to_bias(n, dx.data, streamed);
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
@@ -66,14 +67,17 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
       of.mean = own.mean;
       of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
     }
-    const NextRow<T> next(dy, x, shape, i, streamed);
-    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, next);
+    const Next<T> next = next_of_row(dy, x, shape, i);
+    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr});
     of.a = sums.s / count;
     of.b = sums.q / count;
-    const RowGradients<T> to{dresidual.at(row), dweight.at(i, shape), dbias.at(i, shape), dsum.at(row), scale};
+    const RowGradients<T> to{dresidual.at(row), to_weight.of(dweight.at(i, shape)), to_bias.of(dbias.at(i, shape)),
+                             dsum.at(row), scale};
     const auto write =
         n <= kept_elements ? gradient_row<Way::centered, true, T> : gradient_row<Way::centered, false, T>;
-    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, streamed);
+    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, {nullptr, next.x}, streamed);
   }
+  to_weight.finish();
+  to_bias.finish();
   if (streamed) end_of_stream();
 }

@@ -30,8 +30,9 @@ void local_response_norm(Tensor<T> y, Tensor<const T> x, Volume shape, size_t be
     const double base = k + alpha * squares;
     *out = *in == 0 && base > 0 ? *in : static_cast<T>(static_cast<double>(*in) / power(base, beta));
   };
-  // Whether no power can vanish or overflow: the base is between 2^-20 and 2^300.
-  const bool ordinary = k >= 0x1p-20 && k <= 0x1p20 && alpha <= 1 && beta >= -2 && beta <= 2;
+  // Whether no power can vanish or overflow: the base is between 2^-20 and 2^300, or infinite, whose power vanishes
+  // where beta < 0.
+  const bool ordinary = k >= 0x1p-20 && k <= 0x1p20 && alpha <= 1 && beta >= 0 && beta <= 2;
   const auto window_of = [=](size_t channel, size_t& count) {
     const size_t first = channel < before ? 0 : channel - before;
     const size_t last = channels - 1 - channel < behind ? channels - 1 : channel + behind;

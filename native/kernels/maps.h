@@ -30,33 +30,11 @@ EVENKEEL_RARE void affine_float64(T* y, const T* x, size_t n, const Scale& scale
   }
 }
 
-// A weight or a bias for every element of a row; where data is null one for all.
-template <class T>
-class Elements {
- public:
-  Elements(const T* data, float all) : data_(data ? data : all_), step_(data ? SIZE_MAX : 0) {
-    store(all_, broadcast(all));
-  }
-  Elements(const Elements&) = delete;
-  Elements& operator=(const Elements&) = delete;
-
-  // Without a branch, which would cost up to a third (measured).
-  template <class At>
-  F read(At at) const {
-    at.i &= step_;
-    return at.read(data_);
-  }
-  template <class At>
-  D read_wide(At at) const {
-    at.i &= step_;
-    return at.read_wide(data_);
-  }
-
- private:
-  const T* data_;
-  size_t step_;
-  T all_[width];
-};
+// How far ahead to ask for x while a row of n elements is written past the caches: for what is read after it.
+inline size_t next_row(size_t n) {
+  if (n < 2 * ahead) return 2 * ahead;
+  return n <= short_row ? n : ahead;
+}
 
 // Rules 7 and 8 over n elements with a weight and a bias each; null where there is none.
 template <class T>
@@ -71,7 +49,11 @@ EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale
     return;
   }
   const Elements<T> w(weight, no_weight), b(bias, no_bias);
-  const auto step = [&](auto at) { at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at)); };
+  const T* const next = x + next_row(n);
+  const auto step = [&](auto at) {
+    if constexpr (decltype(at)::past_caches) prefetch(next + at.i);
+    at.write(y, ((at.read(x) - m) * r + c) * w.read(at) + b.read(at));
+  };
   streams&& streamed ? each_streamed(y, n, step) : each(n, step);
 }
 
@@ -86,7 +68,11 @@ EVENKEEL_NOINLINE void scale_row(T* y, const T* x, size_t n, const Scale& scale,
   const F r = broadcast(scale.r);
   const F o = broadcast(offset == 0 ? no_bias : offset);
   const Elements<T> w(weight, static_cast<float>(all));
-  const auto step = [&](auto at) { at.write(y, at.read(x) * r * (w.read(at) + o)); };
+  const T* const next = x + next_row(n);
+  const auto step = [&](auto at) {
+    if constexpr (decltype(at)::past_caches) prefetch(next + at.i);
+    at.write(y, at.read(x) * r * (w.read(at) + o));
+  };
   streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
 }
 

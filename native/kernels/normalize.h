@@ -85,15 +85,15 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
     Gradient of{};
     of.rstd = reciprocal(norm, square, n, rule, eps);
     const T* const none = nullptr;
-    const double dot = gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr,
-                                                   NextRow<T>(dy, x, shape, i, streamed))
-                           .q;
+    const Next<T> next = next_of_row(dy, x, shape, i);
+    const double dot =
+        gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
     dots.set(row, dot);
     of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
     const bool limited =
         (rule == clamp_norm && norm < eps) || (rule == clamp_square && square < eps) || (rule == zero && norm == 0);
     const auto write = limited ? gradient_run<Way::linear, T> : gradient_run<Way::scaled, T>;
-    write(dx.at(row), dy.at(row), x.at(row), n, of, f, streamed);
+    write(dx.at(row), dy.at(row), x.at(row), n, of, f, {nullptr, next.x}, streamed);
   }
   if (streamed) end_of_stream();
 }

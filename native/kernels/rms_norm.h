@@ -62,6 +62,7 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
   const double scale = static_cast<double>(static_cast<float>(residual_scale));
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
   Kept kept;
+  BlockSums to_weight(n, dx.data, streamed);
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
@@ -71,15 +72,16 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
     const T* const in = x.at(row);
     Gradient of{};
     of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
-    const NextRow<T> next(dy, x, shape, i, streamed);
-    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, next).q / count;
-    const RowGradients<T> more{dresidual.at(row), dweight.at(i, shape), nullptr, dsum.at(row), scale};
+    const Next<T> next = next_of_row(dy, x, shape, i);
+    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}).q / count;
+    const RowGradients<T> more{dresidual.at(row), to_weight.of(dweight.at(i, shape)), nullptr, dsum.at(row), scale};
     const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;
-    write(to, from, in, k, of, weight.data, no_weight, more, &kept, streamed);
+    write(to, from, in, k, of, weight.data, no_weight, more, &kept, {nullptr, next.x}, streamed);
     if (k == n) continue;
     const T* const rest = weight.data ? weight.data + k : nullptr;
-    gradient_row<Way::linear, false>(to + k, from + k, in + k, n - k, of, rest, no_weight, more.from(k), nullptr,
+    gradient_row<Way::linear, false>(to + k, from + k, in + k, n - k, of, rest, no_weight, more.from(k), nullptr, {},
                                      streamed);
   }
+  to_weight.finish();
   if (streamed) end_of_stream();
 }

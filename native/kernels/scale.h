@@ -81,41 +81,74 @@ struct ChannelScale {
   float m, f, c;  // y = (x - m) * f + c
 };
 
+// Rule 8a: whether three steps of float32 can neither overflow nor vanish.
+inline bool in_range(double mean, double low, double s) {
+  const double magnitude = std::fabs(s);
+  return (std::fabs(mean) <= large) & (std::fabs(low) <= large) &
+         ((s == 0) | ((magnitude > small) & (magnitude < large)));
+}
+
 inline ChannelScale channel_scale(double mean, double rstd, float weight, float bias) {
   const double s = rstd * static_cast<double>(weight);
   const float m = static_cast<float>(mean);
   const double low = (static_cast<double>(m) - mean) * s;
-  const double magnitude = std::fabs(s);
-  const bool in_range =
-      std::fabs(mean) <= large && std::fabs(low) <= large && (s == 0 || (magnitude > small && magnitude < large));
   return {mean,
           s,
           static_cast<double>(bias),
-          !in_range,
+          !in_range(mean, low, s),
           m,
           static_cast<float>(s),
           static_cast<float>(low + static_cast<double>(bias))};
 }
 
-// The same of a strip's columns.
+// The same of neighboring channels, as vectors read them from rows.
 struct ChannelScales {
-  double mean[strip];
-  double s[strip];
-  double bias[strip];
-  alignas(64) float m[strip];
-  alignas(64) float f[strip];
-  alignas(64) float c[strip];
-  bool needs_float64[strip];
-  bool any_float64 = false;
+  static constexpr size_t most = 1024;     // channels: their numbers stay in the first cache while rows go by
+  static constexpr size_t repeated = 256;  // up to so many, few channels are repeated: a loop over them is long enough
 
-  void set(size_t k, const ChannelScale& scale) {
-    mean[k] = scale.mean;
-    s[k] = scale.s;
-    bias[k] = scale.bias;
-    m[k] = scale.m;
-    f[k] = scale.f;
-    c[k] = scale.c;
-    needs_float64[k] = scale.needs_float64;
-    any_float64 = k == 0 ? scale.needs_float64 : any_float64 || scale.needs_float64;
+  size_t n;
+  double mean[most];
+  double rstd[most];
+  bool any_float64;
+  // Those of `period` elements of rows that stand one behind the other, and of a vector more: one may begin at any.
+  size_t period;
+  const float *m, *f, *c;
+
+  // Rules 7a and 8a for n channels, whose mean and rstd are here, for so many rows that are written to y.
+  template <class T>
+  void set(const T* weight, const T* bias, const T* y, size_t rows) {
+    // Where vectors of y are aligned, so are these: one that straddles two lines takes twice as long (measured).
+    const size_t past = reinterpret_cast<uintptr_t>(y) / sizeof(float) % width;
+    float *const to_m = m_ + past, *const to_f = f_ + past, *const to_c = c_ + past;
+    m = to_m;
+    f = to_f;
+    c = to_c;
+    for (size_t k = n; k % width > 0; ++k) mean[k] = rstd[k] = 0;
+    const Elements<T> weights(weight, no_weight), biases(bias, no_bias);
+    any_float64 = false;
+    each(n, [&](auto at) {
+      const D of_channel = load_wide(mean + at.i);
+      const D s = load_wide(rstd + at.i) * weights.read_wide(at);
+      store(to_m + at.i, narrow(of_channel));
+      const D low = (load_wide(to_m + at.i) - of_channel) * s;
+      store(to_f + at.i, narrow(s));
+      store(to_c + at.i, narrow(low + biases.read_wide(at)));
+      double of_s[width], of_low[width];
+      store(of_s, s);
+      store(of_low, low);
+      for (size_t k = 0; k < width; ++k) any_float64 |= !in_range(mean[at.i + k], of_low[k], of_s[k]);
+    });
+    period = n;
+    while (period < width || (period + n <= repeated && period < rows * n)) period += n;
+    for (size_t k = n; k < period + width; ++k) {
+      to_m[k] = to_m[k - n];
+      to_f[k] = to_f[k - n];
+      to_c[k] = to_c[k - n];
+    }
   }
+
+ private:
+  alignas(64) float m_[most + 2 * width];
+  alignas(64) float f_[most + 2 * width];
+  alignas(64) float c_[most + 2 * width];
 };

@@ -221,7 +221,7 @@ int check_gradients(const evenkeel::Backend& backend) {
     for (const size_t cols : {1, 2, 7, 17}) rows_of(rows, cols);
   }
   for (const size_t samples : {1, 3, 66, 4096, 4097}) {
-    for (const size_t groups : {1, 2, 7, 33, 260}) {
+    for (const size_t groups : {1, 2, 7, 33, 260, 520}) {
       for (const size_t channels : {1, 3, 70, 300}) {
         for (const size_t positions : {1, 5, 16, 67, 4100}) {
           if (samples * groups * channels * positions > 40000) continue;

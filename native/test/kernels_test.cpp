@@ -130,7 +130,7 @@ int check_backend(const evenkeel::Backend& backend) {
     }
   }
   for (const size_t rows : {1, 3, 8, 9, 63, 64, 65, 130, 4097}) {
-    for (const size_t inner : {2, 3, 5, 8, 15, 16, 17, 33, 255, 256, 257, 300}) {
+    for (const size_t inner : {2, 3, 5, 8, 15, 16, 17, 33, 255, 257, 511, 512, 513, 600}) {
       if (rows * inner > 40000) continue;
       for (const char* kind : kinds) {
         const RowOperands operands({2, rows, inner}, random_bits() % 32, kind);
@@ -139,7 +139,7 @@ int check_backend(const evenkeel::Backend& backend) {
     }
   }
   for (const size_t samples : {1, 3, 66}) {
-    for (const size_t groups : {1, 2, 7, 16, 33, 260}) {
+    for (const size_t groups : {1, 2, 7, 16, 33, 260, 1040}) {
       for (const size_t channels : {1, 3, 300}) {
         for (const size_t positions : {1, 5, 16, 67, 4100}) {
           if (samples * groups * channels * positions > 40000) continue;
@@ -168,7 +168,7 @@ int check_switches(const evenkeel::Backend& backend) {
   for (const evenkeel::Groups& shape : shapes) {
     const size_t n = shape.size, all = shape.outer * n;
     const RowOperands of(shape, 7, "normal");
-    // Rows of each kind: one takes the second pass of rule 5, one is wide.
+    // Rows of each kind: one takes the second pass of rule 5, one needs float64.
     if (shape.outer > 4) {
       for (size_t i = 0; i < n; ++i) {
         of.x.get()[n + i] += 1e5f;

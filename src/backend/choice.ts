@@ -25,7 +25,7 @@ export const tables: readonly Backend[] = [
   { name: 'js', float32: kernels }
 ]
 
-/** Names of the backends that this machine can run, best first, always ending in 'js'. */
+/** Names of the backends that this machine can run, best first; 'js' is always the last. */
 export const backends: readonly BackendName[] = Object.freeze(tables.map(table => table.name))
 
 /** Why a backend is not among `backends`. */
@@ -52,7 +52,7 @@ function choose(): Backend {
 export const chosen: Backend = choose()
 setFirstThreadCount(native)
 
-/** Name of the backend that runs, chosen at import: the best of `backends`, or what EVENKEEL_BACKEND names. */
+/** Name of the backend that runs, chosen at import: the best of {@link backends}, or what the environment variable EVENKEEL_BACKEND names. */
 export const backend: BackendName = chosen.name
 
 /** The kernel of an op over rows for plain calls, on the backend that runs. */

@@ -4,12 +4,15 @@ import { native } from './native.js'
 import { getNumThreads } from './threads.js'
 import { BACKEND_NAMES, type BackendName } from './types.js'
 
-/** Where the running backend comes from, and why each missing one is missing. */
+/** What {@link backendInfo} returns. */
 export interface BackendInfo {
+  /** The backend that runs. */
   readonly backend: BackendName
   /** Why this one was chosen. */
   readonly why: string
+  /** Those that this machine can run, best first. */
   readonly backends: readonly BackendName[]
+  /** The others, and why each cannot run. */
   readonly missing: readonly { readonly name: BackendName; readonly why: string }[]
   /** Native binaries that are there and did not load, with what to do about it. */
   readonly failures: readonly { readonly path: string; readonly why: string }[]
@@ -23,7 +26,17 @@ export interface BackendInfo {
   readonly flushesToZero: boolean
 }
 
-/** Reports what runs and why. */
+/**
+ * Reports which backend runs and why, what does not run, and from where the binary was loaded.
+ *
+ * @example
+ * ```ts
+ * import { backend, backendInfo, backends } from 'evenkeel'
+ *
+ * const info = backendInfo()
+ * console.log(info.backend === backend, backends.includes(backend), backends.at(-1)) // true true js
+ * ```
+ */
 export function backendInfo(): BackendInfo {
   const { addon, path, failures, forced, failure } = native
   return {

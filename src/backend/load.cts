@@ -6,14 +6,39 @@ import type { Addon, Loaded } from './types.js' with { 'resolution-mode': 'impor
 export const PLATFORMS = ['linux-x64', 'linux-arm64', 'win32-x64', 'win32-arm64', 'darwin-x64', 'darwin-arm64'] as const
 
 const rebuild = '`npx evenkeel build` compiles it here'
+const denoFlags = 'Deno loads it with --allow-env --allow-read --allow-ffi'
 
-/** What to do about an error of require. */
-function advice(error: { code?: string; message: string }): string {
-  if (error.code === 'ERR_DLOPEN_DISABLED') return 'start Node.js with --allow-addons, or without --no-addons'
-  if (/ELF|wrong architecture|incompatible|Win32 application/i.test(error.message)) {
-    return `the file is of another platform: install on this one, or ${rebuild}`
+/** Why a file did not load, by the error of require, and what to do about it. */
+function explain(path: string, error: Error & { code?: string }): string {
+  const [reason] = error.message.split('\n')
+  if (error.name === 'NotCapable') return `${reason}; ${denoFlags}`
+  if (error.code === 'ERR_DLOPEN_DISABLED')
+    return `${reason}; start Node.js with --allow-addons, or without --no-addons`
+  if (/ELF|wrong architecture|incompatible|Win32 application/i.test(reason)) {
+    return `${reason}; the file is of another platform: install on this one, or ${rebuild}`
   }
-  return rebuild
+  if (/failed to map segment|not permitted|permission denied/i.test(reason)) {
+    const elsewhere = 'install elsewhere, or name a copy elsewhere with EVENKEEL_NATIVE_PATH'
+    const mount = noexecMount(path, textOf('/proc/self/mountinfo'))
+    if (mount !== undefined)
+      return `noexec: the file system on ${mount} may not hold programs; ${elsewhere} (${reason})`
+    return `${reason}; the system lets no program run from there: ${elsewhere}`
+  }
+  return `${reason}; ${rebuild}`
+}
+
+/** The mount that a file is on, where that is noexec; `mountinfo` is the text of /proc/self/mountinfo. */
+export function noexecMount(path: string, mountinfo: string): string | undefined {
+  let mount = ''
+  let noexec = false
+  for (const line of mountinfo.split('\n')) {
+    const [, , , , escaped = '', options = ''] = line.split(' ')
+    const point = escaped.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
+    const holds = point !== '' && `${path}/`.startsWith(point.endsWith('/') ? point : `${point}/`)
+    // The last one of a place covers those before.
+    if (holds && point.length >= mount.length) [mount, noexec] = [point, options.split(',').includes('noexec')]
+  }
+  return noexec ? mount : undefined
 }
 
 /**
@@ -162,13 +187,14 @@ export function loadAddon(version: string): Loaded {
         if (why === undefined) return { addon, path, failures, ordinary: false }
         failures.push({ path, why })
       } catch (error) {
-        const [reason] = (error as Error).message.split('\n')
-        failures.push({ path, why: `${reason}; ${advice(error as Error)}` })
+        failures.push({ path, why: explain(realpathSync(path), error as Error) })
       }
     }
     if (failures.length > 0) return fail(failures.map(({ path, why }) => `${path} did not load: ${why}`).join('; '))
   } catch (error) {
-    return fail(`the native binary could not be looked for: ${(error as Error).message}`)
+    const { name, message } = error as Error
+    const advice = name === 'NotCapable' ? `; ${denoFlags}` : ''
+    return fail(`the native binary could not be looked for: ${message}${advice}`)
   }
   if (!(PLATFORMS as readonly string[]).includes(platform)) {
     return fail(`no native binary is made for ${platform}; ${rebuild}`, true)

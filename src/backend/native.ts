@@ -12,10 +12,19 @@ interface Shared {
   warned: boolean
 }
 
+/** A variable of the environment. Under Deno without --allow-env there is none; loadAddon says so. */
+function variable(name: string): string | undefined {
+  try {
+    return process.env[name] || undefined
+  } catch {
+    return undefined
+  }
+}
+
 function sharedState(): Shared {
   const globals = globalThis as { [key: symbol]: Shared | undefined }
   const key = Symbol.for('evenkeel')
-  const state = globals[key] ?? { forced: process.env.EVENKEEL_BACKEND || undefined, warned: false }
+  const state = globals[key] ?? { forced: variable('EVENKEEL_BACKEND'), warned: false }
   globals[key] = state
   return state
 }
@@ -28,7 +37,7 @@ export const native: Native = {
   forced: shared.forced,
   arch: process.arch,
   cores: () => usableCores(),
-  threads: process.env.EVENKEEL_THREADS || undefined,
+  threads: variable('EVENKEEL_THREADS'),
   allocate: bytes => {
     const { buffer, byteLength } = allocUnsafeSlow(bytes)
     return byteLength === bytes && buffer.byteLength === bytes ? (buffer as ArrayBuffer) : undefined

@@ -2,8 +2,8 @@
 import type { ElementName } from '../kernels/elements.js'
 import type { Call, Kernels, Op } from '../kernels/index.js'
 
-/** Instruction sets that kernels are written for, best first, and the TypeScript implementation. */
 export const BACKEND_NAMES = ['avx512', 'avx2', 'neon', 'portable', 'js'] as const
+/** Instruction sets that kernels are written for, best first, and the TypeScript implementation. */
 export type BackendName = (typeof BACKEND_NAMES)[number]
 
 /** The operands of a call that are arrays, in order; undefined where one is absent. */

@@ -1,6 +1,7 @@
 // Checks of the arrays that a caller hands in.
 import { bufferOf, byteLengthOf, isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
+import { gotArray } from './advice.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
 const unsharedLengthGetter = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')?.get as () => number
@@ -22,7 +23,7 @@ export function coversBuffer(array: Statistic): boolean {
 
 /** A Float32Array whose memory is still there. */
 export function checkFloat32(op: string, what: string, value: unknown): asserts value is Float32Array {
-  if (!isFloat32(value)) throw wrongType(op, what, 'Float32Array', describe(value))
+  if (!isFloat32(value)) throw wrongType(op, what, 'Float32Array', gotArray(what, value))
   checkAttached(op, what, value)
 }
 
@@ -46,7 +47,7 @@ export function checkStatisticArray(
 ): asserts value is Statistic {
   const kind = typedArrayKind(value)
   if (kind !== 'Float32Array' && kind !== 'Float64Array') {
-    throw wrongType(op, what, 'Float32Array or Float64Array', describe(value))
+    throw wrongType(op, what, 'Float32Array or Float64Array', gotArray(what, value))
   }
   const array = value as Statistic
   checkAttached(op, what, array)

@@ -3,22 +3,26 @@ import { coversBuffer, isShared } from './arrays.js'
 import { describe, wrongType } from './errors.js'
 import { checkBoolean } from './options.js'
 
-/** What is used of an AbortSignal. */
+/** What is used of an AbortSignal: pass one of those. */
 export interface Signal {
+  /** Whether it has been aborted. */
   readonly aborted: boolean
+  /** What the Promise is rejected with. */
   readonly reason?: unknown
+  /** Calls the listener when it is aborted. */
   addEventListener(type: 'abort', listener: () => void): void
+  /** Ends that. */
   removeEventListener(type: 'abort', listener: () => void): void
 }
 
-/** Options of forwardAsync beside those of forward. */
+/** Options of forwardAsync and backwardAsync beside those of forward and backward. */
 export interface AsyncOptions {
   /**
-   * Takes the memory of x over instead of copying it: x is detached at once, and the result is over the same memory. x must
-   * be an array over all of its ArrayBuffer; `out` must be absent. Default: false.
+   * Takes over the memory of x (of backwardAsync: of dy and x) instead of copying it. The array is detached at once, and the result
+   * has its memory. It must be over all of its ArrayBuffer, and `out` (`dx`) must be absent. Default: false.
    */
   transfer?: boolean
-  /** Aborting it before the call has begun rejects the Promise with its reason; what has begun is finished. */
+  /** An AbortSignal. Aborted before the call has begun, it rejects the Promise with its reason; a call that has begun is finished. */
   signal?: Signal
 }
 

@@ -1,11 +1,12 @@
-// Groups over the axes of a tensor: rows or columns where the axes are neighbors, a copy in another order where not.
+// Groups over the axes of a tensor: rows or columns where the axes are neighbours, a copy in another order where not.
 import { kernels } from '../kernels/index.js'
 import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
-/** Axes to normalize over, in place of the trailing dimensions: one or several, negative ones counted from the end. */
+/** Axes of a tensor to normalise over, in place of its trailing dimensions. */
 export interface Axis {
+  /** One or several, each once; negative ones count from the end: -1 is the last. weight and bias have the shape of these axes, in this order. */
   readonly axis: number | readonly number[]
 }
 
@@ -82,7 +83,7 @@ export function groupsOver(op: string, given: readonly number[], dims: readonly 
   return { groups: { outer: product(0, dims.length, false), size, inner: 1 }, permutation, ...weights }
 }
 
-/** The copy of a dense tensor whose dimensions stand in this order; neighbors that stay together are one. */
+/** The copy of a dense tensor whose dimensions stand in this order; neighbours that stay together are one. */
 function inOrder(op: string, dims: readonly number[], order: readonly number[]): Axes {
   const strides: number[] = []
   let stride = 1

@@ -5,11 +5,11 @@ import { describe, wrongValue } from './errors.js'
 import { checkGradients, checkPair, type GradientCall, type ParameterPlaces, readSaved, readSum } from './gradients.js'
 import { type Operand, readLikeX, readOutput, readStatistic, type TensorLike } from './tensor.js'
 
-/** Options that the backward of every operation over channels has. */
+/** Options of a backward call over channels that are not parameters of the layer. */
 export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {
-  /** The Float64Array given to the forward as `mean`. Given with `rstd`, or not at all. */
+  /** The Float64Array that the forward wrote as `mean`. With `rstd`, or not at all. Default: computed again. */
   mean?: Float64Array
-  /** The Float64Array given to the forward as `rstd`. Nothing is then computed again; the bits are the same. */
+  /** The Float64Array that the forward wrote as `rstd`; the bits are the same. Default: computed again. */
   rstd?: Float64Array
 }
 

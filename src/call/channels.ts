@@ -1,7 +1,8 @@
-// Reads the calls of all operations over channels (batch, group and instance normalization, local response): a tensor
+// Reads the calls of all operations over channels (batch, group and instance normalisation, local response): a tensor
 // [N, C, ...] or [N, ..., C], parameters of one element per channel, padding, outputs.
 import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Spans, Volume } from '../kernels/operands.js'
+import { gotTensor } from './advice.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkChoice } from './options.js'
 import type { Operands } from './overlap.js'
@@ -9,24 +10,25 @@ import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
 import { type Elements, type Operand, readOperand, readOutput, readVector } from './tensor.js'
 
-/** Where the channels stand: [N, C, ...] or [N, ..., C]. */
+/** Where the channels of a tensor stand: first, [N, C, ...], or last, [N, ..., C]. */
 export type Layout = 'channels-first' | 'channels-last'
 
+/** How the dims of a tensor are read. */
 export interface LayoutOption {
-  /** Where the channels stand. Default: 'channels-first', [N, C, ...]. */
+  /** Where the channels stand: [N, C, ...], or [N, ..., C] for 'channels-last'. Default: 'channels-first'. */
   layout?: Layout
 }
 
-/** Options by which a tensor is read. */
+/** How a tensor of channels is read. */
 export interface ChannelOptions extends LayoutOption, PaddingOptions {}
 
 export const channelOptions = { layout: true, ...paddingOptions } as const
 
 /** The parameters of the operations over channels. */
 export interface ChannelWeights {
-  /** Scale, C elements. Default: none (1). */
+  /** Scale of each channel, C elements. Default: none (1). */
   weight?: Operand
-  /** Shift, C elements. Default: none (0). */
+  /** Shift of each channel, C elements. Default: none (0). */
   bias?: Operand
 }
 
@@ -43,7 +45,9 @@ export interface VolumeInput {
 export function readVolume(op: string, x: unknown, options: ChannelOptions): VolumeInput {
   const { layout = 'channels-first', lengths, mask } = options
   checkChoice(op, 'layout', layout, ['channels-first', 'channels-last'], "'channels-first' or 'channels-last'")
-  if (typedArrayKind(x) !== undefined) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(x))
+  if (typedArrayKind(x) !== undefined) {
+    throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', x, '[N, C, ...]'))
+  }
   const elements = readOperand(op, 'x', x)
   const { data, dims } = elements
   if (!dims || dims.length < 2) throw wrongValue(op, 'x.dims', 'at least [N, C]', describe(dims))

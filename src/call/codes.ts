@@ -5,33 +5,44 @@ import { checkAttached, checkLength } from './arrays.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims, type TensorLike } from './tensor.js'
 
-/** What an element of a result is. */
+/** What the elements of embeddings are. 'binary' and 'ubinary' have 8 of them in a byte, as int8 and as uint8. */
 export type Precision = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'uint8' | 'binary' | 'ubinary'
 
-/** What is used of a Float16Array, which not every runtime and not every version of TypeScript knows. */
+/** What is used of a Float16Array, which not every runtime and not every version of TypeScript has. */
 export interface Float16ArrayLike extends ArrayBufferView {
+  /** Names the class. */
   readonly [Symbol.toStringTag]: 'Float16Array'
+  /** Number of elements. */
   readonly length: number
   [index: number]: number
 }
 
 /** The array of each precision. A result of float16 is a Float16Array where the runtime has it, else the bits as Uint16Array. */
 export interface EmbeddingArrays {
+  /** The numbers. */
   float32: Float32Array
+  /** The numbers, or their bits. */
   float16: Float16ArrayLike | Uint16Array
+  /** The bits: the upper half of a float32. */
   bfloat16: Uint16Array
+  /** Codes from -128 to 127. */
   int8: Int8Array
+  /** Codes from 0 to 255. */
   uint8: Uint8Array
+  /** The bytes of ubinary less 128. */
   binary: Int8Array
+  /** 8 bits in a byte, 1 where the number is above 0. */
   ubinary: Uint8Array
 }
 
-/** Elements of a result. */
+/** Embeddings as an array of any precision. */
 export type EmbeddingArray = EmbeddingArrays[Precision]
 
 /** A result as a tensor: of the class of what went in, where that takes the type, else a plain one. */
 export interface EmbeddingTensor<P extends Precision = Precision> extends TensorLike {
+  /** The array of the precision. */
   readonly data: EmbeddingArrays[P]
+  /** Size of each dimension. */
   readonly dims: number[]
   /** 'float32', 'float16', 'bfloat16', 'int8' (also of binary) or 'uint8' (also of ubinary). */
   readonly type: string

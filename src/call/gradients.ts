@@ -9,9 +9,7 @@ import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
 import { type Operand, type Output, readVector } from './tensor.js'
 
-/**
- * The gradients of a call. What an operation has not, or what was not asked for, is undefined.
- */
+/** What a backward call returns. What the operation has not, or what was not asked for, is undefined. */
 export interface Gradients<X extends Operand = Operand> {
   /** Gradient of x: an array where x is one, a tensor of x's class and dims where x is a tensor. */
   readonly dx: X
@@ -25,9 +23,9 @@ export interface Gradients<X extends Operand = Operand> {
   readonly dscale: Float32Array | undefined
 }
 
-/** Places that every backward operation has. */
+/** The place that every backward operation has. */
 export interface GradientPlaces {
-  /** As many elements as x; receives the gradient of x. May be exactly dy, or another input. Default: new memory. */
+  /** As many elements as x; receives the gradient of x. May be exactly dy or another input of that size. Default: new memory. */
   dx?: Operand
 }
 

@@ -2,6 +2,7 @@
 // of a .safetensors file. Everything is read and checked before a layer changes.
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
+import { gotArray } from './advice.js'
 import { checkAttached, checkLength } from './arrays.js'
 import type { Float16ArrayLike } from './codes.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
@@ -48,7 +49,7 @@ export type LoadableState = { readonly [name: string]: StateValue | undefined } 
 
 /** Options of loadState. */
 export interface LoadStateOptions {
-  /** What the names of the layer's tensors begin with, its dot included: 'encoder.layers.3.norm1.'. Default: ''. */
+  /** What the names of the layer's tensors begin with, with its dot: 'encoder.layers.3.norm1.'. Default: ''. */
   prefix?: string
 }
 
@@ -220,7 +221,12 @@ function givenTensor(what: string, state: unknown, integer: boolean): StateTenso
     const kind = typedArrayKind(array) ?? ''
     if (types[kind] === undefined) {
       const expected = Object.keys(types).join(', ')
-      throw wrongType(op, what, `${integer ? 'a number, ' : ''}${expected} or a tensor { data, dims }`, describe(array))
+      throw wrongType(
+        op,
+        what,
+        `${integer ? 'a number, ' : ''}${expected} or a tensor { data, dims }`,
+        gotArray(what, array)
+      )
     }
     checkAttached(op, what, array as Statistic)
     return { array: array as Statistic, kind }

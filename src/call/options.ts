@@ -1,5 +1,6 @@
 // Options and numbers that a caller hands in.
 import { typedArrayKind } from '../kernels/arrays.js'
+import { gotOptions, unknownOption } from './advice.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
 /** The names of all options of a call: the compiler compares them with its type. */
@@ -7,20 +8,18 @@ export type Known<Options> = { readonly [name in keyof Required<Options>]: true 
 
 /**
  * A copy of `options`, each of them read once: a getter may answer otherwise the second time. Throws where there is one
- * that is not known, and names the nearest.
+ * that is not known, and names one that is near.
  */
 export function readOptions<Options extends object>(op: string, options: Options, known: Known<Options>): Options {
   const isObject = typeof options === 'object' && options !== null
   if (!isObject || Array.isArray(options) || typedArrayKind(options) !== undefined) {
-    throw wrongType(op, 'options', 'an object', describe(options))
+    throw wrongType(op, 'options', 'an object', gotOptions(options, Object.keys(known)))
   }
   for (const key of Object.keys(options)) {
     // One that is undefined says nothing: code for several layers passes such.
     const isKnown = (known as { readonly [key: string]: unknown })[key] === true
     if (!isKnown && (options as { readonly [key: string]: unknown })[key] !== undefined) {
-      const names = Object.keys(known)
-      const near = key.length > 40 ? '' : ` (nearest: ${nearest(key, names)})`
-      throw wrongType(op, 'option', `one of ${names.join(', ')}${near}`, describe(key))
+      throw unknown(op, options, key, Object.keys(known))
     }
   }
   const copy: Partial<Options> = {}
@@ -31,23 +30,11 @@ export function readOptions<Options extends object>(op: string, options: Options
   return copy as Options
 }
 
-function nearest(word: string, known: readonly string[]): string {
-  const ranked = known.map(candidate => ({ candidate, distance: editDistance(word, candidate) }))
-  return ranked.sort((a, b) => a.distance - b.distance)[0].candidate
-}
-
-/** Levenshtein's distance, letters compared without case. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = a[i - 1].toLowerCase() === b[j - 1].toLowerCase() ? 0 : 1
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + change)
-    }
-    row = next
-  }
-  return row[b.length]
+function unknown(op: string, options: object, key: string, names: readonly string[]): TypeError {
+  // A weight in the place of options.
+  if ('data' in options && 'dims' in options) return wrongType(op, 'options', 'an object', gotOptions(options, names))
+  const [nearest, advice] = unknownOption(op, key, names)
+  return wrongType(op, 'option', `one of ${names.join(', ')}${nearest}`, describe(key) + advice)
 }
 
 /** eps: a finite number >= 0. */

@@ -1,15 +1,24 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { bufferOf, byteOffsetOf, isTypedArray, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
+import { gotFlag } from './advice.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
 
-/** Options of operations that leave out padded positions. At most one of the two may be given. */
+/** Which positions of padded sequences are real. At most one of the two may be given. */
 export interface PaddingOptions {
-  /** Real positions of each sample, from the first; N integers from 0 to L. Needs a tensor [N, L, C] or [N, C, L]. */
+  /**
+   * How many positions of each sample are real, from the first on: N integers from 0 to L, in an array or a typed array. x must
+   * be a tensor [N, L, C] or [N, C, L]. Default: all are real.
+   */
   lengths?: ArrayLike<number | bigint>
-  /** N * L of 1 or true (real) and 0 or false (padded), or a tensor [N, L] of them. */
+  /**
+   * Which positions are real: 1 or true for a real one, 0 or false for a padded one. N * L of them, sample by sample, in an array
+   * or in a typed array of any numbers or bigints; or a tensor [N, L] with such `data`, as the int64 attention_mask of a tokenizer.
+   * Holes and padding on the left are fine. An additive mask (0 and -Infinity) is refused. x must be a tensor [N, L, C] or
+   * [N, C, L]. Default: all are real.
+   */
   mask?: ArrayLike<number | bigint | boolean> | { readonly data: unknown; readonly dims: readonly number[] }
 }
 
@@ -209,6 +218,6 @@ function readFlag(op: string, i: number, value: unknown): boolean {
     throw wrongType(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
   }
   const flag = Number(value)
-  if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
+  if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', gotFlag(value))
   return flag === 1
 }

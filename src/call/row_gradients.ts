@@ -26,15 +26,15 @@ import { type Plan, runPlan, step } from './plan.js'
 import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './rows.js'
 import { type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
-/** Options that the backward of every operation over rows with a residual has. */
+/** Options of a backward call of layerNorm or rmsNorm that are not parameters of the layer. */
 export interface RowGradientOptions extends PaddingOptions, GradientPlaces {
-  /** Shape of x; the forward's. Without one, pass what was normalized, e.g. the forward's `sum`, as x: that is less work. */
+  /** The forward's; shape of x. It is less work to pass the forward's `sum` as x in place of x and residual. Default: none. */
   residual?: Operand
   /** The forward's. Default: 1. */
   residualScale?: number
-  /** Shape of x; the gradient that arrives at the forward's `sum`: added to that of x. */
+  /** Shape of x; the gradient that arrives at the forward's `sum`: is added to that of x. */
   dsum?: Operand
-  /** The Float64Array given to the forward as `rstd`, one element per group. Nothing is then computed again; the bits are the same. */
+  /** The Float64Array that the forward wrote as `rstd`, one element per group; the bits are the same. Default: computed again. */
   rstd?: Float64Array
   /**
    * As many elements as x; receives the gradient of the residual, that of x times residualScale. Default: new memory, where

@@ -2,6 +2,7 @@
 // outputs and statistics.
 import { lengthOf } from '../kernels/arrays.js'
 import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
+import { bareArray, gotShape } from './advice.js'
 import { checkStatisticArray, copied } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
 import { describe, wrongType, wrongValue } from './errors.js'
@@ -11,20 +12,27 @@ import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
 import { type Elements, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
-/** The trailing dimensions that form a group: a number, or an array of numbers. */
+/** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
 
-/** Options that every row operation has beside its parameters. */
+/** Options of a call of layerNorm or rmsNorm that are not parameters of the layer. */
 export interface RowOptions extends PaddingOptions {
-  /** Shape of x. Added first: x + residual * residualScale, rounded to float32, is what is normalized. */
+  /** Shape of x; is added first: what is normalised is x + residual * residualScale, rounded to float32. Default: none. */
   residual?: Operand
-  /** Multiplies the residual, in float32: DeepNorm's alpha (Wang et al. 2022, arXiv 2203.00555). Default: 1. */
+  /** Multiplies the residual, in float32: alpha of DeepNorm (Wang et al. 2022, arXiv 2203.00555). Needs `residual`. Default: 1. */
   residualScale?: number
-  /** Shape of x; receives the sum. May be exactly x or residual. Needs `residual`. */
+  /** Shape of x; receives the sum of x and the residual. May be exactly x or residual, as `out` may. Needs `residual`. */
   sum?: Operand
-  /** One element per row; receives 1 / sqrt(variance + eps), for RMS operations 1 / sqrt(mean of squares + eps). */
+  /**
+   * One element per group; receives the reciprocal standard deviation, 1 / sqrt(variance + eps); of rmsNorm, which has no mean,
+   * 1 / sqrt(mean of x^2 + eps). 0 for padded positions.
+   */
   rstd?: Statistic
-  /** As many elements as x; receives the result. May be exactly x or residual. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x or exactly the residual (the same memory
+   * from the first to the last element), which makes the call in place. Otherwise it must share no memory with anything else in
+   * the call. Default: new memory.
+   */
   out?: Operand
 }
 
@@ -58,19 +66,19 @@ export interface Shape {
   readonly size: number
 }
 
-/** Reads `normalizedShape`. */
-export function readShape(op: string, normalizedShape: NormalizedShape): Shape {
+/** Reads `normalizedShape`; `axes` where `{ axis }` could stand in its place. */
+export function readShape(op: string, normalizedShape: NormalizedShape, axes = false): Shape {
   const dims = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape
   const expected = 'a positive integer or an array of them'
-  if (!Array.isArray(dims)) throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+  if (!Array.isArray(dims)) throw wrongType(op, 'normalizedShape', expected, gotShape(normalizedShape, axes))
   const copy = copied(op, 'normalizedShape', dims) as number[]
   let size = 1
   for (const dim of copy) {
-    if (typeof dim !== 'number') throw wrongType(op, 'normalizedShape', expected, describe(normalizedShape))
+    if (typeof dim !== 'number') throw wrongType(op, 'normalizedShape', expected, gotShape(normalizedShape, axes))
     size *= Number.isSafeInteger(dim) && dim > 0 ? dim : Number.NaN
   }
   if (copy.length === 0 || !Number.isSafeInteger(size)) {
-    throw wrongValue(op, 'normalizedShape', expected, describe(normalizedShape))
+    throw wrongValue(op, 'normalizedShape', expected, gotShape(normalizedShape, axes))
   }
   return { dims: copy, size }
 }
@@ -81,7 +89,7 @@ export type GroupsOf = Shape | { readonly axes: readonly number[] }
 /** Reads the second argument of a row operation: `normalizedShape`, or `{ axis }`. */
 export function readGroups(op: string, given: NormalizedShape | Axis): GroupsOf {
   if (typeof given !== 'object' || given === null || Array.isArray(given) || !('axis' in given)) {
-    return readShape(op, given as NormalizedShape)
+    return readShape(op, given as NormalizedShape, true)
   }
   const { axis } = readOptions<Axis>(op, given, { axis: true })
   return { axes: readAxes(op, axis) }
@@ -182,7 +190,7 @@ export function readRowCall(
 export function groupsOf(op: string, over: GroupsOf, x: Elements, length: number, asRows: boolean): GroupShape {
   const { dims } = x
   if ('axes' in over) {
-    if (!dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because axis is given', 'Float32Array')
+    if (!dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because axis is given', bareArray('x', '[...]'))
     return groupsOver(op, over.axes, dims, asRows)
   }
   const { size } = over
@@ -208,7 +216,7 @@ export function readRowPadding(
   const { lengths, mask } = options
   if (lengths === undefined && mask === undefined) return undefined
   const what = lengths === undefined ? 'mask' : 'lengths'
-  if (!dims) throw wrongType(op, 'x', `a tensor { data, dims }, because ${what} is given`, 'Float32Array')
+  if (!dims) throw wrongType(op, 'x', `a tensor { data, dims }, because ${what} is given`, bareArray('x', '[N, L, C]'))
   const axes = 'axes' in over ? over.axes.map(axis => (axis < 0 ? axis + 3 : axis)) : over.dims.length === 1 ? [2] : []
   const last = axes[0] === 2
   if (dims.length !== 3 || axes.length !== 1 || (!last && axes[0] !== 1)) {

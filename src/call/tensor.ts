@@ -1,20 +1,24 @@
 // Arrays and tensors: what goes in as one comes back as one.
 import { isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
+import { gotArray, gotType } from './advice.js'
 import { checkFloat32, checkLength, checkStatisticArray, copied } from './arrays.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 
 /**
- * Any object with `data` (a Float32Array) and `dims`: a tensor of onnxruntime or transformers.js, or a plain one.
- * Row-major, the last dimension contiguous. Where there is a `type`, it must say 'float32'.
+ * Any object with `data` and `dims`: a tensor of onnxruntime or transformers.js, or a plain `{ data, dims }`. Its elements are
+ * dense and row-major; `strides` or an `offset` that say otherwise are refused.
  */
 export interface TensorLike {
+  /** A Float32Array; of tensors of codes, the array of their precision. */
   readonly data: unknown
+  /** Size of each dimension; their product is the length of `data`. */
   readonly dims: readonly number[]
+  /** Type of the elements: where there is one, it must be 'float32', or that of the codes. */
   readonly type?: string
 }
 
-/** What operations take for a matrix or a vector: a Float32Array, or a tensor of float32. */
+/** What operations take and return: a Float32Array, or a tensor of float32. */
 export type Operand = Float32Array | TensorLike
 
 /** An operand as it was when it was read: reading it again may run a getter and return something else. */
@@ -33,14 +37,14 @@ const MOST_WITHOUT_ELEMENTS = 2 ** 31
 export function readOperand(op: string, what: string, value: unknown): Elements {
   if (!isTensor(value)) {
     if (typedArrayKind(value) === undefined) {
-      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', describe(value))
+      throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', gotArray(what, value))
     }
     checkFloat32(op, what, value)
     return { data: value, dims: undefined, tensor: undefined, type: undefined }
   }
   const { type } = value
   if (type !== undefined && type !== 'float32') {
-    throw wrongType(op, `${what}.type`, 'float32', shortened(type))
+    throw wrongType(op, `${what}.type`, 'float32', gotType(what, shortened(type), value.data))
   }
   const { data } = value
   checkFloat32(op, `${what}.data`, data)

@@ -212,18 +212,18 @@ current folder has them; the best backend on all threads, too. All in one run, i
 medians. Exit code 1 where a result of evenkeel is wrong.
 
 Options:
-      --only <op>    ${Object.keys(ops).join(' or ')}
+      --only <op>    ${Object.keys(ops).join(' or ')}; default: both
       --seconds <n>  about how long to measure, without starting and checking; default 20
-      --json         print JSON
+      --json         print JSON; default: a table
   -h, --help         this text
 `,
   async run(args) {
-    const { values } = parsed(() =>
-      parseArgs({
-        args: [...args],
-        options: { only: { type: 'string' }, seconds: { type: 'string' }, json: { type: 'boolean', default: false } }
-      })
-    )
+    const options = {
+      only: { type: 'string' },
+      seconds: { type: 'string' },
+      json: { type: 'boolean', default: false }
+    } as const
+    const { values } = parsed(() => parseArgs({ args: [...args], options }), Object.keys(options))
     const { only, json } = values
     const seconds = Number(values.seconds ?? 20)
     if (only !== undefined && !Object.hasOwn(ops, only)) {

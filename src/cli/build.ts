@@ -15,13 +15,12 @@ in place of the binary that came with the package. Needs node-gyp, node-addon-ap
 Windows the C++ build tools of Visual Studio). To undo it, delete the folder native/build in the package.
 
 Options:
-      --verbose  print what the compiler prints
+      --verbose  print what the compiler prints; default: where the build fails
   -h, --help     this text
 `,
   async run(args) {
-    const { values } = parsed(() =>
-      parseArgs({ args: [...args], options: { verbose: { type: 'boolean', default: false } } })
-    )
+    const options = { verbose: { type: 'boolean', default: false } } as const
+    const { values } = parsed(() => parseArgs({ args: [...args], options }), Object.keys(options))
     const gyp = findNodeGyp()
     if (gyp === undefined) throw new Error('node-gyp expected, got none: npm install --save-dev node-gyp')
     const addonApi = findNodeAddonApi()

@@ -1,14 +1,18 @@
 // evenkeel calibrate: statistics of each dimension over the embeddings of .npy files, block by block.
-import { type FileHandle, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { calibrateEmbeddings, EmbeddingStatistics } from '../index.js'
-import { checkSize, progressBar, readBlocks, resolveOutput, withFile, writeWhole } from './files.js'
-import { type NpyHeader, readNpyHeader, shapeText, writeFully } from './npy.js'
-import { parseOptions, readPath } from './options.js'
-import { type Command, UsageError } from './usage.js'
+import { checkSize, readBlocks, withInput, writeWhole } from './files.js'
+import { readNpyHeader, shapeText, writeFully } from './npy.js'
+import { parseOptions, readInputs, readPath } from './options.js'
+import { checkFormat, resolveOutput } from './outputs.js'
+import { progressBar } from './progress.js'
+import { isStandardOutput } from './sink.js'
+import type { Elements, Source } from './source.js'
+import type { Command } from './usage.js'
 
 const help = `Usage: evenkeel calibrate <in.npy>... -o <statistics.json> [options]
 
-Reads embeddings, the rows along the last dimension of .npy files of float32 (C order, little-endian), in blocks. Writes for
+Reads embeddings, the rows along the last dimension of .npy files of float32 (little-endian), in blocks; - is standard input. Writes for
 each dimension how many numbers there are (NaN is left out and counted), the smallest and the largest, mean and sum of squared
 deviations, as EmbeddingStatistics.fromJSON(JSON.parse(text)) and evenkeel embed --scale <file> read them.
 
@@ -20,29 +24,35 @@ merged in the order given.
 Give it float32 embeddings as they are to be coded: after LayerNorm, cut and division by the norm.
 
 Options:
-  -o, --output <file>  where the statistics go
-      --force          overwrite the output file
+  -o, --output <file>  where the statistics go; - is standard output
+      --force          overwrite the output file; default: that is an error
+      --quiet          no progress and no line about the work
+      --json           that line as JSON: count, dimensions, nan, withoutNumbers (dimensions without any number)
   -h, --help           this text
 `
 
+/** So many rows of so many numbers. */
+interface Rows {
+  readonly rows: number
+  readonly dimensions: number
+  readonly data: Elements
+}
+
 /** Reads the header of an open file of embeddings: how many rows it has, and of how many numbers. */
-export async function readRows(file: FileHandle, path: string): Promise<{ rows: number; dimensions: number }> {
-  const { dims, size, start }: NpyHeader = await readNpyHeader(file, path)
+export async function readRows(file: Source, path: string): Promise<Rows> {
+  const { dims, size, start, data } = await readNpyHeader(file, path)
   const dimensions = dims.at(-1)
   if (!dimensions) throw new Error(`${path}: shape expected a last dimension >= 1, got ${shapeText(dims)}`)
   await checkSize(path, size * 4, start)
-  return { rows: size / dimensions, dimensions }
+  return { rows: size / dimensions, dimensions, data }
 }
 
 /** Reads the header of a file of embeddings; `use` gets the file at its data. */
 async function withEmbeddings<Result>(
   path: string,
-  use: (file: FileHandle, rows: number, dimensions: number) => Promise<Result>
+  use: (rows: Rows, name: string) => Promise<Result>
 ): Promise<Result> {
-  return withFile(path, 'r', async file => {
-    const { rows, dimensions } = await readRows(file, path)
-    return use(file, rows, dimensions)
-  })
+  return withInput(path, async (file, name) => use(await readRows(file, name), name))
 }
 
 /** Of blocks of rows of one file, at least one: merged from the first to the last. */
@@ -66,19 +76,19 @@ export async function calibrateBlocks(
   return all as EmbeddingStatistics
 }
 
-/** Blocks of an open file of so many rows of so many numbers. */
-export async function* rowBlocks(file: FileHandle, path: string, rows: number, dimensions: number) {
-  for await (const { first, count, data } of readBlocks(file, path, rows, dimensions)) {
+/** Blocks of the rows of a file of this name. */
+export async function* rowBlocks(name: string, { rows, dimensions, data: source }: Rows) {
+  for await (const { first, count, data } of readBlocks(source, name, rows, dimensions)) {
     yield { done: first + count, data }
   }
 }
 
 /** Of one file. */
-async function calibrateFile(path: string): Promise<EmbeddingStatistics> {
-  return withEmbeddings(path, async (file, rows, dimensions) => {
-    const bar = await progressBar(rows)
-    const blocks = rowBlocks(file, path, rows, dimensions)
-    return calibrateBlocks(path, dimensions, blocks, done => bar.update(done)).finally(() => bar.stop())
+async function calibrateFile(path: string, quiet: boolean): Promise<EmbeddingStatistics> {
+  return withEmbeddings(path, async (rows, name) => {
+    const bar = await progressBar(rows.rows, { quiet, name })
+    const blocks = rowBlocks(name, rows)
+    return calibrateBlocks(name, rows.dimensions, blocks, done => bar.update(done)).finally(() => bar.stop())
   })
 }
 
@@ -102,28 +112,43 @@ function summary({ count, nan, dimensions }: EmbeddingStatistics): string {
   return without < 0 ? line : `${line}\ndimension ${without} has no numbers: these are no statistics for --scale`
 }
 
+function summaryJson({ count, nan, dimensions }: EmbeddingStatistics): string {
+  const total = nan.reduce((sum, n) => sum + n, 0)
+  const empty = Array.from(count.keys()).filter(i => count[i] === 0)
+  return JSON.stringify({
+    command: 'calibrate',
+    count: count[0] + nan[0],
+    dimensions,
+    nan: total,
+    withoutNumbers: empty
+  })
+}
+
 export const calibrate: Command = {
   help,
   async run(args) {
-    const { given, positionals: paths } = parseOptions(args, {})
-    if (paths.length === 0) throw new UsageError('input expected at least one file, got 0')
+    const { given, positionals } = parseOptions(args, {})
+    const paths = readInputs(positionals)
     const output = readPath('-o statistics.json', 'output', given.output)
+    if (!isStandardOutput(output)) checkFormat('output', output, '.json')
+    const quiet = given.quiet === true
     const check = dimensionsCheck()
     // Before the work begins, all that can be read twice.
     for (const path of paths) {
-      if (!(await stat(path)).isFile()) continue
-      await withEmbeddings(path, async (_file, _rows, dimensions) => check(path, dimensions))
+      if (path === '-' || !(await stat(path)).isFile()) continue
+      await withEmbeddings(path, async ({ dimensions }) => check(path, dimensions))
     }
     const place = await resolveOutput(output, given.force === true)
     const parts: EmbeddingStatistics[] = []
     for (const path of paths) {
-      const part = await calibrateFile(path)
+      const part = await calibrateFile(path, quiet)
       check(path, part.dimensions)
       parts.push(part)
     }
     const statistics = EmbeddingStatistics.merge(...parts)
     await writeWhole([place], async ([to]) => writeFully(to, Buffer.from(`${JSON.stringify(statistics)}\n`)))
-    console.log(summary(statistics))
+    const print = isStandardOutput(output) ? console.error : console.log
+    if (!quiet) print(given.json === true ? summaryJson(statistics) : summary(statistics))
     return 0
   }
 }

@@ -1,5 +1,5 @@
 // evenkeel embed: from a .npy file of hidden states to one of embeddings, block by block.
-import { type FileHandle, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { codesPerRow, type Precision } from '../call/codes.js'
 import {
   type BitOrder,
@@ -10,9 +10,10 @@ import {
   type Pooling
 } from '../index.js'
 import { poolings } from '../ops/pool_embeddings_call.js'
-import { checkSize, intoFiles, type Results, readBlocks, resolveOutputs, withFile } from './files.js'
+import { embedHelp } from './embed_help.js'
+import { checkSize, type Results, readBlocks } from './files.js'
 import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
-import { unitsOf } from './operations.js'
+import { rowsOf, unitsOf } from './operations.js'
 import {
   checkExcluded,
   checkNeeded,
@@ -20,60 +21,18 @@ import {
   knownOptions,
   parseOptions,
   readChoice,
-  readInput,
+  readInputs,
   readPath,
   readValues,
-  type Values
+  type Values,
+  withoutCommon
 } from './options.js'
 import { checkCounts, checkPadded, checkPadding, checkShapes, type Files, paddingOf, readFiles } from './parameters.js'
+import type { Work } from './report.js'
+import { type RowRange, readRange, regionOf, rowsOption } from './rows.js'
+import { runFiles } from './run_files.js'
+import type { Source } from './source.js'
 import { type Command, UsageError } from './usage.js'
-
-const help = `Usage: evenkeel embed <hidden.npy> -o <out.npy> [options]
-
-Makes embeddings of a model's last hidden states, a .npy file of float32 [samples, positions, channels] (C order,
-little-endian). The file is read in blocks of samples, so that it may be larger than memory. The stages, in this order:
-
-Pooling: the real positions of a sample become one row; padded ones are skipped, whatever they hold
-      --lengths <list or file>   real positions of each sample, from the first, e.g. 10,20
-      --mask <file>              the same as flags [samples, positions]: bool, integers or float32; default: all are real
-      --skip <list or file>      leaves out the first real positions (a prompt): one number, or one for each sample
-      --pooling <list>           mean (default), mean-sqrt, weighted-mean, cls (the first), last or max; several, e.g.
-                                 mean,max, stand side by side in a row. none: each position is a row; also of
-                                 [rows, channels]
-LayerNorm over a row
-      --layer-norm               with it; default: without
-      --weight, --bias <file>    one element for each channel of a row
-      --layer-norm-eps <number>  default 1e-5
-Cut (Matryoshka)
-      --dimensions <number>      the first so many numbers of a row are kept; default: all
-Division by the norm
-      --no-normalize             without it
-      --p <number>               which norm, default 2; inf for the largest magnitude
-      --eps <number>             default 1e-12
-      --rule <name>              clamp (default), clamp-square, add-square, mean-square or zero: where eps stands
-      --normalize-scale <number> multiplies the result, default 1
-Precision
-      --precision <name>         float32 (default, '<f4'), float16 ('<f2'), bfloat16 ('<u2': its bits, for numpy has no such
-                                 type), int8 ('|i1'), uint8 ('|u1'), binary ('|i1') or ubinary ('|u1'): 8 numbers a byte
-      --scale <name or file>     how numbers become int8: unit (times 127), row (each row by its largest magnitude) or
-                                 sqlite-vec; or, for int8 and uint8, a file of evenkeel calibrate: 256 steps from the
-                                 smallest to the largest number of each dimension. ./row is a file of that name
-      --bit-order <name>         of binary and ubinary: msb (default; numpy, pgvector) or lsb (sqlite-vec)
-
-Options:
-  -o, --output <file>            where the embeddings go: [samples, dimensions], of pooling none the input's shape but for
-                                 the last; ceil(dimensions / 8) bytes for binary and ubinary
-      --norm <file>              receives the norm of each row before it is divided by it, float32: 0, NaN or inf name a bad
-                                 row
-      --scales <file>            receives what the codes of each row are multiplied by (--scale row), float32
-      --force                    overwrite these files
-  -h, --help                     this text
-
-Statistics for --scale are made of embeddings as they are here before the last stage:
-  evenkeel embed hidden.npy -o sample.npy --dimensions 256
-  evenkeel calibrate sample.npy -o statistics.json
-  evenkeel embed hidden.npy -o codes.npy --dimensions 256 --precision int8 --scale statistics.json
-`
 
 const values = ['layer-norm-eps', 'dimensions', 'p', 'eps', 'rule', 'normalize-scale', 'precision', 'bit-order']
 const files = ['lengths', 'mask', 'skip', 'weight', 'bias', 'norm', 'scales']
@@ -100,24 +59,8 @@ export interface Embedding {
   readonly precision: Precision
   /** What --scale names, where it is known already. */
   readonly scale?: CodeScale
-}
-
-interface Options {
-  readonly input: string
-  /** Where embeddings, norms and scales go. */
-  readonly outputs: { readonly [name in 'output' | 'norm' | 'scales']: string | undefined }
-  readonly force: boolean
-  readonly embedding: Embedding
-}
-
-function readArguments(args: readonly string[]): Options {
-  const { given, positionals } = parseOptions(args, embedOptions)
-  const input = readInput(positionals)
-  const output = readPath('-o out.npy', 'output', given.output)
-  const [norm, scales] = ['norm', 'scales'].map(name =>
-    given[name] === undefined ? undefined : readPath(`--${name} out.npy`, `--${name}`, given[name])
-  )
-  return { input, outputs: { output, norm, scales }, force: given.force === true, embedding: readEmbedding(given) }
+  /** The part of the file that is read, and of what belongs to its samples; all of it where there is none. */
+  readonly rows?: RowRange | undefined
 }
 
 /** Reads the options that say how files become embeddings. */
@@ -182,8 +125,6 @@ function readRanges(path: string, text: string): [Float32Array, Float32Array] {
 /** How a file becomes embeddings. */
 interface Plan {
   readonly pooler: EmbeddingPooler<Precision>
-  /** Of all but the last dimension of the result. */
-  readonly outer: readonly number[]
   /** The same of all samples; else files.skip has each its own, if any. */
   readonly skip: number | undefined
 }
@@ -227,7 +168,7 @@ async function planOf(input: string, dims: readonly number[], files: Files, embe
     scale: embedding.scale ?? (await readScale(given.scale as string | undefined, number.dimensions ?? width)),
     bitOrder: choice['bit-order'] as BitOrder | undefined
   })
-  return { pooler, outer: none ? dims.slice(0, -1) : [dims[0]], skip }
+  return { pooler, skip }
 }
 
 /** Embeddings of so many samples, made block by block; `norm` and `scales` where they were asked for. */
@@ -241,7 +182,7 @@ interface Made {
 
 /** Makes embeddings of an open file; all is checked before `use` is called. */
 export async function embedBlocks(
-  file: FileHandle,
+  file: Source,
   name: string,
   files: Files,
   embedding: Embedding,
@@ -249,20 +190,22 @@ export async function embedBlocks(
     made: { outer: readonly number[]; dimensions: number; units: number },
     blocks: AsyncIterable<Made>
   ) => Promise<void>
-): Promise<void> {
-  const { dims, size, start } = await readNpyHeader(file, name)
-  const { pooler, outer, skip } = await planOf(name, dims, files, embedding)
-  await checkSize(name, size * 4, start)
+): Promise<Work> {
+  const header = await readNpyHeader(file, name)
+  const { pooler, skip } = await planOf(name, header.dims, files, embedding)
+  await checkSize(name, header.size * 4, header.start)
+  const { dims, size, first: firstRow, data: source } = regionOf(header, name, embedding.rows)
+  const outer = embedding.pooling.includes('none') ? dims.slice(0, -1) : [dims[0]]
   const { units, elements } = unitsOf(dims, 1)
   const { elements: rows } = unitsOf(outer, 1)
   const most = Math.max(elements, rows * pooler.dimensions)
   async function* blocks(): AsyncGenerator<Made> {
-    for await (const { first, count, data } of readBlocks(file, name, units, elements, most)) {
+    for await (const { first, count, data } of readBlocks(source, name, units, elements, most)) {
       const perRow = (wanted: unknown) => (wanted === undefined ? undefined : new Float32Array(count * rows))
       const [norm, scales] = [perRow(embedding.given.norm), perRow(embedding.given.scales)]
       const block = {
-        ...paddingOf(files, first, count),
-        skip: skip ?? files.skip?.data.subarray(first, first + count),
+        ...paddingOf(files, firstRow + first, count),
+        skip: skip ?? files.skip?.data.subarray(firstRow + first, firstRow + first + count),
         norm,
         scales
       }
@@ -271,18 +214,23 @@ export async function embedBlocks(
     }
   }
   await use({ outer, dimensions: pooler.dimensions, units }, blocks())
+  const written = bytesOfCodes(embedding.precision, pooler.dimensions) * rowsOf([...outer, 1])
+  return { rows: rowsOf(dims), bytes: 4 * size + written }
 }
+
+const bytesOfCodes = (precision: Precision, dimensions: number) =>
+  codesPerRow(precision, dimensions) * Number(descriptions[precision].slice(2))
 
 /** Writes the embeddings of an open file and, behind them, norms and scales where they are asked for. */
 export async function embedFile(
-  file: FileHandle,
+  file: Source,
   name: string,
   files: Files,
   embedding: Embedding,
   results: Results
-): Promise<void> {
+): Promise<Work> {
   const { precision } = embedding
-  await embedBlocks(file, name, files, embedding, ({ outer, dimensions, units }, blocks) =>
+  return embedBlocks(file, name, files, embedding, ({ outer, dimensions, units }, blocks) =>
     results(units, async ([to, ...beside], update) => {
       await writeFully(to, npyHeader([...outer, codesPerRow(precision, dimensions)], descriptions[precision]))
       for (const handle of beside) await writeFully(handle, npyHeader(outer))
@@ -298,14 +246,23 @@ export async function embedFile(
 }
 
 export const embed: Command = {
-  help,
+  help: embedHelp,
   async run(args) {
-    const { input, outputs, force, embedding } = readArguments(args)
-    const files = await readFiles(embedding.given)
-    const { output, norm, scales } = outputs
-    const paths = [output, norm, scales].filter(path => path !== undefined)
-    const results = intoFiles(() => resolveOutputs(paths, force))
-    await withFile(input, 'r', file => embedFile(file, input, files, embedding, results))
+    const { given: common, positionals } = parseOptions(args, { ...embedOptions, ...rowsOption })
+    const inputs = readInputs(positionals)
+    const given = withoutCommon(common)
+    const embedding = { ...readEmbedding(given), rows: readRange(common.rows as string | undefined) }
+    const place = (option: string, name: string) =>
+      [name, common[option] === undefined ? undefined : readPath(`${name} out.npy`, name, common[option])] as const
+    const outputs = [
+      ['output', readPath('-o out.npy', 'output', common.output)] as const,
+      place('norm', '--norm'),
+      place('scales', '--scales')
+    ]
+    const files = await readFiles(given)
+    await runFiles('embed', inputs, outputs, common, (source, name, results) =>
+      embedFile(source, name, files, embedding, results)
+    )
     return 0
   }
 }

@@ -1,10 +1,22 @@
 // What commands do with files: reading in blocks, and writing so that no run leaves half a file or overwrites anything unasked.
-import { randomUUID } from 'node:crypto'
 import { createReadStream, rmSync } from 'node:fs'
-import { type FileHandle, link, lstat, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { readElements } from './npy.js'
-import { UsageError } from './usage.js'
+import type { Output } from './outputs.js'
+import { type ProgressOptions, progressBar } from './progress.js'
+import { type Sink, standardOutput } from './sink.js'
+import { type Elements, fileSource, type Source, STANDARD_INPUT, standardInput } from './source.js'
+import { temporaryName } from './temporary.js'
+import { warn } from './usage.js'
+
+/** Opens an input: a file, or standard input for "-". `use` gets the name for messages. */
+export async function withInput<Result>(
+  path: string,
+  use: (source: Source, name: string) => Promise<Result>
+): Promise<Result> {
+  if (path === '-') return use(standardInput(), STANDARD_INPUT)
+  return withFile(path, 'r', async file => use(await fileSource(file), path))
+}
 
 export async function withFile<Result>(
   path: string,
@@ -21,64 +33,17 @@ export async function withFile<Result>(
   }
 }
 
-/** Throws where a file is too short for its header. What is no regular file (a pipe) shows it when it is read. */
+/**
+ * Throws where a file is too short for its header, and warns where it is longer. What is no regular file (a pipe) shows it when
+ * it is read.
+ */
 export async function checkSize(path: string, bytes: number, start: number): Promise<void> {
+  if (path === STANDARD_INPUT) return
   const about = await stat(path)
-  if (about.isFile() && about.size - start < bytes) {
-    throw new Error(`${path}: data expected ${bytes} bytes, got ${about.size - start}`)
-  }
-}
-
-/** Where a result goes. */
-export interface Output {
-  readonly path: string
-  /** Of the file that it replaces. */
-  readonly mode: number | undefined
-  readonly force: boolean
-}
-
-/** A new file, or with `force` the regular file that is there (at the end of links), whose mode the new one gets. */
-export async function resolveOutput(output: string, force: boolean): Promise<Output> {
-  const there = await lstat(output).catch(() => undefined)
-  if (!there) return { path: output, mode: undefined, force }
-  if (!force) throw new Error(`${output} exists; --force overwrites it`)
-  const path = await realpath(output)
-  const about = await stat(path)
-  if (!about.isFile()) throw new Error(`${output}: output expected a regular file, got something else`)
-  return { path, mode: about.mode, force }
-}
-
-/** The same for several results, each in a file of its own. */
-export async function resolveOutputs(outputs: readonly string[], force: boolean): Promise<Output[]> {
-  const resolved: Output[] = []
-  for (const output of outputs) {
-    const next = await resolveOutput(output, force)
-    if (resolved.some(({ path }) => resolve(path) === resolve(next.path))) {
-      throw new UsageError(`output expected a file for each result, got ${output} twice`)
-    }
-    resolved.push(next)
-  }
-  return resolved
-}
-
-/** A bar on a terminal, from the moment on when the work has taken a second. */
-export async function progressBar(total: number): Promise<{ update(done: number): void; stop(): void }> {
-  if (!process.stderr.isTTY) return { update() {}, stop() {} }
-  const { default: progress } = await import('cli-progress')
-  const bar = new progress.SingleBar({ format: '{bar} {percentage} % | {eta_formatted} left', stream: process.stderr })
-  const start = performance.now()
-  let shown = false
-  return {
-    update(done) {
-      if (!shown && performance.now() - start < 1000) return
-      if (!shown) bar.start(total, done)
-      shown = true
-      bar.update(done)
-    },
-    stop() {
-      if (shown) bar.stop()
-    }
-  }
+  if (!about.isFile()) return
+  const more = about.size - start - bytes
+  if (more < 0) throw new Error(`${path}: data expected ${bytes} bytes, got ${about.size - start}`)
+  if (more > 0) warn(`${path}: ${more} bytes after the array are not read (several arrays? save one in a file)`)
 }
 
 /**
@@ -106,30 +71,33 @@ async function place(temporary: string, path: string, force: boolean, made: Set<
 
 /**
  * Writes files under temporary names beside them and puts them in their places when all is there: no run leaves half a file,
- * or some of several.
+ * or some of several. What goes to standard output goes there at once.
  */
 export async function writeWhole(
   outputs: readonly Output[],
-  write: (files: readonly FileHandle[]) => Promise<void>
+  write: (files: readonly Sink[]) => Promise<void>
 ): Promise<void> {
-  // Random: in containers every process has the number 1. Short: a name has 255 bytes at most.
-  const temporary = outputs.map(({ path }) => join(dirname(path), `${basename(path).slice(0, 40)}.${randomUUID()}.tmp`))
-  const made = new Set(temporary)
+  const temporary = outputs.map(({ path }) => (path === '-' ? undefined : temporaryName(path)))
+  const made = new Set(temporary.filter(path => path !== undefined))
   const interrupted = (signal: NodeJS.Signals) => {
     for (const file of made) rmSync(file, { force: true })
     process.kill(process.pid, signal)
   }
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.once(signal, interrupted)
-  const openAll = (opened: readonly FileHandle[]): Promise<void> => {
+  const openAll = (opened: readonly Sink[]): Promise<void> => {
     const i = opened.length
     if (i === outputs.length) return write(opened)
-    return withFile(temporary[i], 'wx', file => openAll([...opened, file]), outputs[i].mode)
+    const path = temporary[i]
+    if (path === undefined) return openAll([...opened, standardOutput()])
+    return withFile(path, 'wx', file => openAll([...opened, file]), outputs[i].mode)
   }
   try {
     await openAll([])
     for (const [i, { path, force }] of outputs.entries()) {
-      await place(temporary[i], path, force, made)
+      const file = temporary[i]
+      if (file === undefined) continue
+      await place(file, path, force, made)
       // Until the others stand in their places as well. What was replaced does not come back.
       if (!force) made.add(path)
     }
@@ -144,14 +112,14 @@ export async function writeWhole(
 /** Has the results of one file written: opens where they go, for so many units of work, and says how many are done. */
 export type Results = (
   units: number,
-  write: (files: readonly FileHandle[], update: (done: number) => void) => Promise<void>
+  write: (files: readonly Sink[], update: (done: number) => void) => Promise<void>
 ) => Promise<void>
 
-/** Results that go into files, whole or not at all, under a bar of progress. `outputs` is called when all else was checked. */
-export function intoFiles(outputs: () => Promise<readonly Output[]>): Results {
+/** Results that go into files, whole or not at all, and show progress. `outputs` is called when all else was checked. */
+export function intoFiles(outputs: () => Promise<readonly Output[]>, shown: ProgressOptions = {}): Results {
   return async (units, write) => {
     const places = await outputs()
-    const bar = await progressBar(units)
+    const bar = await progressBar(units, shown)
     await writeWhole(places, files => write(files, done => bar.update(done))).finally(() => bar.stop())
   }
 }
@@ -168,7 +136,7 @@ export interface Part {
 
 /** Reads so many units of so many elements each in blocks of whole units; of none one empty block. */
 export async function* readBlocks(
-  file: FileHandle,
+  source: Elements,
   name: string,
   units: number,
   elements: number,
@@ -180,7 +148,7 @@ export async function* readBlocks(
   for (let first = 0; first === 0 || first < units; first += unitsAtOnce) {
     const count = Math.min(unitsAtOnce, units - first)
     const data = memory.subarray(0, count * elements)
-    await readElements(file, name, data)
+    await readElements(source, name, data)
     yield { first, count, data }
     if (units === 0) return
   }

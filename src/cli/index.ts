@@ -46,13 +46,16 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(help)
     return 0
   }
-  if (name === undefined || !Object.hasOwn(commands, name)) {
-    const got = name === undefined ? 'nothing' : JSON.stringify(name)
-    throw new UsageError(`command expected ${Object.keys(commands).join(', ')}, got ${got}`)
+  if (name === undefined) {
+    process.stderr.write(help)
+    return 2
+  }
+  if (!Object.hasOwn(commands, name)) {
+    throw new UsageError(`command expected ${Object.keys(commands).join(', ')}, got ${JSON.stringify(name)}`)
   }
   const command = await commands[name]()
   if (rest.includes('-h') || rest.includes('--help')) {
-    process.stdout.write(command.help)
+    process.stdout.write(command.helpFor?.(rest) ?? command.help)
     return 0
   }
   return command.run(rest)
@@ -63,6 +66,10 @@ try {
 } catch (error) {
   const usage = error instanceof UsageError
   console.error(`evenkeel: ${printable((error as Error).message.replace(/^evenkeel: /, ''))}`)
-  if (usage) console.error('evenkeel --help tells how it is used')
+  if (usage) {
+    const [name] = process.argv.slice(2)
+    const command = name !== undefined && Object.hasOwn(commands, name) ? ` ${name}` : ''
+    console.error(`evenkeel${command} --help tells how it is used`)
+  }
   process.exitCode = usage ? 2 : 1
 }

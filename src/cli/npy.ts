@@ -1,18 +1,9 @@
 // The .npy format, as numpy.lib.format defines it (versions 1 to 3): header in and out, data in blocks.
-import type { FileHandle } from 'node:fs/promises'
+import { adviceOn, bytesOf, type Dtype, formatOf, getOf, type Wanted, wanted } from './dtypes.js'
+import type { Sink } from './sink.js'
+import { type Elements, inRows, readFully, type Source } from './source.js'
 
-/** Element types that are read, as numpy names them, and how. Data to normalise is '<f4'. */
-const readers = {
-  '<f4': { bytes: 4, get: (view: DataView, at: number) => view.getFloat32(at, true) },
-  '<f8': { bytes: 8, get: (view: DataView, at: number) => view.getFloat64(at, true) },
-  '<i4': { bytes: 4, get: (view: DataView, at: number) => view.getInt32(at, true) },
-  '<i8': { bytes: 8, get: (view: DataView, at: number) => Number(view.getBigInt64(at, true)) },
-  '|u1': { bytes: 1, get: (view: DataView, at: number) => view.getUint8(at) },
-  '|b1': { bytes: 1, get: (view: DataView, at: number) => view.getUint8(at) }
-}
-export type Dtype = keyof typeof readers
-
-/** The header of a little-endian file in C order. */
+/** The header of a little-endian file. */
 export interface NpyHeader {
   readonly dtype: Dtype
   readonly dims: readonly number[]
@@ -20,22 +11,13 @@ export interface NpyHeader {
   readonly size: number
   /** Where the data begins, in bytes. */
   readonly start: number
+  /** The elements in C order, from the first. */
+  readonly data: Elements
 }
 
 const magic = Buffer.from('\x93NUMPY', 'latin1')
 
-/** Fills the buffer from the handle's position on; returns how many bytes there were. */
-async function readFully(file: FileHandle, into: Uint8Array): Promise<number> {
-  let done = 0
-  while (done < into.length) {
-    const { bytesRead } = await file.read(into, done, into.length - done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done
-}
-
-async function readExactly(file: FileHandle, name: string, what: string, length: number): Promise<Buffer> {
+async function readExactly(file: Source, name: string, what: string, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length)
   const got = await readFully(file, buffer)
   if (got < length) throw new Error(`${name}: ${what} expected ${length} bytes, got ${got}`)
@@ -43,15 +25,12 @@ async function readExactly(file: FileHandle, name: string, what: string, length:
 }
 
 /** Reads the header of a file of one of these types; the handle then stands at the data. */
-export async function readNpyHeader(
-  file: FileHandle,
-  name: string,
-  dtypes: readonly Dtype[] = ['<f4']
-): Promise<NpyHeader> {
+export async function readNpyHeader(file: Source, name: string, types: Wanted = wanted.float32): Promise<NpyHeader> {
   const prefix = Buffer.alloc(8)
   const got = await readFully(file, prefix)
-  if (got < 8 || !prefix.subarray(0, 6).equals(magic))
-    throw new Error(`${name}: format expected .npy, got something else`)
+  if (got < 8 || !prefix.subarray(0, 6).equals(magic)) {
+    throw new Error(`${name}: format expected .npy, got ${formatOf(prefix.subarray(0, got))}`)
+  }
   const version = prefix[6]
   if (version < 1 || version > 3) throw new Error(`${name}: .npy version expected 1 to 3, got ${version}`)
   const lengthBytes = await readExactly(file, name, 'header length', version === 1 ? 2 : 4)
@@ -59,7 +38,10 @@ export async function readNpyHeader(
   if (length > 2 ** 20) throw new Error(`${name}: header expected at most 1 MiB, got ${length} bytes`)
   const header = await readExactly(file, name, 'header', length)
   const start = 8 + lengthBytes.length + length
-  return { ...parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name, dtypes), start }
+  const { isFortran, ...parsed } = parseHeader(header.toString(version === 3 ? 'utf8' : 'latin1'), name, types)
+  const [rows, columns] = parsed.dims
+  const data = isFortran ? inRows(file, name, rows, columns, bytesOf(parsed.dtype)) : (file as Elements)
+  return { ...parsed, start, data }
 }
 
 /** Text of a header as messages show it: not all of what may be 1 MiB. */
@@ -87,23 +69,18 @@ function readDictionary(text: string, name: string): Map<string, string> {
   return values
 }
 
-/** Parses a header. */
-function parseHeader(text: string, name: string, dtypes: readonly Dtype[]): Omit<NpyHeader, 'start'> {
+/** Parses a header. `isFortran` where the order makes a difference. */
+function parseHeader(text: string, name: string, types: Wanted) {
   const values = readDictionary(text, name)
   const value = (key: string) => values.get(key) as string
   const descr = value('descr')
-  const dtype = dtypes.find(one => descr === `'${one}'` || descr === `"${one}"`)
+  const dtype = types.dtypes.find(one => descr === `'${one}'` || descr === `"${one}"`)
   if (!dtype) {
-    const expected =
-      dtypes.length === 1 ? "little-endian float32 ('<f4')" : `one of ${dtypes.map(one => `'${one}'`).join(', ')}`
-    throw new Error(`${name}: dtype expected ${expected}, got ${shown(descr)}${hint(descr.slice(1, -1), dtypes)}`)
+    throw new Error(`${name}: dtype expected ${types.text}, got ${shown(descr)}${adviceOn(descr, types)}`)
   }
   const order = value('fortran_order')
   if (order !== 'True' && order !== 'False') {
     throw new Error(`${name}: fortran_order expected True or False, got ${shown(order)}`)
-  }
-  if (order === 'True') {
-    throw new Error(`${name}: order expected C (row-major), got Fortran; save numpy.ascontiguousarray(a)`)
   }
   const shape = value('shape')
   if (!/^\(\s*\)$|^\(.*,.*\)$/s.test(shape)) throw new Error(`${name}: shape expected a tuple, got ${shown(shape)}`)
@@ -115,13 +92,13 @@ function parseHeader(text: string, name: string, dtypes: readonly Dtype[]): Omit
   if (dims.some(Number.isNaN) || !Number.isSafeInteger(size)) {
     throw new Error(`${name}: shape expected integers >= 0, got ${shown(shape)}`)
   }
-  return { dtype, dims, size }
-}
-
-function hint(dtype: string, dtypes: readonly Dtype[]): string {
-  if (dtype.startsWith('>')) return ' (big-endian)'
-  if (dtype === '<f8' && dtypes.includes('<f4')) return "; save a.astype('float32')"
-  return ''
+  // Where at most one dimension has several elements the two orders are one.
+  const isFortran = order === 'True' && size > 0 && dims.filter(dim => dim !== 1).length > 1
+  if (isFortran && dims.length > 2) {
+    const advice = 'save numpy.ascontiguousarray(a)'
+    throw new Error(`${name}: order expected C, or two dimensions, got Fortran of shape ${shapeText(dims)}; ${advice}`)
+  }
+  return { dtype, dims, size, isFortran }
 }
 
 /** A shape as numpy writes it. */
@@ -146,7 +123,7 @@ export function npyHeader(dims: readonly number[], descr = '<f4'): Buffer {
 }
 
 /** The next elements.length elements, read into `elements`. */
-export async function readElements(file: FileHandle, name: string, elements: Float32Array): Promise<void> {
+export async function readElements(file: Elements, name: string, elements: Float32Array): Promise<void> {
   const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength)
   const got = await readFully(file, bytes)
   if (got < bytes.length)
@@ -155,30 +132,26 @@ export async function readElements(file: FileHandle, name: string, elements: Flo
 
 /** Calls `take` with each element of a file of any type, as a number; reads them in blocks. */
 export async function eachNumber(
-  file: FileHandle,
   name: string,
-  { dtype, size }: NpyHeader,
+  { dtype, size, data }: NpyHeader,
   take: (value: number, i: number) => void
 ): Promise<void> {
-  const { bytes, get } = readers[dtype]
+  const [bytes, get] = [bytesOf(dtype), getOf(dtype)]
   for (let first = 0; first < size; first += 2 ** 18) {
     const count = Math.min(2 ** 18, size - first)
-    const data = await readExactly(file, name, 'data', count * bytes)
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+    const block = await readExactly(data, name, 'data', count * bytes)
+    const view = new DataView(block.buffer, block.byteOffset, block.byteLength)
     for (let i = 0; i < count; i++) take(get(view, i * bytes), first + i)
   }
 }
 
-/** Bytes of an element. */
-export const bytesOf = (dtype: Dtype): number => readers[dtype].bytes
-
 /** Writes all elements at the handle's position. */
-export async function writeElements(file: FileHandle, elements: ArrayBufferView): Promise<void> {
+export async function writeElements(file: Sink, elements: ArrayBufferView): Promise<void> {
   await writeFully(file, new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength))
 }
 
 /** Writes all bytes at the handle's position. */
-export async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
+export async function writeFully(file: Sink, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await file.write(bytes, done, bytes.length - done)).bytesWritten
   }

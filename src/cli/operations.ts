@@ -248,3 +248,6 @@ export const operations: { readonly [name: string]: Operation } = {
 export function unitsOf(dims: readonly number[], leading: number): { units: number; elements: number } {
   return { units: product(dims.slice(0, leading)), elements: product(dims.slice(leading)) }
 }
+
+/** Rows along the last dimension. */
+export const rowsOf = (dims: readonly number[]): number => product(dims.slice(0, -1))

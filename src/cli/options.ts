@@ -1,5 +1,4 @@
 // Options of the commands that work on files: how they are read, and what their values must be.
-import { sep } from 'node:path'
 import { parseArgs } from 'node:util'
 import { precisions } from '../call/codes.js'
 import { normalizeRules } from '../kernels/normalize.js'
@@ -58,33 +57,44 @@ function joinNegative(args: readonly string[], known: Known): string[] {
   const joined: string[] = []
   for (const arg of args) {
     const option = joined.at(-1) ?? ''
-    if (/^-[\d.]/.test(arg) && known[option.slice(2)]?.type === 'string') joined.push(`${joined.pop()}=${arg}`)
+    if (/^-[\d.:]/.test(arg) && known[option.slice(2)]?.type === 'string') joined.push(`${joined.pop()}=${arg}`)
     else joined.push(arg)
   }
   return joined
 }
 
-/** Arguments of a command that writes a file: these options, and where the result goes. */
+/** Options of every command that writes a file. */
+const common = {
+  output: { type: 'string', short: 'o' },
+  force: { type: 'boolean' },
+  quiet: { type: 'boolean' },
+  json: { type: 'boolean' }
+} as const
+
+/** Arguments of a command that writes a file: these options, and those that all such commands have. */
 export function parseOptions(args: readonly string[], known: Known): { given: Given; positionals: string[] } {
-  const options = { ...known, output: { type: 'string', short: 'o' }, force: { type: 'boolean' } } as const
-  const { values, positionals } = parsed(() =>
-    parseArgs({ args: joinNegative(args, options), allowPositionals: true, options })
+  const options = { ...known, ...common }
+  const { values, positionals } = parsed(
+    () => parseArgs({ args: joinNegative(args, options), allowPositionals: true, options }),
+    Object.keys(options)
   )
   return { given: values as Given, positionals }
 }
 
-/** The one input among the arguments. */
-export function readInput(inputs: readonly string[]): string {
-  if (inputs.length !== 1) throw new UsageError(`input expected one file, got ${inputs.length}`)
-  return inputs[0]
+/** Options that say what is done, without those that say where it goes and what is printed. */
+export function withoutCommon(given: Given): Given {
+  return Object.fromEntries(Object.entries(given).filter(([name]) => !Object.hasOwn(common, name) && name !== 'rows'))
+}
+
+/** The inputs of a command that takes any number of them. */
+export function readInputs(inputs: readonly string[]): readonly string[] {
+  if (inputs.length === 0) throw new UsageError('input expected at least one file, got 0 (- is standard input)')
+  return inputs
 }
 
 /** The path that an option gives a result; `what` says how it is written. */
 export function readPath(what: string, name: string, path: Given[string]): string {
   if (typeof path !== 'string' || path === '') throw new UsageError(`${name} expected a file (${what}), got nothing`)
-  if (path.endsWith('/') || path.endsWith(sep)) {
-    throw new UsageError(`${name} expected a file (${what}), got the folder ${path}`)
-  }
   return path
 }
 

@@ -1,6 +1,8 @@
 // Arrays in files beside the input: weights, and which positions are real.
-import { checkSize, withFile } from './files.js'
-import { bytesOf, type Dtype, eachNumber, type NpyHeader, readNpyHeader, shapeText } from './npy.js'
+
+import { bytesOf, type Wanted, wanted } from './dtypes.js'
+import { checkSize, withInput } from './files.js'
+import { eachNumber, readNpyHeader, shapeText } from './npy.js'
 import { type Given, readList } from './options.js'
 
 /** An array of a file. */
@@ -24,15 +26,15 @@ export interface Files {
 /** The array of a file of one of these types. */
 async function readArray<Values extends Float32Array | Float64Array | Uint8Array>(
   path: string,
-  dtypes: readonly Dtype[],
+  types: Wanted,
   make: (size: number) => Values,
   check: (value: number) => void = () => {}
 ): Promise<Numbers<Values>> {
-  return withFile(path, 'r', async file => {
-    const header: NpyHeader = await readNpyHeader(file, path, dtypes)
+  return withInput(path, async (file, path) => {
+    const header = await readNpyHeader(file, path, types)
     await checkSize(path, header.size * bytesOf(header.dtype), header.start)
     const data = make(header.size)
-    await eachNumber(file, path, header, (value, i) => {
+    await eachNumber(path, header, (value, i) => {
       check(value)
       data[i] = value
     })
@@ -44,12 +46,10 @@ const float64 = (size: number) => new Float64Array(size)
 
 /** Numbers of each sample: a list, or a file of integers. */
 async function readCounts(option: string, text: string): Promise<Numbers<Float64Array>> {
-  if (!/^[\d\s,]+$/.test(text)) return readArray(text, ['<i4', '<i8'], float64)
+  if (!/^[\d\s,]+$/.test(text)) return readArray(text, wanted.counts, float64)
   const data = Float64Array.from(readList(option, text, 0))
   return { data, dims: [data.length] }
 }
-
-const flags: readonly Dtype[] = ['|b1', '|u1', '<i4', '<i8', '<f4']
 
 function checkFlag(flag: number): void {
   if (flag !== 0 && flag !== 1) throw new Error(`--mask: expected 0 and 1, got ${flag}`)
@@ -57,13 +57,13 @@ function checkFlag(flag: number): void {
 
 /** How the file, or in its place the list, of each option is read. */
 const fileReaders: { readonly [name in keyof Files]-?: (text: string) => Promise<NonNullable<Files[name]>> } = {
-  weight: text => readArray(text, ['<f4'], size => new Float32Array(size)),
-  bias: text => readArray(text, ['<f4'], size => new Float32Array(size)),
-  'running-mean': text => readArray(text, ['<f4', '<f8'], float64),
-  'running-var': text => readArray(text, ['<f4', '<f8'], float64),
+  weight: text => readArray(text, wanted.float32, size => new Float32Array(size)),
+  bias: text => readArray(text, wanted.float32, size => new Float32Array(size)),
+  'running-mean': text => readArray(text, wanted.statistics, float64),
+  'running-var': text => readArray(text, wanted.statistics, float64),
   lengths: text => readCounts('lengths', text),
   skip: text => readCounts('skip', text),
-  mask: text => readArray(text, flags, size => new Uint8Array(size), checkFlag)
+  mask: text => readArray(text, wanted.flags, size => new Uint8Array(size), checkFlag)
 }
 
 /** Reads the files that these options name. */

@@ -46,7 +46,7 @@ Options:
   -h, --help           this text
 `,
   async run(args) {
-    const { values } = parsed(() => parseArgs({ args: [...args], options: { expect: { type: 'string' } } }))
+    const { values } = parsed(() => parseArgs({ args: [...args], options: { expect: { type: 'string' } } }), ['expect'])
     const expected = values.expect?.split(',').map(readName) ?? expectedBackends()
     const typescript = tables[tables.length - 1]
     let wrong = 0

@@ -2,6 +2,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import { type FileHandle, stat } from 'node:fs/promises'
 import { withFile } from '../cli/files.js'
+import type { Sink } from '../cli/sink.js'
+import type { Source } from '../cli/source.js'
 
 export interface Facts {
   readonly path: string
@@ -34,7 +36,7 @@ export class DigestedFile {
   /** Bytes so far. */
   bytes = 0
   /** To be used in the file's place. */
-  readonly handle: FileHandle
+  readonly handle: Source & Sink
 
   constructor(file: FileHandle) {
     this.#file = file
@@ -53,7 +55,7 @@ export class DigestedFile {
         take(buffer, offset, result.bytesWritten)
         return result
       }
-    } as FileHandle
+    }
   }
 
   async look(path: string): Promise<Look> {

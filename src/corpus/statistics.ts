@@ -1,5 +1,4 @@
 // Phase one: the statistics of a shard, and those of all shards merged in the order of their whole paths.
-import type { FileHandle } from 'node:fs/promises'
 import { calibrateBlocks, readRows, rowBlocks } from '../cli/calibrate.js'
 import { embedBlocks, readEmbedding } from '../cli/embed.js'
 import { checkSize, readBlocks } from '../cli/files.js'
@@ -7,6 +6,7 @@ import { readNpyHeader } from '../cli/npy.js'
 import { planChannels, readOptions, unitsOf } from '../cli/operations.js'
 import type { Given } from '../cli/options.js'
 import { paddingOf, readFiles } from '../cli/parameters.js'
+import type { Source } from '../cli/source.js'
 import { BatchStatistics, batchStatistics, EmbeddingStatistics } from '../index.js'
 import { optionsOf } from './inputs.js'
 import type { LastJob, ShardJob } from './job.js'
@@ -30,14 +30,14 @@ type Statistics = BatchStatistics | EmbeddingStatistics
 
 /** Of an open shard, block by block; `update` gets the rows that are done. */
 export async function statisticsOf(
-  file: FileHandle,
+  file: Source,
   { op, given, input }: ShardJob,
   update: (done: number) => void
 ): Promise<Statistics> {
   if (op === 'batch-norm') return batchStatisticsOf(file, input, given, update)
   if (op === 'calibrate') {
-    const { rows, dimensions } = await readRows(file, input)
-    return calibrateBlocks(input, dimensions, rowBlocks(file, input, rows, dimensions), update)
+    const rows = await readRows(file, input)
+    return calibrateBlocks(input, rows.dimensions, rowBlocks(input, rows), update)
   }
   const files = await readFiles(given)
   let statistics: EmbeddingStatistics | undefined
@@ -54,18 +54,18 @@ interface FloatBlock {
 }
 
 async function batchStatisticsOf(
-  file: FileHandle,
+  file: Source,
   input: string,
   given: Given,
   update: (done: number) => void
 ): Promise<BatchStatistics> {
   const files = await readFiles(given)
-  const { dims, size, start } = await readNpyHeader(file, input)
+  const { dims, size, start, data: source } = await readNpyHeader(file, input)
   const layout = planChannels(input, dims, readOptions('batch-norm', given), files)
   await checkSize(input, size * 4, start)
   const { units, elements } = unitsOf(dims, 1)
   let all: BatchStatistics | undefined
-  for await (const { first, count, data } of readBlocks(file, input, units, elements)) {
+  for await (const { first, count, data } of readBlocks(source, input, units, elements)) {
     const part = batchStatistics(
       { data, dims: [count, ...dims.slice(1)] },
       { layout, ...paddingOf(files, first, count) }

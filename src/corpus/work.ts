@@ -1,5 +1,5 @@
 // Does a job: the one function that every thread, process and host runs.
-import { mkdir, readFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { applyFile } from '../cli/apply.js'
@@ -8,6 +8,7 @@ import { type Results, withFile, writeWhole } from '../cli/files.js'
 import { writeFully } from '../cli/npy.js'
 import { readOptions } from '../cli/operations.js'
 import { readFiles } from '../cli/parameters.js'
+import type { Work } from '../cli/report.js'
 import type { BatchStatistics, EmbeddingStatistics } from '../index.js'
 import { VERSION } from '../version.js'
 import { DigestedFile, digestShared, type Facts } from './digest.js'
@@ -95,7 +96,7 @@ async function makeShard(job: ShardJob, start: number, watch: Watch): Promise<Ma
     }
     await writeOutput(source, job, (_units, write) =>
       writeWhole(places, async ([manifest, ...files]) => {
-        const sinks = files.map(to => new DigestedFile(to))
+        const sinks = files.map(to => new DigestedFile(to as FileHandle)) // never standard output
         await write(
           sinks.map(({ handle }) => handle),
           update
@@ -110,7 +111,7 @@ async function makeShard(job: ShardJob, start: number, watch: Watch): Promise<Ma
 }
 
 /** What apply and embed do with a file, with the statistics of all shards where there are such. */
-async function writeOutput(source: DigestedFile, job: ShardJob, results: Results): Promise<void> {
+async function writeOutput(source: DigestedFile, job: ShardJob, results: Results): Promise<Work> {
   const { op, given, input } = job
   const files = await readFiles(given)
   const statistics = await readMerged(job)

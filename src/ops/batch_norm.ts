@@ -1,4 +1,5 @@
 // BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
@@ -12,7 +13,7 @@ import {
   rounded
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
-import { checkBoolean, checkCount, checkEps, checkFinite, type Known, readOptions } from '../call/options.js'
+import { checkBoolean, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
@@ -21,6 +22,7 @@ import {
   checkVariance,
   normalizeBatch,
   normalizeBatchAsync,
+  readConstants,
   readRunning,
   runningNames
 } from './batch_norm_call.js'
@@ -32,27 +34,30 @@ export interface BatchNormForwardOptions extends ChannelOptions {
   mean?: Statistic
   /** C elements; receives 1 / sqrt(variance + eps). */
   rstd?: Statistic
-  /** In training: statistics to use in place of x's own, e.g. those of several workers, merged. */
+  /** In training: statistics to use in place of those of x, such as those of several workers, merged. Default: those of x. */
   statistics?: BatchStatistics
-  /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
+   * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
+   */
   out?: Operand
 }
 
-/** The running statistics: C elements each, float32 or float64. */
+/** The running statistics of BatchNorm. */
 export interface RunningStatistics {
-  /** Running mean. */
+  /** Running mean, C elements, float32 or float64. With `training` batchNorm updates it in place; without, it is needed. */
   runningMean?: Operand | Statistic
-  /** Running variance. */
+  /** Running variance, C elements, float32 or float64, >= 0. With `training` batchNorm updates it in place; without, it is needed. */
   runningVar?: Operand | Statistic
 }
 
-/** Options of BatchNorm that are no arrays. */
+/** The numbers among the parameters of BatchNorm. */
 export interface BatchNormConstants {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
   eps?: number
-  /** Weight of the new value in the running statistics, 0 to 1. ONNX and Keras mean 1 - momentum. Default: 0.1. */
+  /** Weight of the new value in the running statistics, 0 to 1. (In ONNX and Keras it is that of the old: 1 - momentum.) Default: 0.1. */
   momentum?: number
-  /** Whether the running variance is divided by n - 1 (PyTorch; default) or by n (false: ONNX and Keras). */
+  /** Whether the running variance is divided by n - 1, as in PyTorch, or, with false, by n, as in ONNX and Keras. Default: true. */
   unbiased?: boolean
 }
 
@@ -62,7 +67,7 @@ export interface BatchNormOptions
     ChannelWeights,
     RunningStatistics,
     BatchNormConstants {
-  /** Whether x is normalised with its own statistics, which update the running ones in place. Default: false. */
+  /** Whether x is normalised with its own statistics, which then update the running ones, where there are any. Default: false. */
   training?: boolean
 }
 
@@ -87,14 +92,11 @@ const functionOptions: Known<BatchNormOptions> = {
 
 /** Options of the constructor of {@link BatchNorm}. */
 export interface BatchNormLayerOptions extends ChannelWeights, RunningStatistics, Omit<BatchNormConstants, 'momentum'> {
-  /** null: the running statistics are the plain average over all batches. Default: 0.1. */
+  /** Weight of the new value in the running statistics, 0 to 1; null makes them the plain average over all batches. Default: 0.1. */
   momentum?: number | null
   /** Whether there are running statistics. Without, every call uses x's own. Default: true. */
   trackRunningStats?: boolean
-  /**
-   * Whether the layer starts in training. Default: true, or false where running statistics are given: those are a trained
-   * model's. (PyTorch's layers start in training in any case.)
-   */
+  /** Whether the layer starts in training. Default: false where running statistics are passed (those of a trained model), else true. */
   training?: boolean
 }
 
@@ -114,14 +116,24 @@ const layerOptions: Known<BatchNormLayerOptions> = {
  * Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167; ONNX BatchNormalization):
  * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each channel. Mean and variance are the running ones, or,
  * with `training`, those of x over samples and positions (variance biased), which then update the running ones in place
- * as PyTorch does: `running = (1 - momentum) * running + momentum * new`, the new variance divided by n - 1.
- *
- * With `lengths` or `mask`, padded positions count in no statistic and become 0.
+ * as PyTorch does: `running = (1 - momentum) * running + momentum * new`. With `lengths` or `mask`, padded positions count in no
+ * statistic and become 0.
  *
  * @param x a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
  * @returns `options.out` where that is a tensor, else a tensor of x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value (among them training with one value per
  *   channel), before anything is written
+ * @example
+ * ```ts
+ * import { batchNorm } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 10, 3, 50), dims: [2, 2] } // two samples of two channels
+ * const runningMean = Float32Array.of(1, 20)
+ * const runningVar = Float32Array.of(4, 100)
+ * console.log(batchNorm(x, { runningMean, runningVar, eps: 0 }).data) // Float32Array(4) [ 0, -1, 1, 3 ]
+ * console.log(batchNorm(x, { runningMean, runningVar, eps: 0, training: true, momentum: 0.5 }).data) // Float32Array(4) [ -1, -1, 1, 1 ]
+ * console.log(runningMean, runningVar) // Float32Array(2) [ 1.5, 25 ] Float32Array(2) [ 3, 450 ]
+ * ```
  */
 export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions = {}): X {
   const op = 'batchNorm'
@@ -136,9 +148,18 @@ export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions 
 }
 
 /**
- * Batch normalization with parameters and running statistics, as torch.nn.BatchNorm1d, 2d and 3d. It starts in training,
- * or, where it is constructed with running statistics, in evaluation; {@link train} and {@link eval} change that. See
- * {@link batchNorm}.
+ * {@link batchNorm} with parameters and running statistics that are kept, as torch.nn.BatchNorm1d, 2d and 3d.
+ * {@link train} and {@link eval} say whether calls use the statistics of their batch.
+ *
+ * @example
+ * ```ts
+ * import { BatchNorm } from 'evenkeel'
+ *
+ * const layer = new BatchNorm(2, { eps: 0, momentum: 0.5 }) // starts in training
+ * layer.forward({ data: Float32Array.of(1, 10, 3, 50), dims: [2, 2] })
+ * console.log(layer.runningMean, layer.runningVar) // Float32Array(2) [ 1, 15 ] Float32Array(2) [ 1.5, 400.5 ]
+ * console.log(layer.eval().forward({ data: Float32Array.of(1, 15), dims: [1, 2] }).data) // Float32Array(2) [ 0, 0 ]
+ * ```
  */
 export class BatchNorm {
   readonly #numFeatures: number
@@ -154,11 +175,13 @@ export class BatchNorm {
   #updates: Promise<void> = Promise.resolve()
 
   /**
-   * Copies all arrays, running statistics as float32. Defaults: eps 1e-5, momentum 0.1, unbiased true, running mean 0 and variance 1, no weight, no bias.
-   * Errors as {@link batchNorm}.
+   * Copies all arrays, running statistics as float32. Without these the layer starts with means 0 and variances 1.
    *
-   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
-   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   * A layer that is constructed without weight (or bias) has none and learns none. PyTorch's start with ones and zeros: to train
+   * one like these, pass `weight: new Float32Array(C).fill(1)` and `bias: new Float32Array(C)`.
+   *
+   * @param numFeatures C, the number of channels
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
     const op = 'BatchNorm'
@@ -237,12 +260,12 @@ export class BatchNorm {
     return this.#weights.copies().weight
   }
 
-  /** A copy of the shift, undefined where there is none. */
+  /** A copy of the shift, undefined where there is none. {@link setWeights} changes it. */
   get bias(): Float32Array | undefined {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
+  /** Replaces weight and bias with copies, C elements each. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -267,13 +290,11 @@ export class BatchNorm {
 
   /**
    * Replaces the parameters with those of a state: weight and bias, C elements each; and, unless the layer was constructed with
-   * `trackRunningStats: false`, `running_mean` and `running_var`, which must be there, and `num_batches_tracked`, which stays
-   * as it is where a state has none, as those of old checkpoints. The running statistics are written in place; {@link training}
-   * stays as it is. Await calls of {@link forwardAsync} in training first: those update the running statistics when they end.
-   * See {@link LayerNorm.loadState}.
+   * `trackRunningStats: false`, `running_mean` and `running_var`, which must be there, and `num_batches_tracked`, without which
+   * the layer's number stays. The running statistics are written in place; {@link training} stays as it is. Await calls of
+   * {@link forwardAsync} in training first: those update the running statistics when they end. See {@link LayerNorm.loadState}.
    *
    * @throws RangeError also for a running variance below 0 or NaN
-   * @example new BatchNorm(64).eval().loadState(file, { prefix: 'layer1.0.bn1.' })
    */
   loadState(state: LoadableState, options: LoadStateOptions = {}): this {
     const running = this.#runningMean ? runningNames : []
@@ -297,11 +318,9 @@ export class BatchNorm {
     return this.train(false)
   }
 
-  /**
-   * The same result as {@link batchNorm} with this layer's parameters and statistics. In training each call updates the running
-   * statistics.
-   */
+  /** The result of {@link batchNorm} with this layer's parameters and statistics, which it updates in training; and its errors. */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
+    checkThis(this, 'BatchNorm', 'forward')
     const op = 'BatchNorm'
     const given = readOptions(op, options, forwardOptions)
     const { y, updated } = normalizeBatch(op, x, given, this.#parameters(), this.#nextMomentum())
@@ -310,10 +329,11 @@ export class BatchNorm {
   }
 
   /**
-   * The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. In training the running
-   * statistics are updated before the Promise is fulfilled, in the order of the calls.
+   * The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. In training the
+   * running statistics are updated before the Promise is fulfilled, in the order of the calls.
    */
   async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'BatchNorm', 'forwardAsync')
     const op = 'BatchNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -332,11 +352,11 @@ export class BatchNorm {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link batchNormBackward} with this layer's parameters, in training or, with
-   * its running statistics as they are now, in evaluation. Changes no running statistics. dy is the gradient of the result, x what
-   * forward was given, not its result.
+   * The gradients of {@link forward}: the result of {@link batchNormBackward} with this layer's parameters, in training or, with
+   * its running statistics as they are now, in evaluation. Changes no running statistics. See {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'BatchNorm', 'backward')
     return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -346,6 +366,7 @@ export class BatchNorm {
     x: X,
     options: BatchNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'BatchNorm', 'backwardAsync')
     return (await batchNormGradientsAsync(dy, x, options, this.#parameters())) as Gradients<X>
   }
 
@@ -372,9 +393,4 @@ function nothing(): void {}
 function checkMomentum(op: string, momentum: unknown): void {
   checkFinite(op, 'momentum', momentum)
   if (momentum < 0 || momentum > 1) throw wrongValue(op, 'momentum', 'a number from 0 to 1', describe(momentum))
-}
-
-function readConstants(op: string, { eps = 1e-5, unbiased = true }: { eps?: number; unbiased?: boolean }) {
-  checkBoolean(op, 'unbiased', unbiased)
-  return { eps: checkEps(op, eps), unbiased }
 }

@@ -22,17 +22,17 @@ import type { Statistic } from '../kernels/index.js'
 import { asFloat64, type BatchParameters, checkVariance } from './batch_norm_call.js'
 
 /** Options of one backward call of BatchNorm that are not parameters of the layer. mean and rstd have C elements. */
-export type BatchNormBackwardOptions = ChannelGradientOptions
+export interface BatchNormBackwardOptions extends ChannelGradientOptions {}
 
 /** Options of {@link batchNormBackward}. */
 export interface BatchNormBackwardFunctionOptions extends BatchNormBackwardOptions {
-  /** The forward's, C elements. Default: none (1). */
+  /** The forward's. Default: none (1). */
   weight?: Operand
-  /** The forward's; only whether it is there matters. Default: none. */
+  /** The forward's; its numbers do not matter, only that it is there. Default: none. */
   bias?: Operand
-  /** The running mean that the forward used, C elements. Needed without `training`, unless mean and rstd are given. */
+  /** The running mean that the forward used. Needed without `training`, unless mean and rstd are passed. */
   runningMean?: Operand | Statistic
-  /** The running variance that the forward used, C elements. */
+  /** The running variance that the forward used. Needed as the running mean is. */
   runningVar?: Operand | Statistic
   /**
    * Whether the forward used the statistics of x, whose gradient then counts; running statistics are neither read nor changed.
@@ -41,9 +41,9 @@ export interface BatchNormBackwardFunctionOptions extends BatchNormBackwardOptio
   training?: boolean
   /** The forward's. Default: 1e-5. */
   eps?: number
-  /** Ignored: the running statistics do not change. */
+  /** Taken, so that the forward's options may be passed, and ignored. */
   momentum?: number
-  /** Ignored. */
+  /** Taken and ignored, too. */
   unbiased?: boolean
 }
 
@@ -64,17 +64,25 @@ const functionOptions: Known<BatchNormBackwardFunctionOptions> = {
 type Parameters = Omit<BatchParameters, 'unbiased'>
 
 /**
- * The gradients of {@link batchNorm}: of x, weight and bias, from dy, that of the result (Ioffe & Szegedy 2015, arXiv 1502.03167). With
+ * The gradients of {@link batchNorm}: of x, weight and bias, from dy, the gradient of the result. With
  * t = (x - mean) * rstd and g = dy * weight, in training `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the channel's
  * batch; in evaluation `dx = rstd * g`. dweight is the sum of dy * t over samples and positions, dbias that of dy. With `lengths`
  * or `mask`, padded positions have the gradient 0 and count nowhere. The same bits for any number of threads.
  *
- * @param dy shape of x
- * @param x what the forward was given: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
- * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements, where they are wanted
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements each, where there is a weight, a bias, or a
+ *   place for them
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { dx, dweight, dbias } = batchNormBackward(dy, x, { weight, bias, training: true })
+ * ```ts
+ * import { batchNormBackward } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 3), dims: [2, 1] } // two samples of one channel
+ * const dy = Float32Array.of(1, 0)
+ * const { dx, dweight, dbias } = batchNormBackward(dy, x, { weight: Float32Array.of(2), training: true, eps: 3 })
+ * console.log(dx.data, dweight, dbias) // Float32Array(2) [ 0.375, -0.375 ] Float32Array(1) [ -0.5 ] Float32Array(1) [ 1 ]
+ * ```
  */
 export function batchNormBackward<X extends TensorLike>(
   dy: Operand,

@@ -13,6 +13,7 @@ import {
 } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import type { LoadedState } from '../call/layer_state.js'
+import { checkBoolean, checkEps } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
 import { ownCall, runCall } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
@@ -56,7 +57,7 @@ interface Read {
   readonly count: number
 }
 
-/** The statistics that x is normalized with, float64, as the kernels take them. */
+/** The statistics that x is normalised with, float64, as the kernels take them. */
 interface Used {
   readonly mean: Float64Array
   readonly variance: Float64Array
@@ -145,6 +146,12 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
   }
   if (training) checkVariance(op, runningVar, true)
   return { call, shape, weight, bias, runningMean, runningVar, mean, rstd, given, count }
+}
+
+/** The numbers that a call and a layer are given. */
+export function readConstants(op: string, { eps = 1e-5, unbiased = true }: { eps?: number; unbiased?: boolean }) {
+  checkBoolean(op, 'unbiased', unbiased)
+  return { eps: checkEps(op, eps), unbiased }
 }
 
 /** Running statistics are needed without training, and come in pairs. */

@@ -25,6 +25,16 @@ const MOST_IN_JSON = 2 ** 24
  * Merging (Chan, Golub & LeVeque 1979) in the same order gives the same bits. In any order, with k merges, u = 2^-52, M the
  * largest |mean| of the parts, e = (k + 2) u M and l = max(1, log2(k + 1) / 2), the mean stays within e of the exact one,
  * and the variance v within (3 k + 6) u v + 4 e sqrt(l v) + 4 e^2 l.
+ *
+ * @example
+ * ```ts
+ * import { BatchStatistics, batchNorm, batchStatistics } from 'evenkeel'
+ *
+ * const parts = [1, 3].map(value => ({ data: Float32Array.of(value), dims: [1, 1] })) // on two workers
+ * const statistics = BatchStatistics.merge(...parts.map(part => batchStatistics(part)))
+ * console.log(statistics.count, statistics.mean, statistics.variance()) // 2 Float64Array(1) [ 2 ] Float64Array(1) [ 1 ]
+ * console.log(batchNorm(parts[0], { training: true, statistics, eps: 0 }).data) // Float32Array(1) [ -1 ]
+ * ```
  */
 export class BatchStatistics {
   /** Number of elements per channel. */
@@ -42,6 +52,11 @@ export class BatchStatistics {
   }
 
   /**
+   * Copies the numbers.
+   *
+   * @param count number of elements of a channel, the same for all
+   * @param mean mean of each channel: a Float64Array or an array of numbers
+   * @param squaredDeviations for each channel the sum of (x - mean)^2
    * @throws TypeError for a wrong kind of argument; RangeError for a count that is no integer >= 0, lengths that differ, or
    *   a negative sum of squared deviations
    */
@@ -83,7 +98,11 @@ export class BatchStatistics {
     return values.length === this.#channels ? new Float64Array(values) : new Float64Array(this.#channels)
   }
 
-  /** Variance of each channel: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
+  /**
+   * Variance of each channel. NaN where the divisor is 0.
+   *
+   * @param options `unbiased: true` divides by count - 1; by default the divisor is count
+   */
   variance(options: { unbiased?: boolean } = {}): Float64Array {
     const op = 'BatchStatistics.variance'
     const { unbiased = false } = readOptions(op, options, { unbiased: true })
@@ -105,7 +124,7 @@ export class BatchStatistics {
     return parts.map(part => readStatistics(op, 'part', part)).reduce(mergeTwo)
   }
 
-  /** For JSON.stringify: numbers as they are, those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
+  /** For JSON.stringify: numbers as they are, -0 and those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): BatchStatisticsJSON {
     if (this.channels > MOST_IN_JSON) {
       throw wrongValue(
@@ -119,7 +138,7 @@ export class BatchStatistics {
     return { count, mean: numbersToJSON(mean), squaredDeviations: numbersToJSON(squaredDeviations) }
   }
 
-  /** Reads what {@link toJSON} gave, parsed. Errors as the constructor. */
+  /** The statistics that {@link toJSON} wrote, after JSON.parse. Errors as the constructor. */
   static fromJSON(json: BatchStatisticsJSON): BatchStatistics {
     const op = 'BatchStatistics.fromJSON'
     if (typeof json !== 'object' || json === null) throw wrongType(op, 'json', 'an object', describe(json))
@@ -142,7 +161,11 @@ export class BatchStatistics {
     return bytes
   }
 
-  /** Reads what {@link toBytes} gave. Errors: TypeError for no Uint8Array, RangeError for other bytes. */
+  /**
+   * The statistics that {@link toBytes} wrote.
+   *
+   * @throws TypeError for no Uint8Array, RangeError for other bytes
+   */
   static fromBytes(bytes: Uint8Array): BatchStatistics {
     const op = 'BatchStatistics.fromBytes'
     if (typedArrayKind(bytes) !== 'Uint8Array') throw wrongType(op, 'bytes', 'Uint8Array', describe(bytes))
@@ -161,10 +184,13 @@ export class BatchStatistics {
   }
 }
 
-/** What {@link BatchStatistics.toJSON} gives. */
+/** What {@link BatchStatistics.toJSON} returns: -0 and numbers that are not finite are strings. */
 export interface BatchStatisticsJSON {
+  /** Number of elements of a channel. */
   count: number
+  /** Mean of each channel. */
   mean: (number | string)[]
+  /** Sum of (x - mean)^2 of each channel. */
   squaredDeviations: (number | string)[]
 }
 
@@ -272,6 +298,13 @@ export function mergeMoments(a: Moments, b: Moments): Moments {
  *
  * @param x a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+ * @example
+ * ```ts
+ * import { batchStatistics } from 'evenkeel'
+ *
+ * const { count, mean, squaredDeviations } = batchStatistics({ data: Float32Array.of(1, 10, 3, 50), dims: [2, 2] })
+ * console.log(count, mean, squaredDeviations) // 2 Float64Array(2) [ 2, 30 ] Float64Array(2) [ 2, 800 ]
+ * ```
  */
 export function batchStatistics(x: TensorLike, options: ChannelOptions = {}): BatchStatistics {
   const op = 'batchStatistics'

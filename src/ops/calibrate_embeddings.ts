@@ -15,7 +15,7 @@ const headerBytes = 8
 const names = ['count', 'nan', 'min', 'max', 'mean', 'squaredDeviations'] as const
 type Name = (typeof names)[number]
 
-/** What {@link EmbeddingStatistics.toJSON} gives. */
+/** What {@link EmbeddingStatistics.toJSON} returns: six arrays, in which -0 and numbers that are not finite are strings. */
 export type EmbeddingStatisticsJSON = { [name in Name]: (number | string)[] }
 
 /**
@@ -25,13 +25,28 @@ export type EmbeddingStatisticsJSON = { [name in Name]: (number | string)[] }
  *
  * Count, NaN, min and max are exact, in whatever order parts are merged. Mean and squared deviations have the same bits in
  * the same order; their error is that of {@link BatchStatistics}.
+ *
+ * @example
+ * ```ts
+ * import { calibrateEmbeddings, EmbeddingStatistics } from 'evenkeel'
+ *
+ * const parts = [Float32Array.of(-1, 2), Float32Array.of(3, 0)].map(part => calibrateEmbeddings(part, 2)) // on two workers
+ * const { count, min, max, mean } = EmbeddingStatistics.merge(...parts)
+ * console.log(count, min, max, mean) // Float64Array(2) [ 2, 2 ] Float64Array(2) [ -1, 0 ] Float64Array(2) [ 3, 2 ] Float64Array(2) [ 1, 1 ]
+ * ```
  */
 export class EmbeddingStatistics {
   readonly #values: { readonly [name in Name]: Float64Array }
 
   /**
-   * One number per dimension each. Of a dimension without numbers min is Infinity, max is -Infinity.
+   * Copies the numbers, one per dimension in each argument. Of a dimension without numbers min is Infinity, max is -Infinity.
    *
+   * @param count how many numbers, NaN left out
+   * @param nan how many NaN
+   * @param min the smallest number
+   * @param max the largest number
+   * @param mean their mean
+   * @param squaredDeviations the sum of (x - mean)^2
    * @throws TypeError for a wrong kind of argument; RangeError for lengths that differ, counts that are no integers >= 0,
    *   min above max where there are numbers, or a negative sum of squared deviations
    */
@@ -72,7 +87,7 @@ export class EmbeddingStatistics {
     return this.#values.count.length
   }
 
-  /** How many numbers, NaN left out, a copy; so are all that follow. */
+  /** How many numbers, NaN left out. A copy, as all that follow. */
   get count(): Float64Array {
     return new Float64Array(this.#values.count)
   }
@@ -113,7 +128,11 @@ export class EmbeddingStatistics {
     return [new Float32Array(this.#values.min), new Float32Array(this.#values.max)]
   }
 
-  /** Variance of each dimension: divided by count (biased, the default), or by count - 1. NaN where that is 0. */
+  /**
+   * Variance of each dimension. NaN where the divisor is 0.
+   *
+   * @param options `unbiased: true` divides by count - 1; by default the divisor is count
+   */
   variance(options: { unbiased?: boolean } = {}): Float64Array {
     const op = 'EmbeddingStatistics.variance'
     const { unbiased = false } = readOptions(op, options, { unbiased: true })
@@ -136,12 +155,12 @@ export class EmbeddingStatistics {
     return parts.map(part => readPart(op, part)).reduce(mergeTwo)
   }
 
-  /** For JSON.stringify: numbers as they are, those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
+  /** For JSON.stringify: numbers as they are, -0 and those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): EmbeddingStatisticsJSON {
     return Object.fromEntries(names.map(name => [name, numbersToJSON(this.#values[name])])) as EmbeddingStatisticsJSON
   }
 
-  /** Reads what {@link toJSON} gave, parsed. Errors as the constructor. */
+  /** The statistics that {@link toJSON} wrote, after JSON.parse. Errors as the constructor. */
   static fromJSON(json: EmbeddingStatisticsJSON): EmbeddingStatistics {
     const op = 'EmbeddingStatistics.fromJSON'
     if (typeof json !== 'object' || json === null) throw wrongType(op, 'json', 'an object', describe(json))
@@ -164,7 +183,11 @@ export class EmbeddingStatistics {
     return bytes
   }
 
-  /** Reads what {@link toBytes} gave. Errors: TypeError for no Uint8Array, RangeError for other bytes. */
+  /**
+   * The statistics that {@link toBytes} wrote.
+   *
+   * @throws TypeError for no Uint8Array, RangeError for other bytes
+   */
   static fromBytes(bytes: Uint8Array): EmbeddingStatistics {
     const op = 'EmbeddingStatistics.fromBytes'
     if (typedArrayKind(bytes) !== 'Uint8Array') throw wrongType(op, 'bytes', 'Uint8Array', describe(bytes))
@@ -234,12 +257,18 @@ function mergeTwo(a: EmbeddingStatistics, b: EmbeddingStatistics): EmbeddingStat
  * Statistics of each dimension over rows (NUMERICS.md, rule 20); NaN is counted and left out.
  *
  * @param x rows of `dimensions` numbers: a Float32Array, or a tensor whose last dim is `dimensions`
- * @param dimensions numbers of a row
+ * @param dimensions how many numbers a row has
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, also for an infinite one in x, whose dimension
  *   the message names
  * @example
- * const { ranges } = calibrateEmbeddings(sample, 384)
- * const codes = quantizeEmbeddings(embeddings, 384, { precision: 'int8', scale: { ranges } })
+ * ```ts
+ * import { calibrateEmbeddings, quantizeEmbeddings } from 'evenkeel'
+ *
+ * const embeddings = Float32Array.of(-1, 0, 1, 5)
+ * const { ranges } = calibrateEmbeddings(embeddings, 2)
+ * console.log(ranges[0], ranges[1]) // Float32Array(2) [ -1, 0 ] Float32Array(2) [ 1, 5 ]
+ * console.log(quantizeEmbeddings(Float32Array.of(0, 9), 2, { precision: 'uint8', scale: { ranges } })) // Uint8Array(2) [ 127, 255 ]
+ * ```
  */
 export function calibrateEmbeddings(x: Float32Array | TensorLike, dimensions: number): EmbeddingStatistics {
   const op = 'calibrateEmbeddings'

@@ -16,9 +16,9 @@ import {
   readScales
 } from './embeddings_call.js'
 
-/** Options of {@link dequantizeEmbeddings}: those that the codes were made with. */
+/** Options of {@link dequantizeEmbeddings}: those with which the codes were made. */
 export interface DequantizeEmbeddingsOptions extends QuantizeOptions {
-  /** What the codes of each row are multiplied by (scale 'row'). */
+  /** One element per row, what its codes are multiplied by. Needed with `scale: 'row'`. */
   scales?: Float32Array
 }
 
@@ -30,11 +30,16 @@ const f32 = Math.fround
  * dimension's max; of 'unit' q / 127; of 'row' q times the row's scale; of 'sqlite-vec' the middle of a step; of bits 1 and -1.
  *
  * @param codes the result of {@link quantizeEmbeddings} or {@link poolEmbeddings}: an array or a tensor
- * @param dimensions numbers of a row
- * @param options the `precision`, `scale` and `bitOrder` that the codes were made with; `scales` for the scale 'row'
+ * @param dimensions how many numbers a row has
+ * @param options those with which the codes were made
  * @returns a Float32Array, or for a tensor a tensor of float32
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
- * @example dequantizeEmbeddings(codes, 384, { precision: 'int8', scale: 'unit' })
+ * @example
+ * ```ts
+ * import { dequantizeEmbeddings } from 'evenkeel'
+ *
+ * console.log(dequantizeEmbeddings(Int8Array.of(127, -127, 0), 3, { precision: 'int8', scale: 'unit' })) // Float32Array(3) [ 1, -1, 0 ]
+ * ```
  */
 export function dequantizeEmbeddings(
   codes: EmbeddingArray,

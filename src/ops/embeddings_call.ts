@@ -18,26 +18,26 @@ import { type CodeFormat, codeFormats } from '../kernels/operands.js'
 
 /**
  * How numbers become int8 or uint8:
- * - `{ ranges: [min, max] }`: 256 steps from min to max, one of each per dimension, finite, min <= max; those of
- *   {@link EmbeddingStatistics}. uint8 is the rule of sentence-transformers, clipped; int8 is that less 128
+ * - `{ ranges: [min, max] }`: 256 steps from min to max, each of an element per dimension, finite, min <= max, such as the
+ *   ranges of {@link EmbeddingStatistics}. uint8 is the rule of sentence-transformers, clipped; int8 is that less 128
  * - `'unit'` (int8): x * 127 to the nearest, for embeddings of length 1
- * - `'row'` (int8): each row by its largest magnitude, which `scales` tells
+ * - `'row'` (int8): x * 127 / the largest |x| of the row, to the nearest; the place `scales` receives the factor back
  * - `'sqlite-vec'` (int8): that of vec_quantize_int8(x, 'unit')
  */
 export type CodeScale = 'unit' | 'row' | 'sqlite-vec' | { readonly ranges: readonly [min: Operand, max: Operand] }
 
-/** Which bit of a byte is the first dimension's: the highest ('msb') or the lowest ('lsb'). */
+/** Which bit of a byte belongs to the first dimension: the highest ('msb') or the lowest ('lsb'). */
 export type BitOrder = 'msb' | 'lsb'
 
 /** How embeddings are written. */
 export interface QuantizeOptions {
-  /** What a result's elements are. Default: 'float32'. */
+  /** What the elements of a result are. Default: 'float32'. */
   precision?: Precision
-  /** How numbers become int8 or uint8; needed for these. */
+  /** How numbers become int8 or uint8. Needed for these, refused for others. */
   scale?: CodeScale
   /**
-   * Order of the bits of 'binary' and 'ubinary'. Default: 'msb', that of numpy.packbits, sentence-transformers, pgvector and
-   * usearch; sqlite-vec wants 'lsb'.
+   * Order of the bits of 'binary' and 'ubinary'. 'msb' is that of numpy.packbits, sentence-transformers, pgvector and usearch;
+   * sqlite-vec wants 'lsb'. Default: 'msb'.
    */
   bitOrder?: BitOrder
 }

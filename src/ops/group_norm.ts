@@ -1,4 +1,5 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -18,11 +19,14 @@ import { checkDivides, type GroupParameters, normalizeGroups, normalizeGroupsAsy
 
 /** Options of one GroupNorm call that are not parameters of the layer. */
 export interface GroupNormForwardOptions extends ChannelOptions {
-  /** samples * groups elements; receives the mean, NaN of a sample without real positions. */
+  /** samples * groups elements; receives the mean. NaN for a sample without real positions. */
   mean?: Statistic
-  /** samples * groups elements; receives 1 / sqrt(variance + eps). */
+  /** samples * groups elements; receives 1 / sqrt(variance + eps). NaN for a sample without real positions. */
   rstd?: Statistic
-  /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
+   * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
+   */
   out?: Operand
 }
 
@@ -43,9 +47,16 @@ const functionOptions: Known<GroupNormOptions> = { ...parameters, ...forwardOpti
  * positions do not count and become 0.
  *
  * @param x a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
- * @param numGroups how many groups; divides C
+ * @param numGroups number of groups; divides C
  * @returns `options.out` where that is a tensor, else a tensor of x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { groupNorm } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 3, 5, 9), dims: [1, 4, 1] } // one sample, four channels, one position
+ * console.log(groupNorm(x, 2, { weight: Float32Array.of(1, 1, 2, 2), eps: 0 }).data) // Float32Array(4) [ -1, 1, -2, 2 ]
+ * ```
  */
 export function groupNorm<X extends TensorLike>(x: X, numGroups: number, options: GroupNormOptions = {}): X {
   const op = 'groupNorm'
@@ -56,7 +67,17 @@ export function groupNorm<X extends TensorLike>(x: X, numGroups: number, options
   return normalizeGroups(op, x, given, parameters) as X
 }
 
-/** Group normalization with its weights resolved once, as torch.nn.GroupNorm. See {@link groupNorm}. */
+/**
+ * {@link groupNorm} with its parameters read once and kept, as torch.nn.GroupNorm.
+ *
+ * @example
+ * ```ts
+ * import { GroupNorm } from 'evenkeel'
+ *
+ * const layer = new GroupNorm(2, 4, { eps: 0 })
+ * console.log(layer.forward({ data: Float32Array.of(1, 3, 5, 9), dims: [1, 4, 1] }).data) // Float32Array(4) [ -1, 1, -1, 1 ]
+ * ```
+ */
 export class GroupNorm {
   readonly #numGroups: number
   readonly #numChannels: number
@@ -64,10 +85,14 @@ export class GroupNorm {
   readonly #weights: LayerWeights
 
   /**
-   * Copies the weights. `eps` is 1e-5 unless given; `numGroups` divides `numChannels`. Errors as {@link groupNorm}.
+   * Copies weight and bias.
    *
-   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
-   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   * A layer that is constructed without weight (or bias) has none and learns none. PyTorch's start with ones and zeros: to train
+   * one like these, pass `weight: new Float32Array(C).fill(1)` and `bias: new Float32Array(C)`.
+   *
+   * @param numGroups number of groups; divides numChannels
+   * @param numChannels C, the number of channels
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(numGroups: number, numChannels: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'GroupNorm'
@@ -102,12 +127,12 @@ export class GroupNorm {
     return this.#weights.copies().weight
   }
 
-  /** A copy of the shift, undefined where there is none. */
+  /** A copy of the shift, undefined where there is none. {@link setWeights} changes it. */
   get bias(): Float32Array | undefined {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
+  /** Replaces weight and bias with copies, C elements each. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -128,14 +153,16 @@ export class GroupNorm {
     return this
   }
 
-  /** The same result as {@link groupNorm} with this layer's parameters. */
+  /** The result of {@link groupNorm} with this layer's parameters, and its errors. */
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
+    checkThis(this, 'GroupNorm', 'forward')
     const op = 'GroupNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
-  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: GroupNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'GroupNorm', 'forwardAsync')
     const op = 'GroupNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -143,10 +170,11 @@ export class GroupNorm {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link groupNormBackward} with this layer's parameters. dy is the gradient of
-   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   * The gradients of {@link forward}: the result of {@link groupNormBackward} with this layer's parameters. See
+   * {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'GroupNorm', 'backward')
     return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -156,6 +184,7 @@ export class GroupNorm {
     x: X,
     options: GroupNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'GroupNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 

@@ -22,13 +22,13 @@ import { checkDivides, type GroupParameters } from './group_norm_call.js'
 /**
  * Options of one backward call of GroupNorm that are not parameters of the layer. mean and rstd have samples * groups elements.
  */
-export type GroupNormBackwardOptions = ChannelGradientOptions
+export interface GroupNormBackwardOptions extends ChannelGradientOptions {}
 
 /** Options of {@link groupNormBackward}. */
 export interface GroupNormBackwardFunctionOptions extends GroupNormBackwardOptions {
-  /** The forward's, C elements. Default: none (1). */
+  /** The forward's. Default: none (1). */
   weight?: Operand
-  /** The forward's; only whether it is there matters. Default: none. */
+  /** The forward's; its numbers do not matter, only that it is there. Default: none. */
   bias?: Operand
   /** The forward's. Default: 1e-5. */
   eps?: number
@@ -43,18 +43,27 @@ export const groupFunctionOptions: Known<GroupNormBackwardFunctionOptions> = {
 }
 
 /**
- * The gradients of {@link groupNorm}: of x, weight and bias, from dy, that of the result (Wu & He 2018, arXiv 1803.08494). With
+ * The gradients of {@link groupNorm}: of x, weight and bias, from dy, the gradient of the result. With
  * t = (x - mean) * rstd and g = dy * weight, `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the group of each sample;
  * dweight is the sum of dy * t over samples and positions, dbias that of dy. With `lengths` or `mask`, padded positions have the
  * gradient 0 and count nowhere. The same bits for any number of threads; dx also for any division of the samples into batches.
  *
- * @param dy shape of x
- * @param x what the forward was given: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
- * @param numGroups how many groups; divides C
- * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements, where they are wanted
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result: a tensor [N, C] or [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @param numGroups number of groups; divides C
+ * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements each, where there is a weight, a bias, or a
+ *   place for them
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { dx, dweight, dbias } = groupNormBackward(dy, x, 32, { weight, bias })
+ * ```ts
+ * import { groupNormBackward } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 3, 6, 8), dims: [1, 4, 1] }
+ * const dy = Float32Array.of(1, 0, 0, 1)
+ * const { dx, dweight, dbias } = groupNormBackward(dy, x, 2, { weight: Float32Array.of(2, 2, 2, 2), eps: 3 })
+ * console.log(dx.data) // Float32Array(4) [ 0.375, -0.375, -0.375, 0.375 ]
+ * console.log(dweight, dbias) // Float32Array(4) [ -0.5, 0, 0, 0.5 ] Float32Array(4) [ 1, 0, 0, 1 ]
+ * ```
  */
 export function groupNormBackward<X extends TensorLike>(
   dy: Operand,
@@ -124,7 +133,7 @@ function readCall(
   const call = readChannelGradients(op, dy, x, given, { weight, bias, channels }, count, 'samples * groups')
   const { samples, groups: all, positions, spans } = call.input.shape
   const groups = groupsOf(all)
-  // As in the forward: without positions a group's channels are neighbors in both layouts.
+  // As in the forward: without positions a group's channels are neighbours in both layouts.
   const channelsLast = call.input.shape.channelsLast && positions > 1
   const shape: Volume = { samples, groups, channelsPerGroup: all / groups, positions, channelsLast, spans }
   return { call, plan: (memory: GradientMemory) => gradients(call, memory, shape, eps) }

@@ -1,4 +1,4 @@
-// One call of group or instance normalization.
+// One call of group or instance normalisation.
 import type { AsyncOptions } from '../call/async_options.js'
 import {
   type ChannelOptions,
@@ -84,7 +84,7 @@ function readCall(
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
   const read = readVolumeCall(op, input, options.out, operands, async)
-  // Without positions a group's channels are neighbors in both layouts: a row.
+  // Without positions a group's channels are neighbours in both layouts: a row.
   const channelsLast = input.shape.channelsLast && positions > 1
   const shape = { samples, groups, channelsPerGroup: channels / groups, positions, channelsLast, spans }
   return { read, operands: { y: read.y, mean, rstd, x: read.x, weight, bias, shape, eps } }

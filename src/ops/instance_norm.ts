@@ -1,4 +1,5 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -23,7 +24,10 @@ export interface InstanceNormForwardOptions extends ChannelOptions {
   mean?: Statistic
   /** N * C elements; receives 1 / sqrt(variance + eps). NaN for a sample without real positions. */
   rstd?: Statistic
-  /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
+   * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
+   */
   out?: Operand
 }
 
@@ -45,6 +49,13 @@ const functionOptions: Known<InstanceNormOptions> = { ...parameters, ...forwardO
  * @param x a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
  * @returns `options.out` where that is a tensor, else a tensor of x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { instanceNorm } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 3, 5, 9), dims: [1, 2, 2] } // one sample, two channels, two positions
+ * console.log(instanceNorm(x, { weight: Float32Array.of(1, 2), eps: 0 }).data) // Float32Array(4) [ -1, 1, -2, 2 ]
+ * ```
  */
 export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOptions = {}): X {
   const op = 'instanceNorm'
@@ -54,17 +65,31 @@ export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOp
   return normalizeGroups(op, x, given, parameters) as X
 }
 
-/** Instance normalization with its weights resolved once, as torch.nn.InstanceNorm1d, 2d and 3d. See {@link instanceNorm}. */
+/**
+ * {@link instanceNorm} with its parameters read once and kept, as torch.nn.InstanceNorm1d, 2d and 3d.
+ *
+ * @example
+ * ```ts
+ * import { InstanceNorm } from 'evenkeel'
+ *
+ * const layer = new InstanceNorm(2, { eps: 0 })
+ * console.log(layer.forward({ data: Float32Array.of(1, 3, 5, 9), dims: [1, 2, 2] }).data) // Float32Array(4) [ -1, 1, -1, 1 ]
+ * ```
+ */
 export class InstanceNorm {
   readonly #numFeatures: number
   readonly #eps: number
   readonly #weights: LayerWeights
 
   /**
-   * Copies the weights. `eps` is 1e-5 unless given. Errors as {@link instanceNorm}.
+   * Copies weight and bias.
    *
-   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
-   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   * A layer that is constructed without weight (or bias) has none and learns none. PyTorch's have none either, unless made with
+   * `affine=True`: then they start with ones and zeros. To train one like these, pass `weight: new Float32Array(C).fill(1)` and
+   * `bias: new Float32Array(C)`.
+   *
+   * @param numFeatures C, the number of channels
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(numFeatures: number, options: ChannelWeights & { eps?: number } = {}) {
     const op = 'InstanceNorm'
@@ -91,12 +116,12 @@ export class InstanceNorm {
     return this.#weights.copies().weight
   }
 
-  /** A copy of the shift, undefined where there is none. */
+  /** A copy of the shift, undefined where there is none. {@link setWeights} changes it. */
   get bias(): Float32Array | undefined {
     return this.#weights.copies().bias
   }
 
-  /** Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both. */
+  /** Replaces weight and bias with copies, C elements each. An omitted one is removed: to change one of them, pass both. */
   setWeights(weights: ChannelWeights): void {
     this.#weights.set(weights)
   }
@@ -117,14 +142,16 @@ export class InstanceNorm {
     return this
   }
 
-  /** The same result as {@link instanceNorm} with this layer's parameters. */
+  /** The result of {@link instanceNorm} with this layer's parameters, and its errors. */
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
+    checkThis(this, 'InstanceNorm', 'forward')
     const op = 'InstanceNorm'
     return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
   }
 
-  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
+    checkThis(this, 'InstanceNorm', 'forwardAsync')
     const op = 'InstanceNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -132,10 +159,11 @@ export class InstanceNorm {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link instanceNormBackward} with this layer's parameters. dy is the gradient of
-   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   * The gradients of {@link forward}: the result of {@link instanceNormBackward} with this layer's parameters. See
+   * {@link LayerNorm.backward}.
    */
   backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
+    checkThis(this, 'InstanceNorm', 'backward')
     return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
   }
 
@@ -145,6 +173,7 @@ export class InstanceNorm {
     x: X,
     options: InstanceNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients<X>> {
+    checkThis(this, 'InstanceNorm', 'backwardAsync')
     return (await groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())) as Gradients<X>
   }
 

@@ -10,21 +10,27 @@ import {
 } from './group_norm_backward.js'
 
 /** Options of one backward call of InstanceNorm that are not parameters of the layer. mean and rstd have N * C elements. */
-export type InstanceNormBackwardOptions = GroupNormBackwardOptions
+export interface InstanceNormBackwardOptions extends GroupNormBackwardOptions {}
 
 /** Options of {@link instanceNormBackward}. */
-export type InstanceNormBackwardFunctionOptions = GroupNormBackwardFunctionOptions
+export interface InstanceNormBackwardFunctionOptions extends GroupNormBackwardFunctionOptions {}
 
 /**
- * The gradients of {@link instanceNorm}: of x, weight and bias, from dy, that of the result (Ulyanov, Vedaldi & Lempitsky 2016,
- * arXiv 1607.08022): those of {@link groupNormBackward} with each channel a group.
+ * The gradients of {@link instanceNorm}: of x, weight and bias, from dy, the gradient of the result: those of {@link groupNormBackward} with each channel a group.
  *
- * @param dy shape of x
- * @param x what the forward was given: a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
- * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements, where they are wanted
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result: a tensor [N, C, ...], or [N, ..., C] with layout 'channels-last'
+ * @returns `dx`, a tensor as x; `dweight` and `dbias`, C elements each, where there is a weight, a bias, or a
+ *   place for them
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { dx, dweight, dbias } = instanceNormBackward(dy, x, { weight, bias })
+ * ```ts
+ * import { instanceNormBackward } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(1, 3), dims: [1, 1, 2] }
+ * const { dx, dweight, dbias } = instanceNormBackward(Float32Array.of(1, 0), x, { weight: Float32Array.of(2), eps: 3 })
+ * console.log(dx.data, dweight, dbias) // Float32Array(2) [ 0.375, -0.375 ] Float32Array(1) [ -0.5 ] Float32Array(1) [ 1 ]
+ * ```
  */
 export function instanceNormBackward<X extends TensorLike>(
   dy: Operand,

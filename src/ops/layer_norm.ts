@@ -1,5 +1,6 @@
 // LayerNorm: the public operation and layer. Its kernel is layer_norm.
 import { chosen, plainKernelOf } from '../backend/choice.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -30,15 +31,15 @@ import { type LayerNormBackwardOptions, layerNormGradients, layerNormGradientsAs
 
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
-  /** One element per group; receives the mean. */
+  /** One element per group; receives the mean. 0 for padded positions. */
   mean?: Statistic
 }
 
 /** The parameters of LayerNorm. */
 export interface LayerNormWeights {
-  /** Scale, normalizedShape elements. Default: none (1). */
+  /** Scale, an element for each of a group. Default: none (1). */
   weight?: Operand
-  /** Shift, normalizedShape elements. Default: none (0). */
+  /** Shift, an element for each of a group. Default: none (0). */
   bias?: Operand
 }
 
@@ -54,16 +55,30 @@ const parameters: Known<LayerNormWeights & { eps?: number }> = { weight: true, b
 const plain = plainKernelOf('layer_norm', { residualScale: 1 })
 
 /**
- * Layer normalisation over the trailing dimensions (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
- * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each group of `normalizedShape` elements, with the biased
- * variance of the group. With `lengths` or `mask`, padded positions become 0, in `sum` and the statistics too.
+ * Layer normalisation (Ba, Kiros & Hinton 2016, arXiv 1607.06450; ONNX LayerNormalization):
+ * `y = (x - mean) / sqrt(variance + eps) * weight + bias` for each group of `normalizedShape` elements, with their mean and
+ * biased variance. A constant group becomes the bias, with eps 0 NaN; a group that has NaN or an infinity becomes NaN. With
+ * `lengths` or `mask`, padded positions become 0, in `sum` too.
  *
- * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]; or, for a tensor, `{ axis }`: then weight
- *   and bias have the shape of these axes
+ * @param x whole groups, one behind the other, in a Float32Array; or a tensor whose last dims are normalizedShape
+ * @param normalizedShape size of a group, 768, or its dimensions, [3, 256]; for a tensor also `{ axis }`
  * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
  *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { layerNorm } from 'evenkeel'
+ *
+ * const x = Float32Array.of(1, 3, 5, 9) // two rows of two
+ * console.log(layerNorm(x, 2, { eps: 0 })) // Float32Array(4) [ -1, 1, -1, 1 ]
+ *
+ * const rstd = new Float64Array(2)
+ * layerNorm(x, 2, { weight: Float32Array.of(1, 2), eps: 0, rstd, out: x }) // in place
+ * console.log(x, rstd) // Float32Array(4) [ -1, 2, -1, 2 ] Float64Array(2) [ 1, 0.5 ]
+ *
+ * const tensor = { data: Float32Array.of(1, 2, 3, 6), dims: [1, 2, 2] }
+ * console.log(layerNorm(tensor, { axis: 1 }, { eps: 0 }).data) // Float32Array(4) [ -1, -1, 1, 1 ]
+ * ```
  */
 export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: LayerNormOptions): Float32Array
 export function layerNorm<X extends TensorLike>(
@@ -95,7 +110,26 @@ export function layerNorm(
   return runCall('layer_norm', callOf(call, eps), call)
 }
 
-/** Layer normalization with its weights resolved once, as torch.nn.LayerNorm. See {@link layerNorm}. */
+/**
+ * {@link layerNorm} with its parameters read once and kept, as torch.nn.LayerNorm: the fast way to make many calls.
+ *
+ * @example
+ * ```ts
+ * import { LayerNorm } from 'evenkeel'
+ *
+ * const layer = new LayerNorm(2, { weight: Float32Array.of(1, 2), bias: Float32Array.of(0, 1), eps: 0 })
+ * const x = Float32Array.of(1, 3, 5, 9)
+ * layer.forward(x, { out: x }) // in place: allocates nothing
+ * console.log(x) // Float32Array(4) [ -1, 3, -1, 3 ]
+ * console.log(await layer.forwardAsync(Float32Array.of(1, 3))) // Float32Array(2) [ -1, 3 ]
+ *
+ * // training: keep mean and rstd of the forward for the backward
+ * const [mean, rstd] = [new Float64Array(2), new Float64Array(2)]
+ * layer.forward(x, { mean, rstd })
+ * const { dx, dweight, dbias } = layer.backward(Float32Array.of(1, 0, 0, 1), x, { mean, rstd })
+ * console.log(dweight, dbias) // Float32Array(2) [ -1, 1 ] Float32Array(2) [ 1, 1 ]
+ * ```
+ */
 export class LayerNorm {
   readonly #shape: Shape
   readonly #eps: number
@@ -103,10 +137,13 @@ export class LayerNorm {
   readonly #quick: QuickLayer
 
   /**
-   * Copies the weights. `eps` is 1e-5 unless given. Errors as {@link layerNorm}.
+   * Copies weight and bias.
    *
-   * Without weight (or bias) the layer has none and learns none, unlike torch's, which start with ones and zeros: to train one,
-   * give `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   * A layer that is constructed without weight (or bias) has none and learns none. PyTorch's start with ones and zeros: to train
+   * one like these, pass `weight: new Float32Array(n).fill(1)` and `bias: new Float32Array(n)`.
+   *
+   * @param normalizedShape size of a group, 768, or its dimensions, [3, 256]; no `{ axis }`
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
     const op = 'LayerNorm'
@@ -124,7 +161,7 @@ export class LayerNorm {
     Object.freeze(this.#shape.dims)
   }
 
-  /** The trailing dimensions of a group. */
+  /** The dimensions of a group. */
   get normalizedShape(): readonly number[] {
     return this.#shape.dims
   }
@@ -139,7 +176,7 @@ export class LayerNorm {
     return this.#weights.copies().weight
   }
 
-  /** A copy of the shift, undefined where there is none. */
+  /** A copy of the shift, undefined where there is none. {@link setWeights} changes it. */
   get bias(): Float32Array | undefined {
     return this.#weights.copies().bias
   }
@@ -148,41 +185,53 @@ export class LayerNorm {
    * Replaces weight and bias with copies. An omitted one is removed: to change one of them, pass both.
    *
    * @example
-   * layer.setWeights({ ...layer.parameters(), weight: weight.map((w, i) => w - rate * dweight[i]) })
+   * ```ts
+   * import { LayerNorm } from 'evenkeel'
+   *
+   * const layer = new LayerNorm(2, { weight: Float32Array.of(1, 1), bias: Float32Array.of(0, 0) })
+   * const dweight = Float32Array.of(2, -2) // as backward returns it
+   * layer.setWeights({ ...layer.parameters(), weight: layer.weight.map((w, i) => w - 0.25 * dweight[i]) })
+   * console.log(layer.weight, layer.bias) // Float32Array(2) [ 0.5, 1.5 ] Float32Array(2) [ 0, 0 ]
+   * ```
    */
   setWeights(weights: LayerNormWeights): void {
     this.#weights.set(weights)
     this.#quick.reset()
   }
 
-  /** Copies of what an optimiser updates: weight and bias, normalizedShape elements each, flat, as far as the layer has them. */
+  /** Copies of what an optimiser updates: weight and bias, an element for each of a group, flat, as far as the layer has them. */
   parameters(): LayerParameters {
     return this.#weights.copies()
   }
 
   /**
-   * The same copies by PyTorch's names. {@link loadState} takes them back, also from a `structuredClone`. It is no JSON as it is:
-   * write `Array.from(value, Number)` of each, and make it a Float32Array again.
+   * The same copies by PyTorch's names. {@link loadState} takes them back, also from a `structuredClone`. For JSON write
+   * `Array.from(value, Number)` of each, and make that a Float32Array again.
    */
   state(): LayerState {
     return this.#weights.copies()
   }
 
   /**
-   * Replaces the parameters with copies of those of a state, by PyTorch's names: `weight` and `bias`, normalizedShape elements
-   * each, flat or of that shape. float64 is rounded to float32, float16 and bfloat16 are widened. A layer that was constructed
-   * without parameters takes what there is. Nothing changes before everything is read and checked.
+   * Replaces the parameters with copies of those of a state, by PyTorch's names: `weight` and `bias`, flat or of the shape
+   * normalizedShape. float64 is rounded to float32, float16 and bfloat16 are widened. A layer that was constructed without
+   * parameters takes what there is. Nothing changes before everything is read and checked.
    *
    * @param state a plain object of arrays or tensors of float32, float64 or float16 by name, or the bytes of a .safetensors
    *   file, of which only the header and the layer's tensors are read (F32, F64, F16 or BF16)
-   * @param options `prefix`, '' by default: what the names of this layer's tensors begin with in a model's file
    * @returns the layer
    * @throws TypeError for an unknown name under the prefix, for none where the state has others, for one that the layer has and
    *   the state has not, or for a wrong type; RangeError for a wrong length or shape, a finite number beyond float32, or bytes
    *   that are no .safetensors file
    * @example
-   * const file = await readFile('model.safetensors')
-   * const norm = new LayerNorm(768, { eps: 1e-12 }).loadState(file, { prefix: 'encoder.layer.3.output.LayerNorm.' })
+   * ```ts
+   * import { LayerNorm } from 'evenkeel'
+   *
+   * // or the bytes of a file: await readFile('model.safetensors')
+   * const state = { 'encoder.norm.weight': Float64Array.of(0.5, 2), 'encoder.norm.bias': Float32Array.of(0, 1) }
+   * const layer = new LayerNorm(2, { eps: 1e-12 }).loadState(state, { prefix: 'encoder.norm.' })
+   * console.log(layer.weight, layer.bias) // Float32Array(2) [ 0.5, 2 ] Float32Array(2) [ 0, 1 ]
+   * ```
    */
   loadState(state: LoadableState, options: LoadStateOptions = {}): this {
     this.#weights.read(new LoadedState(state, options, this.#weights.names))()
@@ -190,10 +239,11 @@ export class LayerNorm {
     return this
   }
 
-  /** The same result as {@link layerNorm} with this layer's parameters. */
+  /** The result of {@link layerNorm} with this layer's parameters, and its errors. */
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
+    checkThis(this, 'LayerNorm', 'forward')
     let read = options
     if (hasOnlyOut(options)) {
       const { out } = options
@@ -206,13 +256,16 @@ export class LayerNorm {
   }
 
   /**
-   * The same result as a Promise, computed off the event loop. x is copied, at the cost of about as much time as computing
-   * takes, unless `transfer` hands its memory over or it is over a SharedArrayBuffer; so are other operands that are not
-   * shared. Shared ones must not be written to before the Promise is settled. Errors reject the Promise.
+   * The result of {@link forward} as a Promise, computed off the event loop. x and the residual are copied, which takes about as
+   * much time as computing, unless they are over SharedArrayBuffers, or `transfer` takes x over. Shared memory must not be written
+   * to before the Promise is settled.
+   *
+   * @returns a Promise; errors reject it
    */
   forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'LayerNorm', 'forwardAsync')
     const op = 'LayerNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -221,22 +274,23 @@ export class LayerNorm {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link layerNormBackward} with this layer's parameters. The layer keeps
-   * nothing of the forward.
+   * The gradients of {@link forward}: the result of {@link layerNormBackward} with this layer's parameters. The layer keeps
+   * nothing of a forward call: pass the same x again.
    *
-   * @param dy gradient of the result, shape of x
+   * @param dy gradient of the result; shape of x
    * @param x what forward was given, not its result
-   * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where they are wanted
+   * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where there is a weight, a bias, a residual
    */
   backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {
+    checkThis(this, 'LayerNorm', 'backward')
     return layerNormGradients(dy, x, options, this.#parameters())
   }
 
   /**
-   * The gradients as a Promise, computed off the event loop. dy and x are copied, unless `transfer` hands the memory of both over
-   * or they are over SharedArrayBuffers. See {@link forwardAsync}.
+   * The gradients as a Promise, computed off the event loop. dy and x are copied, unless they are over SharedArrayBuffers, or
+   * `transfer` takes both over. See {@link forwardAsync}.
    */
   backwardAsync(
     dy: Operand,
@@ -253,6 +307,7 @@ export class LayerNorm {
     x: Operand,
     options: LayerNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'LayerNorm', 'backwardAsync')
     return layerNormGradientsAsync(dy, x, options, this.#parameters())
   }
 

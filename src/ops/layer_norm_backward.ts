@@ -17,15 +17,15 @@ import type { Operand, TensorLike } from '../call/tensor.js'
 
 /** Options of one backward call of LayerNorm that are not parameters of the layer. */
 export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterPlaces {
-  /** The Float64Array given to the forward as `mean`, one element per group. Given with `rstd`, or not at all. */
+  /** The Float64Array that the forward wrote as `mean`, one element per group. With `rstd`, or not at all. Default: computed again. */
   mean?: Float64Array
 }
 
 /** Options of {@link layerNormBackward}. */
 export interface LayerNormBackwardFunctionOptions extends LayerNormBackwardOptions {
-  /** The forward's, normalizedShape elements. Default: none (1). */
+  /** The forward's. Default: none (1). */
   weight?: Operand
-  /** The forward's; only whether it is there matters. Default: none. */
+  /** The forward's; its numbers do not matter, only that it is there. Default: none. */
   bias?: Operand
   /** The forward's. Default: 1e-5. */
   eps?: number
@@ -48,18 +48,26 @@ interface Parameters {
 }
 
 /**
- * The gradients of {@link layerNorm}: of x, weight, bias and residual, from dy, that of the result (Ba, Kiros & Hinton 2016, arXiv
- * 1607.06450). With t = (x - mean) * rstd and g = dy * weight, `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the group;
+ * The gradients of {@link layerNorm}: of x, weight, bias and residual, from dy, the gradient of the result. With t = (x - mean) * rstd and g = dy * weight, `dx = rstd * (g - mean(g) - t * mean(g * t))`, means over the group;
  * dweight is the sum of dy * t over all rows, dbias that of dy. With `lengths` or `mask`, padded positions have the gradient 0 and
  * count nowhere. The same bits for any number of threads; dx also for any division of the rows into batches.
  *
- * @param dy shape of x
- * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 768 or [3, 256]; or, for a tensor, `{ axis }`
- * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where they are wanted
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result
+ * @param normalizedShape the forward's: 768, or dimensions; for a tensor also `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where there is a weight, a bias, a residual,
+ *   or a place for them
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { dx, dweight, dbias } = layerNormBackward(dy, x, 768, { weight, bias })
+ * ```ts
+ * import { layerNormBackward } from 'evenkeel'
+ *
+ * const x = Float32Array.of(1, 3, 6, 8)
+ * const dy = Float32Array.of(1, 0, 0, 1)
+ * const { dx, dweight, dbias } = layerNormBackward(dy, x, 2, { weight: Float32Array.of(1, 1), eps: 3 })
+ * console.log(dx) // Float32Array(4) [ 0.1875, -0.1875, -0.1875, 0.1875 ]
+ * console.log(dweight, dbias) // Float32Array(2) [ -0.5, 0.5 ] Float32Array(2) [ 1, 1 ]
+ * ```
  */
 export function layerNormBackward(
   dy: Operand,

@@ -8,18 +8,18 @@ import type { Operand, TensorLike } from '../call/tensor.js'
 
 /** Options of {@link localResponseNorm}. */
 export interface LocalResponseNormOptions extends LayoutOption {
-  /** Factor of the mean of squares: 0, or from 1e-200 to 1e200. Default: 1e-4. */
+  /** Factor of the sum of squares divided by size: 0, or from 1e-200 to 1e200. Default: 1e-4. */
   alpha?: number
-  /** Exponent, of either sign. Default: 0.75. */
+  /** Exponent; finite, of either sign. Default: 0.75. */
   beta?: number
-  /** Added to alpha times the mean of squares, >= 0. Default: 1. */
+  /** Added to that, finite and >= 0. Default: 1. */
   k?: number
   /**
-   * Where a window of even size stands: 'pytorch' takes size / 2 channels before and size / 2 - 1 behind, 'onnx' the other
+   * Where a window of even size stands: with 'pytorch' size / 2 channels before and size / 2 - 1 behind, with 'onnx' the other
    * way round. Odd sizes are centred in both. Default: 'pytorch'.
    */
   window?: 'pytorch' | 'onnx'
-  /** As many elements as x; receives the result. May be exactly x, at the cost of a copy. Default: new memory. */
+  /** Receives the result: as many elements as x, as a tensor its dims. May be exactly x, at the cost of a copy. Default: new memory. */
   out?: Operand
 }
 
@@ -41,6 +41,13 @@ const known: Known<LocalResponseNormOptions> = {
  * @param size number of channels in a window
  * @returns `options.out` where that is a tensor, else a tensor of x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { localResponseNorm } from 'evenkeel'
+ *
+ * const x = { data: Float32Array.of(2, 0, 2), dims: [1, 3] } // one sample of three channels
+ * console.log(localResponseNorm(x, 3, { alpha: 3, beta: 1, k: 4 }).data) // Float32Array(3) [ 0.25, 0, 0.25 ]
+ * ```
  */
 export function localResponseNorm<X extends TensorLike>(x: X, size: number, options: LocalResponseNormOptions = {}): X {
   const op = 'localResponseNorm'

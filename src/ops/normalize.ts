@@ -1,5 +1,6 @@
 // normalize: the public operation and layer. Its kernel is normalize.
 import { chosen, plainKernelOf } from '../backend/choice.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -29,9 +30,12 @@ import {
 
 /** Options of one call of {@link Normalize}. */
 export interface NormalizeForwardOptions extends PaddingOptions {
-  /** One element per group; receives the norm, 0 of padded groups. */
+  /** One element per group; receives the norm. 0 for padded positions. */
   norm?: Statistic
-  /** As many elements as x; receives the result. May be exactly x. Default: new memory. */
+  /**
+   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
+   * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
+   */
   out?: Operand
 }
 
@@ -44,13 +48,24 @@ const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
 
 /**
  * Division by the p-norm (torch.nn.functional.normalize; ONNX LpNormalization): `y = x / max(norm, eps) * scale` for each
- * group of `normalizedShape` elements, with `norm = (sum of |x|^p)^(1/p)`.
+ * group of `normalizedShape` elements, with `norm = (sum of |x|^p)^(1/p)`; other uses of eps by `rule`. A zero vector stays a zero
+ * vector (with eps 0 NaN, but not with the rule 'zero'). A group that has NaN becomes NaN; with an infinity, that becomes NaN and
+ * the others 0. With `lengths` or `mask`, padded positions become 0.
  *
- * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 768; or, for a tensor, `{ axis }`
+ * @param x whole groups, one behind the other, in a Float32Array; or a tensor whose last dims are normalizedShape
+ * @param normalizedShape size of a group, 768, or its dimensions, [3, 256]; for a tensor also `{ axis }`
  * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor
  *   of x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { normalize } from 'evenkeel'
+ *
+ * const norm = new Float32Array(2)
+ * const y = normalize(Float32Array.of(0, 8, 0, 0), 2, { norm }) // a vector of length 8, and a zero vector
+ * console.log(y, norm) // Float32Array(4) [ 0, 1, 0, 0 ] Float32Array(2) [ 8, 0 ]
+ * console.log(normalize(Float32Array.of(3, -4), 2, { p: Infinity })) // Float32Array(2) [ 0.75, -1 ]
+ * ```
  */
 export function normalize(x: Float32Array, normalizedShape: NormalizedShape, options?: NormalizeOptions): Float32Array
 export function normalize<X extends TensorLike>(
@@ -95,14 +110,29 @@ function readCall(
   return { call, operands: { y, norm, x: data, shape, ...numbers } }
 }
 
-/** Division by the p-norm with its constants resolved once. See {@link normalize}. */
+/**
+ * {@link normalize} with its constants read once.
+ *
+ * @example
+ * ```ts
+ * import { Normalize } from 'evenkeel'
+ *
+ * const unit = new Normalize(2)
+ * console.log(unit.forward(Float32Array.of(0, 8))) // Float32Array(2) [ 0, 1 ]
+ * ```
+ */
 export class Normalize {
   readonly #groups: GroupsOf
   readonly #numbers: NormalizeNumbers
   readonly #hasScale: boolean
   readonly #quick: QuickLayer
 
-  /** `normalizedShape` and constants as {@link normalize} has them, and its errors. */
+  /**
+   * Keeps the constants.
+   *
+   * @param normalizedShape as {@link normalize} has it
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
+   */
   constructor(normalizedShape: NormalizedShape | Axis, options: NormalizeConstants = {}) {
     const op = 'Normalize'
     const constants = readOptions(op, options, normalizeConstants)
@@ -137,7 +167,7 @@ export class Normalize {
     return this.#numbers.factor
   }
 
-  /** None: `scale` is a constant. Here so that a network may ask each of its layers. */
+  /** Empty: `scale` is a constant. Here so that a network may ask each of its layers. */
   parameters(): LayerParameters {
     return {}
   }
@@ -153,10 +183,11 @@ export class Normalize {
     return this
   }
 
-  /** The same result as {@link normalize} with these constants. */
+  /** The result of {@link normalize} with these constants, and its errors. */
   forward(x: Float32Array, options?: NormalizeForwardOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: NormalizeForwardOptions): X
   forward(x: Operand, options: NormalizeForwardOptions = {}): Operand {
+    checkThis(this, 'Normalize', 'forward')
     const op = 'Normalize'
     let read = options
     if (hasOnlyOut(options)) {
@@ -170,10 +201,11 @@ export class Normalize {
     return runCall('normalize', operands, call)
   }
 
-  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   forwardAsync(x: Float32Array, options?: NormalizeForwardOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: NormalizeForwardOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'Normalize', 'forwardAsync')
     const op = 'Normalize'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -182,12 +214,13 @@ export class Normalize {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link normalizeBackward} with these constants; p must be 2. dy is the
-   * gradient of the result, x what forward was given, not its result.
+   * The gradients of {@link forward}: the result of {@link normalizeBackward} with these constants; p must be 2. See
+   * {@link LayerNorm.backward}.
    */
   backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {
+    checkThis(this, 'Normalize', 'backward')
     return normalizeGradients(dy, x, options, this.#parameters())
   }
 
@@ -207,6 +240,7 @@ export class Normalize {
     x: Operand,
     options: NormalizeBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'Normalize', 'backwardAsync')
     return normalizeGradientsAsync(dy, x, options, this.#parameters())
   }
 

@@ -38,19 +38,24 @@ interface Parameters {
 }
 
 /**
- * The gradients of {@link normalize} with p = 2: of x and of the scale, from dy, that of the result. With t the normalised element
+ * The gradients of {@link normalize} with p = 2: of x and of the scale, from dy, the gradient of the result. With t the normalised element
  * before the scale and g = dy * scale: where x was divided by its norm, `dx = (g - t * sum(g * t)) / norm`; where by a limit that
  * eps sets, g divided by that; with rule 'add-square' `r * (g - t * sum(g * t))` and with 'mean-square' `r * (g - t * mean(g * t))`,
  * r being 1 / what x was divided by; with 'zero' a row of zeros has zeros. dscale is the sum of dy * t. With `lengths` or `mask`,
  * padded positions have the gradient 0 and count nowhere. The same bits for any number of threads.
  *
- * @param dy shape of x
- * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 768; or, for a tensor, `{ axis }`
- * @returns `dx` as x came, an array or a tensor; `dscale`, one element, where a scale or a place for it is given
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result
+ * @param normalizedShape the forward's: 768, or dimensions; for a tensor also `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dscale`, one element, where there is a scale or a place for it
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value (among them another p), before anything is written
  * @example
- * const { dx } = normalizeBackward(dy, x, 384)
+ * ```ts
+ * import { normalizeBackward } from 'evenkeel'
+ *
+ * const { dx, dscale } = normalizeBackward(Float32Array.of(1, 1), Float32Array.of(0, 8), 2, { scale: 2 })
+ * console.log(dx, dscale) // Float32Array(2) [ 0.25, 0 ] Float32Array(1) [ 1 ]
+ * ```
  */
 export function normalizeBackward(
   dy: Operand,

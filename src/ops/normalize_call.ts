@@ -15,11 +15,11 @@ export type NormalizeRule = (typeof rules)[number]
 
 /** The constants of {@link normalize} and {@link Normalize}. */
 export interface NormalizeConstants {
-  /** Which norm: > 0, Infinity for the largest magnitude. Default: 2. */
+  /** Which norm: a number above 0; Infinity is the largest |x|. Default: 2. */
   p?: number
-  /** Finite and >= 0; what it does, `rule` says. Default: 1e-12. */
+  /** Keeps the division from zero, as `rule` says; finite and >= 0. Default: 1e-12. */
   eps?: number
-  /** How eps is used; those with a square need p = 2. Default: 'clamp'. */
+  /** How eps is used. Those with a square in their name need p = 2. Default: 'clamp'. */
   rule?: NormalizeRule
   /** Multiplies every result: the learned scale of ScaleNorm (Nguyen & Salazar 2019, arXiv 1910.05895). Default: 1. */
   scale?: number

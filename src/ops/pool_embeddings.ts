@@ -1,5 +1,6 @@
 // poolEmbeddings: from a model's last hidden states to embeddings as a database takes them, in one call. The kernels are
 // pool_embeddings, layer_norm, normalize and quantize_embeddings, one after the other.
+import { checkThis, gotTensor } from '../call/advice.js'
 import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
@@ -11,13 +12,13 @@ import { isTensor, type Operand, readOperand, type TensorLike } from '../call/te
 import type { Statistic } from '../kernels/index.js'
 import { type QuantizeOptions, quantizeOptions, readQuantization } from './embeddings_call.js'
 import { type NormalizeConstants, type NormalizeNumbers, readNormalizeConstants } from './normalize_call.js'
-import { type Plan, type Pooling, poolAtOnce, poolings, poolLater } from './pool_embeddings_call.js'
+import { type Plan, type Pooling, poolings, runPooling, runPoolingAsync } from './pool_embeddings_call.js'
 
-/** LayerNorm over all channels. */
+/** The LayerNorm among the stages of {@link poolEmbeddings}, over all numbers of an embedding. */
 export interface EmbeddingLayerNorm {
-  /** Scale, one element per channel. Default: none (1). */
+  /** Scale, an element for each number of an embedding before it is cut. Default: none (1). */
   weight?: Operand
-  /** Shift, one element per channel. Default: none (0). */
+  /** Shift, an element for each number of an embedding before it is cut. Default: none (0). */
   bias?: Operand
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
   eps?: number
@@ -26,30 +27,32 @@ export interface EmbeddingLayerNorm {
 /** What an {@link EmbeddingPooler} does, in this order. */
 export interface PoolingOptions extends QuantizeOptions {
   /**
-   * How the real positions of a sample become one embedding: their mean; 'mean-sqrt', their sum over the root of their
-   * number; 'weighted-mean', with weights 1, 2, 3, ...; the first ('cls') or the last of them; the largest number of each
-   * channel ('max'). Several are concatenated. 'none': each position is an embedding. Default: 'mean'.
+   * How the real positions of a sample become one embedding: one {@link Pooling}, or an array of several, whose results are
+   * concatenated in that order. Default: 'mean'.
    */
   pooling?: Pooling | readonly Pooling[]
-  /** LayerNorm over all channels, without (true) or with weight, bias and eps. Default: false. */
+  /** Whether each embedding goes through LayerNorm: true, or an object with weight, bias and eps. Default: false. */
   layerNorm?: boolean | EmbeddingLayerNorm
-  /** The first so many channels are kept (Matryoshka; Kusupati et al. 2022, arXiv 2205.13147). Default: all. */
+  /** How many numbers of an embedding are kept, from the first on (Matryoshka; Kusupati et al. 2022, arXiv 2205.13147). Default: all. */
   dimensions?: number
-  /** Division by the norm, with the constants of {@link normalize}. Default: true, the 2-norm. */
+  /** Whether embeddings are divided by their norm: true, false, or the constants of {@link normalize}. Default: true (the 2-norm). */
   normalize?: boolean | NormalizeConstants
 }
 
 /** Options of one call of an {@link EmbeddingPooler}. */
 export interface EmbeddingForwardOptions extends PaddingOptions {
-  /** Leaves out the first so many real positions of each sample (a prompt): a number, or one per sample. Default: 0. */
+  /** How many real positions of each sample are left out, from the first on (a prompt): a number, or an array of N. Default: 0. */
   skip?: number | ArrayLike<number | bigint>
-  /** The array of the precision, or a tensor of it; receives the result. Default: new memory. */
+  /**
+   * Receives the result: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
+   * it is exactly that of hidden. Default: new memory.
+   */
   out?: EmbeddingArray | TensorLike
-  /** Receives what pooling gives, float32, before the other stages. */
+  /** Receives the result of pooling, float32, before the other stages: as many numbers as all embeddings have before they are cut. */
   pooled?: Operand
-  /** One element per row; receives its norm after LayerNorm and cut: 0, NaN or Infinity name a bad row. */
+  /** One element per embedding; receives its norm before the division. 0, NaN or Infinity are the mark of one that should not be stored. */
   norm?: Statistic
-  /** One element per row; receives what codes are multiplied by (scale 'row'). */
+  /** One element per embedding; receives what its codes are to be multiplied by. With `scale: 'row'` only. */
   scales?: Float32Array
 }
 
@@ -121,19 +124,29 @@ function readNormalize(op: string, given: boolean | NormalizeConstants): Normali
 }
 
 /**
- * Embeddings from a model's last hidden states: pooled over the real positions of each sample, then, in this order and as far
- * as asked for, LayerNorm, cut to the first dimensions, division by the norm, another precision (NUMERICS.md, rules 18 and
- * 19). The result has the bits of the stages called one by one. Padded positions are skipped, never multiplied by 0: NaN there
- * does no harm. A sample without real positions is pooled to zeros.
+ * Embeddings from a model's last hidden states. The stages, in this order: `pooling` over the real positions of each sample;
+ * `layerNorm` (off by default); the first `dimensions` numbers (all by default); `normalize` (on by default); `precision`
+ * (float32 by default). NUMERICS.md, rules 18 and 19. The result has the bits of the stages called one by one. Padded positions
+ * are left out, never multiplied by 0: NaN there does no harm. A sample without real positions becomes zeros.
  *
- * @param hidden a tensor [N, L, C]; with pooling 'none' also [N, C]
- * @param options `lengths` or `mask` say which positions are real
- * @returns a tensor [N, k] of hidden's class where that takes the type, else a plain one; [N, L, k] for pooling 'none' of three
- *   dims; k is ceil(dimensions / 8) for 'binary' and 'ubinary'
+ * @param hidden N samples of L positions of C channels, a tensor [N, L, C]; with pooling 'none' also [N, C]
+ * @returns `options.out` where that is a tensor, else a tensor [N, k], of hidden's class where that takes the type, over the
+ *   memory that was written; [N, L, k] for pooling 'none' of [N, L, C]. k is `dimensions`, for 'binary' and 'ubinary'
+ *   ceil(dimensions / 8)
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { last_hidden_state } = await session.run(inputs)
- * const { data } = poolEmbeddings(last_hidden_state, { mask: inputs.attention_mask, precision: 'int8', scale: 'unit' })
+ * ```ts
+ * import { poolEmbeddings } from 'evenkeel'
+ *
+ * // as a session returns it: two texts of three tokens, the last of them padding in the second text
+ * const last_hidden_state = { data: Float32Array.of(1, 2, 3, 4, 5, 6, 0, 1, 0, 3, NaN, NaN), dims: [2, 3, 2] }
+ * const attention_mask = { data: BigInt64Array.of(1n, 1n, 1n, 1n, 1n, 0n), dims: [2, 3] }
+ *
+ * const { data, dims } = poolEmbeddings(last_hidden_state, { mask: attention_mask, normalize: false })
+ * console.log(data, dims) // Float32Array(4) [ 3, 4, 0, 2 ] [ 2, 2 ]
+ * const codes = poolEmbeddings(last_hidden_state, { mask: attention_mask, precision: 'int8', scale: 'unit' })
+ * console.log(codes.data) // Int8Array(4) [ 76, 102, 0, 127 ]
+ * ```
  */
 export function poolEmbeddings<P extends Precision = 'float32'>(
   hidden: TensorLike,
@@ -141,26 +154,34 @@ export function poolEmbeddings<P extends Precision = 'float32'>(
 ): EmbeddingTensor<P> {
   const op = 'poolEmbeddings'
   const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
-  if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', describe(hidden))
+  if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', hidden, '[N, L, C]'))
   const elements = readOperand(op, 'x', hidden)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
-  return poolAtOnce(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
+  return runPooling(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
 }
 
 /**
- * {@link poolEmbeddings} with its options read once.
+ * {@link poolEmbeddings} with its stages read once and kept.
  *
  * @example
- * const pooler = new EmbeddingPooler(384, { dimensions: 256, precision: 'float16' })
- * const { data } = await pooler.forwardAsync(last_hidden_state, { mask: attention_mask, transfer: true })
+ * ```ts
+ * import { EmbeddingPooler } from 'evenkeel'
+ *
+ * const pooler = new EmbeddingPooler(2, { pooling: 'cls', precision: 'ubinary' })
+ * const hidden = { data: Float32Array.of(3, 4, 0, 0, -1, 1, 0, 0), dims: [2, 2, 2] }
+ * const norm = new Float32Array(2)
+ * const { data, dims } = await pooler.forwardAsync(hidden, { lengths: [2, 1], norm })
+ * console.log(data, dims, norm) // Uint8Array(2) [ 192, 64 ] [ 2, 1 ] Float32Array(2) [ 5, 1.4142135381698608 ]
+ * ```
  */
 export class EmbeddingPooler<P extends Precision = 'float32'> {
   readonly #plan: Plan
 
   /**
+   * Copies weights and ranges.
+   *
    * @param channels C of the hidden states
-   * @param options what to do; weights and ranges are copied
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(channels: number, options: PoolingOptions & { precision?: P } = {}) {
@@ -170,37 +191,41 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
     this.#plan = readPlan(op, given, channels)
   }
 
-  /** Channels of the hidden states. */
+  /** C of the hidden states. */
   get channels(): number {
     return this.#plan.channels
   }
 
-  /** Kinds of pooling, in the order in which they are concatenated. */
+  /** The poolings, in the order in which they are concatenated. */
   get pooling(): readonly Pooling[] {
     return [...this.#plan.kinds]
   }
 
-  /** Numbers of an embedding. */
+  /** How many numbers an embedding has. */
   get dimensions(): number {
     return this.#plan.dimensions
   }
 
-  /** What a result's elements are. */
+  /** What the elements of a result are. */
   get precision(): P {
     return this.#plan.quantization.precision as P
   }
 
-  /** The same result as {@link poolEmbeddings}. An array, whole rows of `channels`, needs pooling 'none'. */
+  /** The result of {@link poolEmbeddings} with these stages, and its errors. A Float32Array of rows of C numbers is taken with pooling 'none' alone. */
   forward(hidden: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
   forward(hidden: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
   forward(hidden: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
+    checkThis(this, 'EmbeddingPooler', 'forward')
     const op = 'EmbeddingPooler'
-    return poolAtOnce(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
+    return runPooling(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
   }
 
   /**
-   * The same result as a Promise, computed off the event loop. hidden is copied, unless `transfer` hands its memory over or it
-   * is over a SharedArrayBuffer, which must not be written to before the Promise is settled. Errors reject the Promise.
+   * The result of {@link forward} as a Promise, computed off the event loop. hidden is copied, unless it is over a
+   * SharedArrayBuffer, or `transfer` takes it over. Shared memory must not be written to before the Promise is settled. With
+   * `transfer`, `out` may be there, but not with pooling 'none'.
+   *
+   * @returns a Promise; errors reject it
    */
   forwardAsync(hidden: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArrays[P]>
   forwardAsync(hidden: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingTensor<P>>
@@ -208,9 +233,10 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
     hidden: Operand,
     options: EmbeddingForwardOptions & AsyncOptions = {}
   ): Promise<EmbeddingArray | TensorLike> {
+    checkThis(this, 'EmbeddingPooler', 'forwardAsync')
     const op = 'EmbeddingPooler'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return poolLater(op, readOperand(op, 'x', hidden), given, this.#plan)
+    return runPoolingAsync(op, readOperand(op, 'x', hidden), given, this.#plan)
   }
 }

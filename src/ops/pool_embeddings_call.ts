@@ -1,6 +1,7 @@
 // The stages of poolEmbeddings: what each call reads, and the kernels that it runs one after the other, at once or in
 // threads.
 import { kernelOf } from '../backend/choice.js'
+import { bareArray } from '../call/advice.js'
 import { checkLength, checkStatisticArray, isShared } from '../call/arrays.js'
 import { CallMemory, resultMemory } from '../call/async_memory.js'
 import { type AsyncOptions, checkTransfer } from '../call/async_options.js'
@@ -15,8 +16,18 @@ import { firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.j
 import { checkRows, type Quantization, readScales, resultOf } from './embeddings_call.js'
 import type { NormalizeNumbers } from './normalize_call.js'
 
-/** How the real positions of a sample become one embedding. */
 export const poolings = ['mean', 'mean-sqrt', 'weighted-mean', 'cls', 'last', 'max', 'none'] as const
+
+/**
+ * How the real positions of a sample become one embedding:
+ * - `'mean'`: their mean
+ * - `'mean-sqrt'`: their sum over the root of their number
+ * - `'weighted-mean'`: their mean with the weights 1, 2, 3, ...
+ * - `'cls'`: the first of them
+ * - `'last'`: the last of them
+ * - `'max'`: the largest number of each channel
+ * - `'none'`: each position is an embedding
+ */
 export type Pooling = (typeof poolings)[number]
 
 /** The kernel's place of each kind. */
@@ -75,7 +86,7 @@ function readCall(op: string, elements: Elements, options: PoolCallOptions, plan
   const { channels, width, dimensions, quantization } = plan
   const none = plan.kinds[0] === 'none'
   const { data, dims } = elements
-  if (!dims && !none) throw wrongType(op, 'x', 'a tensor { data, dims } [N, L, C]', 'Float32Array')
+  if (!dims && !none) throw wrongType(op, 'x', 'a tensor { data, dims } [N, L, C]', bareArray('x', '[N, L, C]'))
   if (dims && !(dims.length === 3 || (none && dims.length === 2))) {
     throw wrongValue(op, 'x.dims', none ? '[N, C] or [N, L, C]' : '[N, L, C]', describe(dims))
   }
@@ -275,7 +286,7 @@ function keptBetween(length: number): Float32Array {
 }
 
 /** One call. */
-export function poolAtOnce(
+export function runPooling(
   op: string,
   elements: Elements,
   options: PoolCallOptions,
@@ -300,7 +311,7 @@ export function poolAtOnce(
 }
 
 /** The same off the event loop. */
-export async function poolLater(
+export async function runPoolingAsync(
   op: string,
   elements: Elements,
   options: PoolCallOptions & AsyncOptions,

@@ -23,9 +23,12 @@ import {
 
 /** Options of {@link quantizeEmbeddings}. */
 export interface QuantizeEmbeddingsOptions extends QuantizeOptions {
-  /** The array of the precision, or a tensor of it; receives the codes. Default: new memory. */
+  /**
+   * Receives the codes: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
+   * it is exactly that of x. Default: new memory.
+   */
   out?: EmbeddingArray | TensorLike
-  /** One element per row; receives what codes are multiplied by (scale 'row'). */
+  /** One element per row; receives what its codes are to be multiplied by. With `scale: 'row'` only. */
   scales?: Float32Array
 }
 
@@ -35,12 +38,18 @@ const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, out: true,
  * Embeddings in another precision, row by row (NUMERICS.md, rule 19; the last stage of {@link poolEmbeddings}).
  *
  * @param x rows of `dimensions` numbers: a Float32Array, or a tensor whose last dim is `dimensions`
- * @param dimensions numbers of a row; it cuts nothing
- * @param options `precision`, by default 'float32', which copies; int8 and uint8 need a `scale`
+ * @param dimensions how many numbers a row has; cuts nothing
  * @returns for an array the array of the precision; for a tensor `options.out` where that is a tensor, else a tensor of x's
  *   class over the memory that was written. A row of 'binary' and 'ubinary' has ceil(dimensions / 8) elements
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
- * @example quantizeEmbeddings(embeddings, 384, { precision: 'int8', scale: 'unit' }) // Int8Array
+ * @example
+ * ```ts
+ * import { quantizeEmbeddings } from 'evenkeel'
+ *
+ * const embeddings = Float32Array.of(0.6, -0.8, 1, 0) // two of length 1
+ * console.log(quantizeEmbeddings(embeddings, 2, { precision: 'int8', scale: 'unit' })) // Int8Array(4) [ 76, -102, 127, 0 ]
+ * console.log(quantizeEmbeddings(embeddings, 2, { precision: 'ubinary' })) // Uint8Array(2) [ 128, 128 ]
+ * ```
  */
 export function quantizeEmbeddings<P extends Precision = 'float32'>(
   x: Float32Array,

@@ -1,6 +1,7 @@
 // RMSNorm: the public operation and layer. Its kernel is rms_norm.
 import { chosen, kernelOf, plainKernelOf } from '../backend/choice.js'
 import type { RunPrepared } from '../backend/types.js'
+import { checkThis } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -33,7 +34,7 @@ import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormCons
 
 /** The parameters of RMSNorm. */
 export interface RMSNormWeights {
-  /** Scale, normalizedShape elements. Default: none (1). */
+  /** Scale, an element for each of a group. Default: none (1). */
   weight?: Operand
 }
 
@@ -51,16 +52,31 @@ const functionOptions: Known<RMSNormOptions> = { ...parameters, ...forwardOption
 const plain = plainKernelOf('rms_norm', { residualScale: 1, weightOffset: 0 })
 
 /**
- * Root mean square normalisation over the trailing dimensions (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX
- * RMSNormalization): `y = x / sqrt(mean(x^2) + eps) * (weight + weightOffset)` for each group of `normalizedShape`
- * elements. With `lengths` or `mask`, padded positions become 0, in `sum` and the statistics too.
+ * Root mean square normalisation (Zhang & Sennrich 2019, arXiv 1910.07467; ONNX RMSNormalization):
+ * `y = x / sqrt(mean(x^2) + eps) * (weight + weightOffset)` for each group of `normalizedShape` elements. Its `rstd` is
+ * `1 / sqrt(mean(x^2) + eps)`. A group of zeros stays zeros, with eps 0 NaN; a group that has NaN becomes NaN; with an infinity,
+ * that becomes NaN and the others 0. With `lengths` or `mask`, padded positions become 0, in `sum` too.
  *
- * @param x whole groups: a Float32Array, or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 4096 or [8, 128]; or, for a tensor, `{ axis }`: then
- *   the weight has the shape of these axes
+ * @param x whole groups, one behind the other, in a Float32Array; or a tensor whose last dims are normalizedShape
+ * @param normalizedShape size of a group, 4096, or its dimensions, [8, 128]; for a tensor also `{ axis }`
  * @returns for an array the Float32Array that was written; for a tensor `options.out` where that is a tensor, else a tensor of
  *   x's class over the memory that was written
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
+ * @example
+ * ```ts
+ * import { rmsNorm } from 'evenkeel'
+ *
+ * const x = Float32Array.of(4, 0, 0, 0) // a row of four
+ * console.log(rmsNorm(x, 4, { eps: 0 })) // Float32Array(4) [ 2, 0, 0, 0 ]
+ *
+ * const rstd = new Float32Array(1)
+ * const weight = new Float32Array(4).fill(-0.5)
+ * console.log(rmsNorm(x, 4, { weight, weightOffset: 1, eps: 0, rstd })) // Float32Array(4) [ 1, 0, 0, 0 ]
+ * console.log(rstd) // Float32Array(1) [ 0.5 ]
+ *
+ * const sum = new Float32Array(4) // x + residual, for the next block
+ * console.log(rmsNorm(x, 4, { residual: x, sum, eps: 0 }), sum) // Float32Array(4) [ 2, 0, 0, 0 ] Float32Array(4) [ 8, 0, 0, 0 ]
+ * ```
  */
 export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: RMSNormOptions): Float32Array
 export function rmsNorm<X extends TensorLike>(
@@ -88,7 +104,17 @@ export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, opt
   return runCall('rms_norm', callOf(call, constants), call)
 }
 
-/** RMS normalization with its weight resolved once, as torch.nn.RMSNorm. See {@link rmsNorm}. */
+/**
+ * {@link rmsNorm} with its parameters read once and kept, as torch.nn.RMSNorm.
+ *
+ * @example
+ * ```ts
+ * import { RMSNorm } from 'evenkeel'
+ *
+ * const layer = new RMSNorm(4, { weight: Float32Array.of(1, 1, 2, 2), eps: 0 })
+ * console.log(layer.forward(Float32Array.of(3, -3, 3, -3))) // Float32Array(4) [ 1, -1, 2, -2 ]
+ * ```
+ */
 export class RMSNorm {
   readonly #shape: Shape
   readonly #constants: Required<RMSNormConstants>
@@ -96,10 +122,13 @@ export class RMSNorm {
   readonly #quick: QuickLayer
 
   /**
-   * Copies the weight. `eps` is 1e-6, `weightOffset` 0 and `partial` 1 unless given. Errors as {@link rmsNorm}.
+   * Copies the weight.
    *
-   * Without weight the layer has none and learns none, unlike torch's, which start with ones: to train one, give
+   * A layer that is constructed without weight has none and learns none. PyTorch's start with ones: to train one like these, pass
    * `weight: new Float32Array(n).fill(1)`.
+   *
+   * @param normalizedShape size of a group, 4096, or its dimensions, [8, 128]; no `{ axis }`
+   * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
   constructor(normalizedShape: NormalizedShape, options: RMSNormWeights & RMSNormConstants = {}) {
     const op = 'RMSNorm'
@@ -112,7 +141,7 @@ export class RMSNorm {
     Object.freeze(this.#shape.dims)
   }
 
-  /** The trailing dimensions of a group. */
+  /** The dimensions of a group. */
   get normalizedShape(): readonly number[] {
     return this.#shape.dims
   }
@@ -145,27 +174,28 @@ export class RMSNorm {
     this.#quick.reset()
   }
 
-  /** Copies of what an optimiser updates: the weight, normalizedShape elements, flat, as far as the layer has one. */
+  /** A copy of what an optimiser updates: the weight, an element for each of a group, flat, where the layer has one. */
   parameters(): LayerParameters {
     return this.#weights.copies()
   }
 
-  /** The same copies by PyTorch's names. {@link loadState} takes them back. */
+  /** The same copy by PyTorch's name. {@link loadState} takes it back. */
   state(): LayerState {
     return this.#weights.copies()
   }
 
-  /** Replaces the weight with that of a state, normalizedShape elements, flat or of that shape. See {@link LayerNorm.loadState}. */
+  /** Replaces the weight with that of a state, flat or of the shape normalizedShape. See {@link LayerNorm.loadState}. */
   loadState(state: LoadableState, options: LoadStateOptions = {}): this {
     this.#weights.read(new LoadedState(state, options, this.#weights.names))()
     this.#quick.reset()
     return this
   }
 
-  /** The same result as {@link rmsNorm} with this layer's parameters. */
+  /** The result of {@link rmsNorm} with this layer's parameters, and its errors. */
   forward(x: Float32Array, options?: RowOptions): Float32Array
   forward<X extends TensorLike>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
+    checkThis(this, 'RMSNorm', 'forward')
     let read = options
     if (hasOnlyOut(options)) {
       const { out } = options
@@ -177,10 +207,11 @@ export class RMSNorm {
     return runCall('rms_norm', callOf(call, this.#constants), call)
   }
 
-  /** The same result as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
+  /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   forwardAsync(x: Float32Array, options?: RowOptions & AsyncOptions): Promise<Float32Array>
   forwardAsync<X extends TensorLike>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
+    checkThis(this, 'RMSNorm', 'forwardAsync')
     const op = 'RMSNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
@@ -189,12 +220,13 @@ export class RMSNorm {
   }
 
   /**
-   * The gradients of {@link forward}: the same result as {@link rmsNormBackward} with this layer's parameters. dy is the gradient of
-   * the result, x what forward was given, not its result. See {@link LayerNorm.backward}.
+   * The gradients of {@link forward}: the result of {@link rmsNormBackward} with this layer's parameters. See
+   * {@link LayerNorm.backward}.
    */
   backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
   backward<X extends TensorLike>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
+    checkThis(this, 'RMSNorm', 'backward')
     return rmsNormGradients(dy, x, options, this.#parameters())
   }
 
@@ -214,6 +246,7 @@ export class RMSNorm {
     x: Operand,
     options: RMSNormBackwardOptions & AsyncOptions = {}
   ): Promise<Gradients> {
+    checkThis(this, 'RMSNorm', 'backwardAsync')
     return rmsNormGradientsAsync(dy, x, options, this.#parameters())
   }
 

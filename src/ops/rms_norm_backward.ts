@@ -20,11 +20,11 @@ import { shifted } from '../kernels/rms_norm.js'
 import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormConstants } from './rms_norm_call.js'
 
 /** Options of one backward call of RMSNorm that are not parameters of the layer. */
-export type RMSNormBackwardOptions = RowGradientOptions
+export interface RMSNormBackwardOptions extends RowGradientOptions {}
 
 /** Options of {@link rmsNormBackward}. */
 export interface RMSNormBackwardFunctionOptions extends RMSNormBackwardOptions, RMSNormConstants {
-  /** The forward's, normalizedShape elements. Default: none (1). */
+  /** The forward's. Default: none (1). */
   weight?: Operand
 }
 
@@ -44,19 +44,26 @@ interface Parameters extends Required<RMSNormConstants> {
 }
 
 /**
- * The gradients of {@link rmsNorm}: of x, weight and residual, from dy, that of the result (Zhang & Sennrich 2019, arXiv
- * 1910.07467). With t = x * rstd and g = dy * (weight + weightOffset), `dx = rstd * (g - t * mean(g * t))`, the mean over the group;
+ * The gradients of {@link rmsNorm}: of x, weight and residual, from dy, the gradient of the result. With t = x * rstd and g = dy * (weight + weightOffset), `dx = rstd * (g - t * mean(g * t))`, the mean over the group;
  * dweight is the sum of dy * t over all rows. With `partial`, the mean is divided by the number of the elements that count, and
  * the others have `dx = rstd * g`. With `lengths` or `mask`, padded positions have the gradient 0 and count nowhere. The same bits
  * for any number of threads; dx also for any division of the rows into batches.
  *
- * @param dy shape of x
- * @param x what the forward was given: whole groups, a Float32Array or a tensor whose last dims are normalizedShape
- * @param normalizedShape the trailing dimensions of a group, e.g. 4096; or, for a tensor, `{ axis }`
- * @returns `dx` as x came, an array or a tensor; `dweight`, `dresidual` where they are wanted
+ * @param dy gradient of the result; shape of x
+ * @param x what the forward was given, not its result
+ * @param normalizedShape the forward's: 4096, or dimensions; for a tensor also `{ axis }`
+ * @returns `dx` as x came, an array or a tensor; `dweight`, `dresidual` where there is a weight, a residual, or a place for
+ *   them
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
  * @example
- * const { dx, dweight } = rmsNormBackward(dy, x, 4096, { weight })
+ * ```ts
+ * import { rmsNormBackward } from 'evenkeel'
+ *
+ * const x = Float32Array.of(3, -3, 3, -3)
+ * const dy = Float32Array.of(4, 0, 0, 0)
+ * const { dx, dweight } = rmsNormBackward(dy, x, 4, { weight: Float32Array.of(3, 1, 1, 1), eps: 0 })
+ * console.log(dx, dweight) // Float32Array(4) [ 3, 1, -1, 1 ] Float32Array(4) [ 4, 0, 0, 0 ]
+ * ```
  */
 export function rmsNormBackward(
   dy: Operand,

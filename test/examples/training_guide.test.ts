@@ -71,12 +71,12 @@ const statements = [
   `from ${positions.none.begin.stdByDepth[0].toFixed(1)} to ${deepest(positions.none.begin.stdByDepth)} in six blocks,`,
   `under LayerNorm to ${deepest(positions.layer.begin.stdByDepth)},`,
   `Over ${positions.none.begin.stream.std.length} positions it lies between ${range(positions.none.begin.stream.std, 1).replace('to', 'and')} without a norm`,
-  `and is ${range(positions.layer.begin.normed.std, 2).split(' ')[0]} behind LayerNorm, whose means are 0.00.`,
+  `and is ${range(positions.layer.begin.normed.std, 2).split(' ')[0]} after LayerNorm, whose means are 0.00.`,
   `up to ${Math.max(...positions.rms.begin.normed.mean.map(Math.abs)).toFixed(2)} there.`,
   `${range(positions.layer.end.stream.std, 1)} against ${range(positions.none.end.stream.std, 1)} without`,
   `what the next layer sees, ${range(positions.layer.end.normed.std, 2)}.`,
   `to ${encoder.ulpsFromItsOwn} units in the last place`,
-  `from ${range(encoder.input.std, 1)} before the last norm and ${range(encoder.layerNorm.std, 2).split(' ')[0]} behind it.`,
+  `from ${range(encoder.input.std, 1)} before the last norm and ${range(encoder.layerNorm.std, 2).split(' ')[0]} after it.`,
   // LayerNorm or RMSNorm
   `by more than ${Math.max(
     ...RATES.filter(rate => rate <= largestRate(runs, 'layer', 'sgd')).map(rate =>

@@ -11,6 +11,7 @@ import { volumeOperands } from '../support/calls.ts'
 import { testChannelBehaviour } from '../support/channels/behaviour.ts'
 import { testVolumeEquality, type VolumeOp } from '../support/channels/equality.ts'
 import { testVolumeTruth } from '../support/channels/truth.ts'
+import { guarded } from '../support/memory.ts'
 import { batchNormModel } from '../support/model.ts'
 import { testOnnxCases } from '../support/onnx.ts'
 import { errorInHalfUlps, integer, normalizeBy, ratio } from '../support/truth/oracle.ts'
@@ -71,6 +72,43 @@ describe.each(backendsHere)('equality: batch_norm on %s', (_, kernels) => {
         }
         expectSameBits(run(x.filter(inside), samples, from, to), whole.filter(inside), `channels ${from} to ${to}`)
       }
+    }
+  })
+})
+
+describe.each(backendsHere)('equality: batch_norm of channels last on %s', (_, kernels) => {
+  // Few channels are repeated, many are worked on in parts, of which one may need float64.
+  const channels = [1, 3, 16, 17, 100, 257, 513, 1024, 1025]
+  it.each(channels)('gives the bits of NUMERICS.md for %d channels, wherever they lie, in place too', groups => {
+    const variance = (wild: number) =>
+      Float64Array.from({ length: groups }, (_, c) => (c === wild ? 1e70 : 0.1 + (c % 7)))
+    for (const [samples, positions, padded, wild, offset] of [
+      [1, 1, false, -1, 0],
+      [3, 5, false, -1, 4],
+      [4, 7, true, -1, 12],
+      [5, 3, true, groups - 1, 5],
+      [2, 19, false, -1, 1]
+    ] as const) {
+      const n = samples * groups * positions
+      // A span of each sample.
+      const spans = padded
+        ? Int32Array.from({ length: 2 * samples }, (_, i) => (i % 2 ? positions - (i % 3 ? 1 : 0) : (i / 2) % 2))
+        : undefined
+      const volume = { samples, groups, channels: 1, positions, channelsLast: true, spans, eps: 1e-5 }
+      const parameters = {
+        weight: offset % 2 ? undefined : fill(ordinaryWeights, groups, 2),
+        bias: fill(normal, groups, 3)
+      }
+      const statistics = { mean: Float64Array.from(fill(normal, groups, 4)), variance: variance(wild) }
+      const x = guarded(n, offset, fill(finiteRows['N(3,0.5)'], n, 1)).array
+      const given = { name: '', ...volume, ...parameters, x }
+      const expected = batchNormModel(given, statistics.mean, statistics.variance).y
+      const { array: y, intact } = guarded(n, offset)
+      kernels.batch_norm(volumeOperands({ y, ...given, ...statistics }))
+      expectSameBits(y, expected, `${samples} samples of ${positions}`)
+      expect(intact()).toBe(true)
+      kernels.batch_norm(volumeOperands({ ...given, ...statistics, y: x }))
+      expectSameBits(x, expected, 'in place')
     }
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { fill, finiteRows, normal } from '../../dist/esm/cases/data.js'
 import type { LocalResponseCase } from '../../dist/esm/cases/local_response_norm.js'
 import { localResponseNorm } from '../../dist/esm/index.js'
+import { backendsHere } from '../support/backends.ts'
 import { expectSameBits } from '../support/bits.ts'
 import { testChannelBehaviour } from '../support/channels/behaviour.ts'
 import { testVolumeEquality, type VolumeOp } from '../support/channels/equality.ts'
@@ -19,6 +20,26 @@ const op: VolumeOp<LocalResponseCase> = {
 }
 
 testVolumeEquality(op)
+
+describe.each(backendsHere)('equality: localResponseNorm beside infinite numbers on %s', (_, kernels) => {
+  it('keeps 0 where a power of a negative exponent vanishes, in vectors and one by one', () => {
+    for (const [channels, channelsLast] of [
+      [2, false],
+      [40, false],
+      [2, true],
+      [40, true]
+    ] as const) {
+      const x = Float32Array.from({ length: channels }, (_, i) => (i % 3 === 1 ? Number.POSITIVE_INFINITY : -0))
+      const shape = { samples: 1, groups: channels, channelsPerGroup: 1, positions: 1, channelsLast }
+      const call = { x, shape, before: 1, behind: 1, alpha: 1e-4, beta: -0.3, k: 1 }
+      const y = new Float32Array(channels)
+      kernels.local_response_norm({ ...call, y })
+      const { y: expected } = localResponseNormModel({ ...call, ...shape, channels: 1 })
+      expectSameBits(y, expected, `${channels} channels`)
+      expect(y[0]).toBe(-0)
+    }
+  })
+})
 
 const kinds = Object.keys(finiteRows) as (keyof typeof finiteRows)[]
 

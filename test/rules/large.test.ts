@@ -11,7 +11,7 @@ const positions = 438_001 // odd: runs begin at any place of a vector
 const samples = 2
 const size = samples * channels * positions
 const x = fill(normal, size, 1)
-for (let i = positions; i < 2 * positions; i++) x[i] *= 1e38 // a wide group, in float64
+for (let i = positions; i < 2 * positions; i++) x[i] *= 1e38 // this group needs float64
 const weight = Float32Array.of(1.5, -0.5, 2)
 const bias = Float32Array.of(0.25, 0, -1)
 const mean = Float64Array.of(0.5, 0, -0.125)

@@ -15,6 +15,7 @@ import {
 import os from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { noexecMount } from '../../dist/esm/backend/load.cjs'
 import { backendInfo } from '../../dist/esm/index.js'
 import { node, root } from '../support/process.ts'
 
@@ -190,6 +191,53 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
     expect(stderr).toContain('running on the TypeScript backend')
   })
 
+  it('is none on a file system without programs: the warning says noexec, and no word of a build', () => {
+    const mountinfo = [
+      '22 1 254:0 / / rw,relatime - ext4 /dev/root rw',
+      '30 22 0:27 / /srv/my\\040app rw,nosuid,noexec - tmpfs tmpfs rw',
+      '31 30 0:28 / /srv/my\\040app/bin rw,nosuid - tmpfs tmpfs rw',
+      '32 22 0:29 / /opt rw,noexec - tmpfs tmpfs rw',
+      '33 22 0:30 / /opt rw - tmpfs tmpfs rw'
+    ].join('\n')
+    expect(noexecMount('/srv/my app/node_modules/a.node', mountinfo)).toBe('/srv/my app')
+    for (const path of ['/srv/my app/bin/a.node', '/srv/my application/a.node', '/opt/a.node', '/a.node']) {
+      expect(noexecMount(path, mountinfo), path).toBeUndefined()
+    }
+    expect(noexecMount('/a.node', '')).toBeUndefined()
+    const mounted = join(folder, 'mounted')
+    mkdirSync(mounted)
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'noexec', 'tmpfs', mounted]).status !== 0) return // no right to
+    try {
+      put('mounted/evenkeel.node')
+      const { info, stderr } = look({ EVENKEEL_NATIVE_PATH: join(mounted, 'evenkeel.node') })
+      expect(info.failures[0].why).toContain(
+        `noexec: the file system on ${mounted} may not hold programs; install else`
+      )
+      expect(stderr.split('\n')[0]).toMatch(/running on the TypeScript backend: .* did not load: noexec: /)
+      expect(stderr).not.toContain('npx evenkeel build')
+    } finally {
+      spawnSync('umount', [mounted])
+    }
+  })
+
+  it('is none under Deno without its flags: no error, and the reason', () => {
+    put(prebuilt)
+    const denied = (what: string) => `
+      const deny = () => { throw Object.assign(new Error('Requires ${what} access'), { name: 'NotCapable' }) }`
+    const env = `${denied('env')}
+      process.env = new Proxy(process.env, { get: (all, name) => /^EVENKEEL_/.test(name) ? deny() : all[name] })`
+    const ffi = `${denied('ffi')}
+      process.dlopen = deny`
+    const advice = 'Deno loads it with --allow-env --allow-read --allow-ffi'
+    const { info, stderr } = look({}, [], env)
+    expect(info).toMatchObject({ backend: 'js', failures: [] })
+    expect(info.why).toBe(`the native binary could not be looked for: Requires env access; ${advice}`)
+    expect(stderr).toContain(`running on the TypeScript backend: ${info.why}`)
+    expect(look({}, [], ffi).info.failures).toEqual([
+      { path: join(folder, prebuilt), why: `Requires ffi access; ${advice}` }
+    ])
+  })
+
   it('is one object for both module systems', () => {
     put(prebuilt)
     const program = `
@@ -214,6 +262,14 @@ describe('behaviour: where no binary is made for the platform', () => {
     const { info, stderr } = look()
     expect(info.why).toContain(`no native binary for ${platform} was found`)
     expect(stderr).toContain(`running on the TypeScript backend: ${info.why}`)
+    const told = node(
+      ['dist/esm/cli/index.js', 'info'],
+      { EVENKEEL_BACKEND: '', EVENKEEL_NATIVE_PATH: '' },
+      folder
+    ).stdout
+    expect(told).toContain('backend:       js (TypeScript: the same bits, several times slower)\n')
+    expect(told).toContain(`why:           ${info.why}\n`)
+    expect(told).toMatch(/^no avx512, .*: no native binary is loaded$/m)
   })
 })
 

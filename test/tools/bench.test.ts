@@ -87,7 +87,7 @@ describe('behaviour: evenkeel bench', () => {
     expectRefusal(['--only', 'toString'], '--only expected layer-norm or rms-norm, got "toString"')
     expectRefusal(['--seconds', '0'], '--seconds expected a number above 0, 3600 at most, got "0"')
     expectRefusal(['--seconds', 'two'], '--seconds expected a number above 0, 3600 at most, got "two"')
-    expectRefusal(['--rows', '1'], "Unknown option '--rows'")
+    expectRefusal(['--rows', '1'], 'there is no option --rows')
   })
 })
 

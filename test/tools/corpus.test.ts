@@ -299,8 +299,9 @@ describe('behaviour: evenkeel corpus run', () => {
 
   it('leaves no half of a file when it is interrupted or killed, and goes on', async () => {
     mkdirSync(at('large'))
-    const large = floats(2 ** 19, 1)
-    for (let i = 0; i < 12; i++) save(`large/${i}.npy`, large, [Math.floor(2 ** 19 / channels), channels])
+    const rows = Math.floor(2 ** 19 / channels)
+    const large = floats(rows * channels, 1)
+    for (let i = 0; i < 12; i++) save(`large/${i}.npy`, large, [rows, channels])
     mkdirSync(at('stopped'))
     /** Sends the signal when one more shard is done and the next one is not. */
     const stopped = async (signal: NodeJS.Signals) => {
@@ -320,7 +321,16 @@ describe('behaviour: evenkeel corpus run', () => {
     const rest = await run('layer-norm', ...options, '--out-dir', at('stopped'))
     expect(rest.code).toBe(0)
     expect(done(rest.events).length).toBeLessThan(12)
-    await apply.run(['layer-norm', at('large/0.npy'), '-o', at('one.npy'), '--force', '--weight', at('weight.npy')])
+    await apply.run([
+      'layer-norm',
+      at('large/0.npy'),
+      '-o',
+      at('one.npy'),
+      '--force',
+      '--quiet',
+      '--weight',
+      at('weight.npy')
+    ])
     const names = readdirSync(at('stopped')).filter(name => !name.endsWith('.manifest.json'))
     expect(names).toHaveLength(12)
     for (const name of names) expect(bytes(`stopped/${name}`).equals(bytes('one.npy')), name).toBe(true)

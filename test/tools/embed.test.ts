@@ -153,7 +153,9 @@ describe('equality: evenkeel embed', () => {
     const program = `
       import { embed } from './dist/esm/cli/embed.js'
       for (const args of ${JSON.stringify(commands)}) await embed.run(args)`
-    expect(run(program, { EVENKEEL_BACKEND: name })).toEqual({ code: 0, stdout: '', stderr: '' })
+    const { code, stdout, stderr } = run(program, { EVENKEEL_BACKEND: name })
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout.trim().split('\n')).toHaveLength(cases.length)
     for (const [i, [, args, x, options, dtype]] of cases.entries()) {
       const what = args.join(' ')
       const expected = poolEmbeddings(x, options)
@@ -206,12 +208,12 @@ describe('behaviour: evenkeel embed', () => {
   const misuse = (args: string[], message: string) => fails(embed, [file('hidden'), ...out, ...args], message, true)
 
   it('says what is wrong with its options, before anything is read', async () => {
-    await fails(embed, [], 'input expected one file, got 0', true)
-    await fails(embed, ['a', 'b', ...out], 'input expected one file, got 2', true)
+    await fails(embed, [], 'input expected at least one file, got 0', true)
+    await fails(embed, ['a', 'b', ...out], `output expected a folder for 2 inputs, got ${file('unwritten')}`, true)
     await fails(embed, ['a'], 'output expected a file (-o out.npy), got nothing', true)
-    await fails(embed, ['a', '-o', 'b/'], 'output expected a file (-o out.npy), got the folder b/', true)
+    await fails(embed, [file('hidden'), '-o', at('b/')], `the output folder ${at('b')} is not there; make it first`)
     await misuse(['--norm', ''], '--norm expected a file (--norm out.npy), got nothing')
-    await misuse(['--groups', '1'], "Unknown option '--groups'")
+    await misuse(['--groups', '1'], 'there is no option --groups')
     await misuse(
       ['--pooling', 'avg'],
       '--pooling expected mean, mean-sqrt, weighted-mean, cls, last, max, none, got "avg"'
@@ -254,7 +256,11 @@ describe('behaviour: evenkeel embed', () => {
     await fails(embed, [none, ...out], 'shape expected at least one channel, got (2, 3, 0)')
     const short = saveAs('short.npy', 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3), }\n")
     await fails(embed, [short, ...out], 'data expected 24 bytes, got 16')
-    await fails(embed, [file('lengths'), ...out], "dtype expected little-endian float32 ('<f4'), got '<i8'")
+    await fails(
+      embed,
+      [file('lengths'), ...out],
+      "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
+    )
     await fail(['--lengths', '1,2'], '--lengths: shape expected (5,), got (2,)')
     await fail(['--lengths', '1,2,3,4,8'], '--lengths: expected integers from 0 to 7, got 8')
     await fail(['--mask', file('flags')], '--mask: shape expected (5, 7), got (24, 1000)')
@@ -298,7 +304,7 @@ describe('behaviour: evenkeel embed', () => {
       ['--norm', file('unwritten')],
       `output expected a file for each result, got ${file('unwritten')} twice`
     )
-    await fail(['--norm', at('no/folder.npy')], 'ENOENT')
+    await fail(['--norm', at('no/folder.npy')], `the output folder ${at('no')} is not there`)
     expect(readFileSync(file('mine'), 'utf8')).toBe('mine')
     await embed.run([file('hidden'), '-o', file('forced'), ...norm, '--force'])
     expect(existsSync(file('forced'))).toBe(true)
@@ -393,11 +399,14 @@ describe('behaviour: evenkeel calibrate', () => {
     await fail(out, 'input expected at least one file, got 0', true)
     await fail([file('hidden')], 'output expected a file (-o statistics.json), got nothing', true)
     await fail([file('hidden'), '-o', at('statistics.json')], 'statistics.json exists; --force overwrites it')
-    await fail([file('hidden'), '--scale', 'x', ...out], "Unknown option '--scale'", true)
+    await fail([file('hidden'), '--scale', 'x', ...out], 'there is no option --scale', true)
     const last = `${file('large')}: last dimension expected 12 (that of ${file('hidden')}), got 96`
     await fail([file('hidden'), file('large'), ...out], last)
     await fail([save('point.npy', new Float32Array(1), []), ...out], 'shape expected a last dimension >= 1, got ()')
-    await fail([file('mask'), ...out], "dtype expected little-endian float32 ('<f4'), got '<i8'")
+    await fail(
+      [file('mask'), ...out],
+      "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
+    )
     await fail([file('hidden'), at('absent.npy'), ...out], 'ENOENT')
     const infinite = save('infinite.npy', Float32Array.of(1, 2, 3, -Infinity), [2, 2])
     await fail(

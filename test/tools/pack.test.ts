@@ -1,15 +1,45 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { VERSION } from '../../dist/esm/version.js'
-import { root } from '../support/process.ts'
+import { node, root } from '../support/process.ts'
+
+/** Headings of a document, as links name them. */
+const anchorsOf = (text: string) =>
+  Array.from(text.matchAll(/^#+ (.*)$/gm), ([, title]) =>
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-')
+  )
+
+/** Links of the documents below a folder to files or headings that are not there. */
+function deadLinks(folder: string): { links: number; dead: string[] } {
+  const files = (readdirSync(folder, { recursive: true }) as string[]).filter(name => name.endsWith('.md'))
+  const text = (path: string) => readFileSync(path, 'utf8').replace(/^```.*?^```$/gms, '')
+  const dead: string[] = []
+  let links = 0
+  for (const file of files) {
+    for (const [, link] of text(join(folder, file)).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, anchor] = link.split('#')
+      const target = path === '' ? join(folder, file) : join(folder, dirname(file), path)
+      // A heading that stands twice is not what a link means: the second has another name.
+      const isThere =
+        existsSync(target) &&
+        (anchor === undefined || anchorsOf(text(target)).filter(name => name === anchor).length === 1)
+      if (!isThere) dead.push(`${file}: ${link}`)
+      links++
+    }
+  }
+  return { links, dead }
+}
 
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
 
 describe('behaviour: the npm package', () => {
-  it('holds exactly the files that belong there, runs nothing when it is installed, and keeps its size', () => {
+  it('holds exactly the files that belong there, with links that lead somewhere, runs nothing when it is installed, and keeps its size', () => {
     const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
     const run = (command: string, args: string[], cwd = root) =>
       spawnSync(command, args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' })
@@ -24,6 +54,9 @@ describe('behaviour: the npm package', () => {
       expect(check(tarball)).toMatchObject({ status: 0, output: expect.stringMatching(/^\d+ files, \d+ bytes/) })
 
       run('tar', ['-xzf', tarball], folder)
+      const { links, dead } = deadLinks(join(folder, 'package'))
+      expect(dead).toEqual([])
+      expect(links).toBeGreaterThan(500)
       writeFileSync(join(folder, 'package', 'stray.js'), '')
       rmSync(join(folder, 'package', 'NUMERICS.md'))
       run('tar', ['-czf', 'other.tgz', 'package'], folder)
@@ -41,6 +74,19 @@ describe('behaviour: the npm package', () => {
     expect(VERSION).toBe(version)
     expect(JSON.parse(read('native/binding.gyp')).targets[0].defines).toContain(`EVENKEEL_VERSION=${version}`)
     expect(read('CHANGELOG.md')).toContain(`## [${version}]`)
+  })
+
+  it('has release notes of each version: what CHANGELOG.md says of it, and of no other', () => {
+    const notes = (...version: string[]) => node(['scripts/release-notes.mjs', ...version])
+    const inOneLine = (text: string) => text.trim().replace(/\s+/g, ' ')
+    const sections = [...read('CHANGELOG.md').matchAll(/^## \[(.+?)\].*\n((?:(?!## ).*\n)*)/gm)]
+    expect(sections.length).toBeGreaterThan(1)
+    for (const [, version, text] of sections) {
+      expect(inOneLine(text)).not.toBe('')
+      expect(inOneLine(notes(version).stdout)).toBe(inOneLine(text))
+    }
+    expect(notes().stdout).toBe(notes(VERSION).stdout)
+    expect(notes('9.9.9')).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('[9.9.9]') })
   })
 
   it('has a binding.gyp at its root that only depends on native/binding.gyp, and does not carry it', () => {

@@ -135,7 +135,7 @@ export function testGradientBehaviour(op: GradientBehaviour): void {
     })
 
     it('refuses an unknown option, and those of the forward that are places for its results', () => {
-      fails(as(dy), as(x), { epsilon: 1 }, TypeError, 'epsilon', 'nearest: eps')
+      fails(as(dy), as(x), { epsilon: 1 }, TypeError, 'epsilon', 'here it is called eps')
       fails(as(dy), as(x), { dwieght: x }, TypeError, 'dwieght')
       fails(as(dy), as(x), { out: new Float32Array(n) }, TypeError, 'out')
       fails(as(dy), as(x), { eps: -1 }, RangeError, 'eps')

@@ -144,7 +144,7 @@ export function testRowBehaviour(
       expect(() => operation(x, 4, { wieght: weight })).toThrow(
         /option expected one of .*nearest: weight\), got "wieght"/
       )
-      expect(() => operation(x, 4, { epsilon: 1 })).toThrow(/nearest: eps\), got "epsilon"/)
+      expect(() => operation(x, 4, { epsilon: 1 })).toThrow(/got "epsilon"; here it is called eps$/)
       refuses(x, 4, x as unknown as Loose, TypeError, 'options expected an object, got Float32Array')
       expect(() => operation(x, 4, [])).toThrow(`${name}: options expected an object, got []`)
       expect(() => operation(x, 4, null)).toThrow(`${name}: options expected an object, got null`)
