@@ -2,7 +2,9 @@
 import { realpath } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
+import { checkPackages } from '../corpus/arrow.js'
 import type { Engine } from '../corpus/engine.js'
+import { type Format, formatOfName, formats, withoutFormats } from '../corpus/formats.js'
 import { checkShards, findShards, wholePaths } from '../corpus/inputs.js'
 import { Stopped } from '../corpus/job.js'
 import { localEngine } from '../corpus/local.js'
@@ -17,7 +19,7 @@ const help = `Usage: evenkeel corpus run <op> --in <pattern> --out-dir <folder> 
        evenkeel corpus work --redis <url>
        evenkeel corpus status --redis <url>
 
-run     does to many .npy files (shards) what apply, embed or calibrate do to one, and returns when all is done: with exit code
+run     does to many files (shards) what apply, embed or calibrate do to one, and returns when all is done: with exit code
         0, or 1 where a shard failed. Run again, it does only what is missing or changed.
 work    a worker for runs with --engine bullmq: waits for work and does it, until it is stopped
 status  what waits, runs and failed on the queue
@@ -36,12 +38,14 @@ run:
                            what was read and written, rows, seconds, worker
       --verify             compares all files with their manifests by sha256; default: by size and time, by sha256 where
                            these differ
+      --column <name>      the column of embeddings of .parquet and .arrow shards; default: the only one of float32 lists
+      --format <format>    npy, parquet or arrow: the format of results, whose names end so; default: that of the shard
       --force              overwrites files in the output folder that no manifest tells of
       --engine bullmq      has workers do the jobs, over Redis; default: threads of this process
       --jobs <number>      shards at once in this process; default: one for each core
 
 Options of the op that name files for each shard (--lengths, --mask, --skip, --residual, --norm, --scales) may have {name} in
-them: the shard's base name without .npy. --norm and --scales need it, and go outside of the output folder.
+them: the shard's base name without its end. --norm and --scales need it, and go outside of the output folder.
 
 work:
       --jobs <number>      shards at once, default 1
@@ -53,6 +57,10 @@ run, work, status:
       --json               events or state as JSON, one a line, on standard output
   -h, --help               this text
 
+Shards are .npy files of float32, Parquet (.parquet) or Arrow IPC (.arrow): of a table the op takes one column, lists of float32
+of one length, and every other column stays as it is. A table is read as a whole into the memory of its worker; files that
+options name are .npy. Tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow
+
 --engine bullmq, work and status need two packages beside evenkeel: npm install bullmq ioredis
 `
 
@@ -62,6 +70,8 @@ const corpusOptions: Known = {
   engine: { type: 'string' },
   redis: { type: 'string' },
   jobs: { type: 'string' },
+  column: { type: 'string' },
+  format: { type: 'string' },
   verify: { type: 'boolean' },
   drain: { type: 'boolean' },
   json: { type: 'boolean' }
@@ -69,7 +79,7 @@ const corpusOptions: Known = {
 
 /** What each subcommand takes beside the options of an op. */
 const own = {
-  run: ['in', 'out-dir', 'engine', 'redis', 'jobs', 'verify', 'force', 'json'],
+  run: ['in', 'out-dir', 'column', 'format', 'engine', 'redis', 'jobs', 'verify', 'force', 'json'],
   work: ['redis', 'jobs', 'drain', 'json'],
   status: ['redis', 'json']
 }
@@ -88,6 +98,14 @@ function checkOp(op: string | undefined, given: Given): string {
     if (op === 'embed') readEmbedding(given)
   }
   return op
+}
+
+function checkFormat(op: string, { format }: Given): void {
+  if (format === undefined) return
+  if (op === 'calibrate') throw new UsageError('calibrate has no --format')
+  if (!formats.includes(format as Format)) {
+    throw new UsageError(`--format expected ${formats.join(', ')}, got ${JSON.stringify(format)}`)
+  }
 }
 
 function readJobs(given: Given, otherwise: number): number {
@@ -133,7 +151,7 @@ async function run(given: Given, [name, ...paths]: readonly string[]): Promise<n
     json,
     ...options
   } = given
-  const op = checkOp(name, options)
+  const op = checkOp(name, withoutFormats(options))
   const shards = [...(patterns as readonly string[]), ...paths]
   if (shards.length === 0) throw new UsageError('--in expected a pattern of files, got nothing')
   if (typeof folder !== 'string' || folder === '') throw new UsageError('--out-dir expected a folder, got nothing')
@@ -142,10 +160,17 @@ async function run(given: Given, [name, ...paths]: readonly string[]): Promise<n
   }
   if (engineName === undefined && redis !== undefined) throw new UsageError('--redis needs --engine bullmq')
   if (engineName !== undefined && jobs !== undefined) throw new UsageError('--jobs and --engine exclude each other')
+  checkFormat(op, options)
   const inputs = await findShards(shards)
   const whole = wholePaths(op, options)
   const place = await realpath(folder).catch(() => resolve(folder))
   await checkShards(inputs, place, whole, force === true)
+  const used = new Set([...inputs.map(formatOfName), options.format as Format | undefined])
+  if (options.column !== undefined && !used.has('parquet') && !used.has('arrow')) {
+    throw new UsageError('--column needs shards or results in .parquet or .arrow')
+  }
+  // Workers have packages of their own.
+  if (!engineName) await checkPackages(used)
   const corpus: Corpus = { op, given: whole, inputs, folder: place, verify: verify === true }
   const reporter = new Reporter(json === true)
   const engine: Engine = engineName

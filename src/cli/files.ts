@@ -34,13 +34,13 @@ export async function withFile<Result>(
 }
 
 /**
- * Throws where a file is too short for its header, and warns where it is longer. What is no regular file (a pipe) shows it when
- * it is read.
+ * Throws where a file is too short for its header, and warns where it is longer. What is no regular file (a pipe, a column of a
+ * table) shows it when it is read.
  */
 export async function checkSize(path: string, bytes: number, start: number): Promise<void> {
   if (path === STANDARD_INPUT) return
-  const about = await stat(path)
-  if (!about.isFile()) return
+  const about = await stat(path).catch(() => undefined)
+  if (!about?.isFile()) return
   const more = about.size - start - bytes
   if (more < 0) throw new Error(`${path}: data expected ${bytes} bytes, got ${about.size - start}`)
   if (more > 0) warn(`${path}: ${more} bytes after the array are not read (several arrays? save one in a file)`)

@@ -122,6 +122,14 @@ export function npyHeader(dims: readonly number[], descr = '<f4'): Buffer {
   return text.length < 65000 ? build(1) : build(2)
 }
 
+/** What a whole file says that {@link npyHeader} began. */
+export function readOwnNpy(file: Uint8Array): { descr: string; dims: number[]; data: Uint8Array } {
+  const start = 10 + new DataView(file.buffer, file.byteOffset).getUint16(8, true)
+  const text = Buffer.from(file.subarray(10, start)).toString('latin1')
+  const [, descr, dims] = /'descr': '([^']+)'.*'shape': \(([\d, ]*)\)/.exec(text) as RegExpExecArray
+  return { descr, dims: dims.split(',').filter(Boolean).map(Number), data: file.subarray(start) }
+}
+
 /** The next elements.length elements, read into `elements`. */
 export async function readElements(file: Elements, name: string, elements: Float32Array): Promise<void> {
   const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength)

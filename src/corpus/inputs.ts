@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path'
 import { scaleNames } from '../cli/embed.js'
 import type { Given } from '../cli/options.js'
 import { UsageError } from '../cli/usage.js'
+import { formatOfName, formats, stemOfName } from './formats.js'
 import { placesOf } from './job.js'
 
 /** Options of embed that name results beside the embeddings. */
@@ -34,7 +35,7 @@ const byName = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 :
 
 /** Options of one shard: {name} stands for its base name. */
 export function optionsOf(given: Given, input: string): Given {
-  const name = basename(input).slice(0, -'.npy'.length)
+  const name = stemOfName(input)
   const filled = ([option, value]: [string, unknown]) =>
     [option, typeof value === 'string' ? value.replaceAll('{name}', name) : value] as const
   return Object.fromEntries(Object.entries(given).map(filled)) as Given
@@ -67,20 +68,26 @@ export async function checkShards(
   given: Given,
   force: boolean
 ): Promise<void> {
+  for (const option of besideOptions) checkBeside(option, given[option] as string | undefined, inputs, folder)
   const names = new Map<string, string>()
   for (const input of inputs) {
-    const name = basename(input)
-    if (!name.endsWith('.npy')) throw new Error(`--in: expected names that end in .npy, got ${input}`)
-    const other = names.get(name)
-    if (other) throw new Error(`--in: expected base names of their own, got ${other} and ${input}`)
-    names.set(name, input)
+    if (!formatOfName(input)) {
+      throw new Error(`--in: expected names that end in .${formats.join(', .')}, got ${input}`)
+    }
+    const { norm, scales } = optionsOf(given, input)
+    for (const name of [placesOf(folder, input, given).output, norm, scales] as (string | undefined)[]) {
+      if (name === undefined) continue
+      const other = names.get(name)
+      if (other && other !== input) throw new Error(`--in: expected base names of their own, got ${other} and ${input}`)
+      names.set(name, input)
+    }
   }
-  for (const option of besideOptions) checkBeside(option, given[option] as string | undefined, inputs, folder)
   const real = await realpath(folder).catch(() => folder)
   const sources = new Set(await Promise.all(inputs.map(input => realpath(input).catch(() => input))))
   for (const input of inputs) {
-    const { output, manifest } = placesOf(real, input)
-    if (sources.has(output)) throw new Error(`--out-dir: expected another folder than that of ${output}, an input`)
+    const { output, manifest } = placesOf(real, input, given)
+    if (sources.has(output) || sources.has(join(real, basename(input))))
+      throw new Error(`--out-dir: expected another folder than that of ${output}, an input`)
     if (force || (await lstat(manifest).catch(() => undefined))) continue
     const { norm, scales } = optionsOf(given, input)
     for (const path of [output, norm, scales]) {

@@ -2,13 +2,14 @@
 import { createHash } from 'node:crypto'
 import { basename, join } from 'node:path'
 import type { Given } from '../cli/options.js'
+import { resultName } from './formats.js'
 
 /** What every job says. */
 interface Common {
   /** The same for the same work: a queue takes it once, however many runs ask for it. */
   readonly id: string
   readonly op: string
-  /** Options of the operation; paths are whole. */
+  /** Options of the operation and of formats; paths are whole. */
   readonly given: Given
   /** The output folder. */
   readonly folder: string
@@ -64,9 +65,10 @@ export function withId<J extends Omit<Job, 'id'>>(job: J): J & { id: string } {
 export const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 /** Where a shard's result lies, what says how it was made, and its statistics. */
-export const placesOf = (folder: string, input: string) => {
-  const output = join(folder, basename(input))
-  return { output, manifest: `${output}.manifest.json`, statistics: `${output}.statistics.json` }
+export const placesOf = (folder: string, input: string, given: Given) => {
+  const output = join(folder, resultName(input, given))
+  const statistics = join(folder, `${basename(input)}.statistics.json`)
+  return { output, manifest: `${output}.manifest.json`, statistics }
 }
 
 /** Where the merged statistics lie. */

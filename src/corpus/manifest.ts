@@ -22,8 +22,8 @@ export interface Manifest {
 }
 
 /** Where the manifest of a job lies. */
-export const manifestPath = ({ phase, folder, input }: ShardJob) =>
-  placesOf(folder, input)[phase === 'output' ? 'manifest' : 'statistics']
+export const manifestPath = ({ phase, folder, input, given }: ShardJob) =>
+  placesOf(folder, input, given)[phase === 'output' ? 'manifest' : 'statistics']
 
 /** Files that the job reads, by name. */
 export const inputsOf = ({ input, given, op }: ShardJob): { [name: string]: string } => ({
@@ -35,7 +35,7 @@ export const inputsOf = ({ input, given, op }: ShardJob): { [name: string]: stri
 export function outputsOf({ phase, folder, input, given }: ShardJob): { [name: string]: string } {
   if (phase === 'statistics') return {}
   const beside = besideOptions.filter(name => given[name] !== undefined).map(name => [name, given[name] as string])
-  return { output: placesOf(folder, input).output, ...Object.fromEntries(beside) }
+  return { output: placesOf(folder, input, given).output, ...Object.fromEntries(beside) }
 }
 
 /** What is said of the work itself, in one text. */

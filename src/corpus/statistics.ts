@@ -8,21 +8,23 @@ import type { Given } from '../cli/options.js'
 import { paddingOf, readFiles } from '../cli/parameters.js'
 import type { Source } from '../cli/source.js'
 import { BatchStatistics, batchStatistics, EmbeddingStatistics } from '../index.js'
+import { withoutFormats } from './formats.js'
 import { optionsOf } from './inputs.js'
 import type { LastJob, ShardJob } from './job.js'
 import { readManifest } from './manifest.js'
+import type { Shard } from './shard.js'
 
 /** Options that change the statistics; undefined where the operation needs none. */
 export function statisticsOptions(op: string, given: Given): Given | undefined {
   const pick = (wanted: (option: string) => boolean) =>
     Object.fromEntries(Object.entries(given).filter(([option]) => wanted(option)))
-  if (op === 'calibrate') return {}
+  if (op === 'calibrate') return pick(option => option === 'column')
   if (op === 'batch-norm' && given.training) {
-    return pick(option => ['training', 'layout', 'lengths', 'mask'].includes(option))
+    return pick(option => ['training', 'layout', 'lengths', 'mask', 'column'].includes(option))
   }
   // Of the numbers before they become codes.
   if (op === 'embed' && given.scale === 'ranges')
-    return pick(option => !['precision', 'scale', 'norm'].includes(option))
+    return pick(option => !['precision', 'scale', 'norm', 'format'].includes(option))
   return undefined
 }
 
@@ -30,10 +32,11 @@ type Statistics = BatchStatistics | EmbeddingStatistics
 
 /** Of an open shard, block by block; `update` gets the rows that are done. */
 export async function statisticsOf(
-  file: Source,
-  { op, given, input }: ShardJob,
+  { source: file, name: input }: Shard,
+  { op, given: all }: ShardJob,
   update: (done: number) => void
 ): Promise<Statistics> {
+  const given = withoutFormats(all)
   if (op === 'batch-norm') return batchStatisticsOf(file, input, given, update)
   if (op === 'calibrate') {
     const rows = await readRows(file, input)

@@ -12,8 +12,10 @@ import type { Work } from '../cli/report.js'
 import type { BatchStatistics, EmbeddingStatistics } from '../index.js'
 import { VERSION } from '../version.js'
 import { DigestedFile, digestShared, type Facts } from './digest.js'
+import { withoutFormats } from './formats.js'
 import { type Done, type Job, type LastJob, mergedPath, type ShardJob, Stopped, sha256, type Watch } from './job.js'
 import { describeWork, findDone, inputsOf, type Manifest, manifestPath, outputsOf } from './manifest.js'
+import { makeInMemory, openShard, type Shard } from './shard.js'
 import { mergeStatistics, parseStatistics, statisticsOf, toText } from './statistics.js'
 import { sweep } from './sweep.js'
 
@@ -89,13 +91,16 @@ async function makeShard(job: ShardJob, start: number, watch: Watch): Promise<Ma
       made = { ...describeWork(job), ...about, ...(result === undefined ? {} : { result }) }
       return bytesOf(made)
     }
+    const shard = await openShard(source.handle, first.bytes, job)
     if (job.phase === 'statistics') {
-      const result = toText(await statisticsOf(source.handle, job, update))
+      const result = toText(await statisticsOf(shard, job, update))
       const bytes = await complete({}, result)
       return writeWhole(places, async ([manifest]) => writeFully(manifest, bytes))
     }
-    await writeOutput(source, job, (_units, write) =>
-      writeWhole(places, async ([manifest, ...files]) => {
+    await writeOutput(shard, job, async (_units, make) => {
+      const { convert } = shard
+      const write = convert ? await makeInMemory(make, places.length - 1, update, convert) : make
+      await writeWhole(places, async ([manifest, ...files]) => {
         const sinks = files.map(to => new DigestedFile(to as FileHandle)) // never standard output
         await write(
           sinks.map(({ handle }) => handle),
@@ -105,22 +110,23 @@ async function makeShard(job: ShardJob, start: number, watch: Watch): Promise<Ma
         for (const [i, [name, path]] of Object.entries(outputs).entries()) facts[name] = await sinks[i].facts(path)
         await writeFully(manifest, await complete(facts))
       })
-    )
+    })
   })
   return made as Manifest
 }
 
 /** What apply and embed do with a file, with the statistics of all shards where there are such. */
-async function writeOutput(source: DigestedFile, job: ShardJob, results: Results): Promise<Work> {
-  const { op, given, input } = job
+async function writeOutput({ source, name }: Shard, job: ShardJob, results: Results): Promise<Work> {
+  const { op } = job
+  const given = withoutFormats(job.given)
   const files = await readFiles(given)
   const statistics = await readMerged(job)
   if (op === 'embed') {
     const scale = statistics && { ranges: (statistics as EmbeddingStatistics).ranges }
-    return embedFile(source.handle, input, files, { ...readEmbedding(given), scale }, results)
+    return embedFile(source, name, files, { ...readEmbedding(given), scale }, results)
   }
   const read = { ...readOptions(op, given), statistics: statistics as BatchStatistics | undefined }
-  return applyFile(source.handle, input, { op, given, read, files }, results)
+  return applyFile(source, name, { op, given, read, files }, results)
 }
 
 async function readMerged({ op, folder, statistics }: ShardJob) {
