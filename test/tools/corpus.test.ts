@@ -263,7 +263,7 @@ describe('behaviour: evenkeel corpus run', () => {
     )
     await refuse(/used\/shard3\.npy exists/, 'normalize', at('0/shard*.npy'), '--out-dir', at('used'))
     await refuse(/got none for .*\*\.nope/, 'normalize', at('*.nope'), ...to)
-    await refuse(/end in \.npy, got .*data\.bin/, 'normalize', at('twice/data.bin'), ...to)
+    await refuse(/end in \.npy, \.parquet, \.arrow, got .*data\.bin/, 'normalize', at('twice/data.bin'), ...to)
     await refuse(/--norm expected \{name\}/, 'embed', hiddenPattern, ...to, '--norm', at('norm.npy'))
     await refuse(/--norm expected a file outside/, 'embed', hiddenPattern, ...to, '--norm', at('refused/{name}.npy'))
     await refuse(/op expected layer-norm, .*calibrate, got "norm"/, 'norm', shardPattern, ...to)
