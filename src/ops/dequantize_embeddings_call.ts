@@ -1,5 +1,12 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
-import { bytesOf, codesPerRow, type EmbeddingArray, type EmbeddingTensor, type Precision, readCodes } from '../call/codes.js'
+import {
+  bytesOf,
+  codesPerRow,
+  type EmbeddingArray,
+  type EmbeddingTensor,
+  type Precision,
+  readCodes
+} from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
 import { fromBfloat16, fromFloat16 } from '../call/float16.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
