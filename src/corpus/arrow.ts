@@ -1,4 +1,5 @@
 // The packages that read and write Parquet and Arrow IPC: loaded here alone, and only where there is a table.
+import { createRequire } from 'node:module'
 import type { TableFormat } from './formats.js'
 
 // Of the packages' types what is used here: they are not installed where this is built.
@@ -92,7 +93,7 @@ async function load(name: string, ending = ''): Promise<unknown> {
 
 export const loadArrow = () => load('apache-arrow') as Promise<Arrow>
 
-/** Memory that WebAssembly ran out of stays so: what comes after gets an instance of its own. */
+/** Memory that WebAssembly ran out of stays so: the tables that come after get another instance. */
 let instances = 0
 
 /** Calls what may end in a trap. */
@@ -104,7 +105,9 @@ async function withParquet<Result>(use: (parquet: Parquet) => Result): Promise<R
     const { name, message } = error as Error
     if (name !== 'RuntimeError') throw error
     instances++
-    throw new Error(`the table does not fit into the 4 GB of WebAssembly; make smaller files (${message})`)
+    const require = createRequire(import.meta.url)
+    delete require.cache[require.resolve('parquet-wasm')]
+    throw new Error(`WebAssembly stopped (${message}): the table is damaged, or too large for its 4 GB`)
   }
 }
 
