@@ -45,7 +45,7 @@ export async function findShards(patterns: readonly string[]): Promise<string[]>
   const found = new Set<string>()
   for (const pattern of patterns) {
     const matches = await matching(pattern)
-    if (matches.length === 0) throw new Error(`--in: expected files, got none for ${pattern}`)
+    if (matches.length === 0) throw new Error(`--in expected files, got none for ${pattern}`)
     for (const match of matches) found.add(resolve(match))
   }
   return [...found].sort()
@@ -70,9 +70,9 @@ export async function checkShards(
   const names = new Map<string, string>()
   for (const input of inputs) {
     const name = basename(input)
-    if (!name.endsWith('.npy')) throw new Error(`--in: expected names that end in .npy, got ${input}`)
+    if (!name.endsWith('.npy')) throw new Error(`--in expected names that end in .npy, got ${input}`)
     const other = names.get(name)
-    if (other) throw new Error(`--in: expected base names of their own, got ${other} and ${input}`)
+    if (other) throw new Error(`--in expected base names of their own, got ${other} and ${input}`)
     names.set(name, input)
   }
   for (const option of besideOptions) checkBeside(option, given[option] as string | undefined, inputs, folder)
@@ -80,7 +80,7 @@ export async function checkShards(
   const sources = new Set(await Promise.all(inputs.map(input => realpath(input).catch(() => input))))
   for (const input of inputs) {
     const { output, manifest } = placesOf(real, input)
-    if (sources.has(output)) throw new Error(`--out-dir: expected another folder than that of ${output}, an input`)
+    if (sources.has(output)) throw new Error(`--out-dir expected another folder than that of ${output}, an input`)
     if (force || (await lstat(manifest).catch(() => undefined))) continue
     const { norm, scales } = optionsOf(given, input)
     for (const path of [output, norm, scales]) {

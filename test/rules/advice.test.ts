@@ -192,7 +192,7 @@ describe('behaviour: what messages say to do', () => {
       'layerNorm: options expected an object, got an object; options go by name: { weight, bias, eps, … }'
     ],
     ['eps alone', () => new LayerNorm(4, 1e-5 as never), 'got 0.00001; options go by name: { weight, bias, eps }'],
-    ['None', () => layerNorm(array, 4, null as never), 'options expected an object, got null'],
+    ['None', () => layerNorm(array, 4, null as never), 'options expected an object, got null; options go by name: { weight, bias, eps, … }'],
     [
       'an additive mask',
       () => poolEmbeddings(tensor, { mask: [0, Number.NEGATIVE_INFINITY] }),

@@ -312,7 +312,7 @@ describe('behaviour: help and unknown options', () => {
   it('unknown options are told in our words, with one that is near', async () => {
     const args = ['layer-norm', at('x.npy'), '-o', at('y3.npy')]
     expect(await failure(apply, [...args, '--forse'], true)).toBe('there is no option --forse (nearest: --force)')
-    expect(await failure(apply, [...args, '--dim', '1'], true)).toBe('there is no option --dim')
+    expect(await failure(apply, [...args, '--dim', '1'], true)).toBe('there is no option --dim; here it is called --axis')
     expect(await failure(apply, [...args, '-x'], true)).toBe('there is no option -x')
     expect(await failure(apply, [...args, '--groups', '1'], true)).toBe('layer-norm has no --groups')
     expect(await failure(apply, [...args, '--eps'], true)).toBe('--eps expected a value, got nothing')
