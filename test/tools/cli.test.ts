@@ -85,7 +85,11 @@ describe('behaviour: the command line', () => {
     expectFailure(['apply', 'toString', 'a', '-o', 'b'], 2, `op expected ${operations}, got "toString"`)
     expectFailure(['apply'], 2, `op expected ${operations}, got nothing`)
     expectFailure(['apply', 'layer-norm', '-o', 'b'], 2, 'input expected at least one file, got 0')
-    expectFailure(['apply', 'layer-norm', 'a'], 2, 'output expected a file (-o out.npy, or -o - for standard output), got nothing')
+    expectFailure(
+      ['apply', 'layer-norm', 'a'],
+      2,
+      'output expected a file (-o out.npy, or -o - for standard output), got nothing'
+    )
     expectFailure(['apply', 'rms-norm', 'a', '-o', 'b', '--bias', 'c'], 2, 'rms-norm has no --bias')
     expectFailure(['apply', 'layer-norm', 'a', '-o', 'b', '--eps', 'small'], 2, '--eps expected a number, got "small"')
   })

@@ -274,7 +274,14 @@ describe('behaviour: evenkeel corpus run', () => {
     await refuse(/--out-dir expected a folder/, 'layer-norm', shardPattern)
     await refuse(/--engine expected bullmq, got "x"/, 'layer-norm', shardPattern, ...to, '--engine', 'x')
     await refuse(/--redis needs --engine/, 'layer-norm', shardPattern, ...to, '--redis', 'redis://h')
-    await refuse(/corpus run has no --output; here it is called --out-dir$/, 'layer-norm', shardPattern, ...to, '-o', 'x')
+    await refuse(
+      /corpus run has no --output; here it is called --out-dir$/,
+      'layer-norm',
+      shardPattern,
+      ...to,
+      '-o',
+      'x'
+    )
     expect(existsSync(at('refused'))).toBe(false)
     expect(bytes('used/shard3.npy').toString()).toBe('mine')
   })

@@ -397,7 +397,11 @@ describe('behaviour: evenkeel calibrate', () => {
     const out = ['-o', at('unwritten.json')]
     const fail = (args: string[], message: string, usage = false) => fails(calibrate, args, message, usage)
     await fail(out, 'input expected at least one file, got 0', true)
-    await fail([file('hidden')], 'output expected a file (-o statistics.json, or -o - for standard output), got nothing', true)
+    await fail(
+      [file('hidden')],
+      'output expected a file (-o statistics.json, or -o - for standard output), got nothing',
+      true
+    )
     await fail([file('hidden'), '-o', at('statistics.json')], 'statistics.json exists; --force overwrites it')
     await fail([file('hidden'), '--scale', 'x', ...out], 'there is no option --scale', true)
     const last = `${file('large')}: last dimension expected 12 (that of ${file('hidden')}), got 96`
