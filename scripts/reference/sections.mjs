@@ -45,11 +45,11 @@ export const sections = [
 ]
 
 /** Types of options that stand once on the page, where many calls lead. */
-export const shared = ['AsyncOptions', 'LoadStateOptions', 'PaddingOptions']
+export const shared = ['AsyncOptions', 'LoadStateOptions', 'PaddingOptions', 'RowStreamOptions']
 
 /** The order of options: what comes first and what last; the others stay between, as they are declared. */
 export const first =
-  'pooling layerNorm dimensions normalize precision weight bias weightOffset partial p eps rule scale bitOrder runningMean runningVar'.split(
+  'dx dweight dbias dresidual dscale pooling layerNorm dimensions normalize precision weight bias weightOffset partial p eps rule scale bitOrder runningMean runningVar'.split(
     ' '
   )
 export const last = 'mean rstd norm layout lengths mask out'.split(' ')

@@ -47,7 +47,10 @@ const code = text => `\`${text}\``
 /** A type without what says nothing to a reader. */
 export const plain = type => type.replaceAll('readonly ', '').replaceAll('<ArrayBufferLike>', '')
 
-/** A type, with links to those that the page has; a parameter of a type is its constraint. */
+/** Whether a type says that there may be nothing. */
+export const mayBeUndefined = type => members(type).some(member => member.toString() === 'undefined')
+
+/** A type, with links to those that the page has; a parameter of a type is its constraint. undefined is left out. */
 export function typeText(type, linkTo) {
   const all = members(type).filter(member => member.toString() !== 'undefined')
   const texts = all.map(member => {

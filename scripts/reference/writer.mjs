@@ -1,7 +1,7 @@
 // Markdown of functions, classes and types, with their options as tables.
 import { Comment, ReflectionKind } from 'typedoc'
 import { first, last, shared } from './sections.mjs'
-import { plain, table, textOf, typeText } from './text.mjs'
+import { mayBeUndefined, plain, table, textOf, typeText } from './text.mjs'
 
 const rank = ({ name }) => (first.includes(name) ? first.indexOf(name) - first.length : last.indexOf(name) + 1)
 const inOrder = members => [...members].sort((a, b) => rank(a) - rank(b))
@@ -189,8 +189,11 @@ export class Writer {
   }
 
   #members(members, what) {
-    const typeOf = ({ type, getSignature, signatures }) =>
-      signatures ? `\`${signatureText(signatures[0])}\`` : this.#type(type ?? getSignature.type)
+    const typeOf = ({ type, getSignature, signatures, flags }) => {
+      if (signatures) return `\`${signatureText(signatures[0])}\``
+      const given = type ?? getSignature.type
+      return `${this.#type(given)}${mayBeUndefined(given) && !flags.isOptional ? ' or `undefined`' : ''}`
+    }
     return table(
       [what, 'type', 'what it is'],
       members.map(member => [`\`${member.name}\``, typeOf(member), this.summary(member)])

@@ -15,7 +15,7 @@ import { type Elements, type Operand, readLikeX, readOperand, readOutput, readVe
 /** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
 
-/** Options of a call of layerNorm or rmsNorm that are not parameters of the layer. */
+/** Options of a call of rmsNorm, most of them of layerNorm too, that are not parameters of the layer. */
 export interface RowOptions extends PaddingOptions {
   /** Shape of x; is added first: what is normalised is x + residual * residualScale, rounded to float32. Default: none. */
   residual?: Operand
@@ -23,10 +23,7 @@ export interface RowOptions extends PaddingOptions {
   residualScale?: number
   /** Shape of x; receives the sum of x and the residual. May be exactly x or residual, as `out` may. Needs `residual`. */
   sum?: Operand
-  /**
-   * One element per group; receives the reciprocal standard deviation, 1 / sqrt(variance + eps); of rmsNorm, which has no mean,
-   * 1 / sqrt(mean of x^2 + eps). 0 for padded positions.
-   */
+  /** One element per group; receives 1 / sqrt(mean of x^2 + eps). 0 for padded positions. */
   rstd?: Statistic
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x or exactly the residual (the same memory

@@ -240,7 +240,7 @@ export class BatchNorm {
     return this.#runningMean
   }
 
-  /** Running variance, ones at first, updated in place. */
+  /** Running variance, ones at first, updated in place; undefined with `trackRunningStats: false`. */
   get runningVar(): Float32Array | undefined {
     return this.#runningVar
   }

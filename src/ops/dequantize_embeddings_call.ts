@@ -1,5 +1,12 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
-import { bytesOf, codesPerRow, type EmbeddingArray, type EmbeddingTensor, readCodes } from '../call/codes.js'
+import {
+  bytesOf,
+  codesPerRow,
+  type EmbeddingArray,
+  type EmbeddingTensor,
+  type Precision,
+  readCodes
+} from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
 import { fromBfloat16, fromFloat16 } from '../call/float16.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
@@ -18,6 +25,8 @@ import {
 
 /** Options of {@link dequantizeEmbeddings}: those with which the codes were made. */
 export interface DequantizeEmbeddingsOptions extends QuantizeOptions {
+  /** What the codes are: that of the call which made them. The result is float32 whatever they are. Default: 'float32'. */
+  precision?: Precision
   /** One element per row, what its codes are multiplied by. Needed with `scale: 'row'`. */
   scales?: Float32Array
 }

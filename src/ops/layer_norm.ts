@@ -33,6 +33,8 @@ import { type LayerNormBackwardOptions, layerNormGradients, layerNormGradientsAs
 export interface LayerNormForwardOptions extends RowOptions {
   /** One element per group; receives the mean. 0 for padded positions. */
   mean?: Statistic
+  /** One element per group; receives the reciprocal standard deviation, 1 / sqrt(variance + eps). 0 for padded positions. */
+  rstd?: Statistic
 }
 
 /** The parameters of LayerNorm. */
@@ -190,7 +192,7 @@ export class LayerNorm {
    *
    * const layer = new LayerNorm(2, { weight: Float32Array.of(1, 1), bias: Float32Array.of(0, 0) })
    * const dweight = Float32Array.of(2, -2) // as backward returns it
-   * layer.setWeights({ ...layer.parameters(), weight: layer.weight.map((w, i) => w - 0.25 * dweight[i]) })
+   * layer.setWeights({ ...layer.parameters(), weight: layer.weight?.map((w, i) => w - 0.25 * dweight[i]) })
    * console.log(layer.weight, layer.bias) // Float32Array(2) [ 0.5, 1.5 ] Float32Array(2) [ 0, 0 ]
    * ```
    */

@@ -13,9 +13,12 @@ import type { RMSNormConstants } from '../ops/rms_norm_call.js'
 
 /** How a stream of rows reads and writes. */
 export interface RowStreamOptions {
-  /** What comes out: 'bytes', Buffers of float32, or 'arrays', a Float32Array for each chunk. Default: 'bytes'. */
+  /** What comes out: 'bytes', Buffers of float32 in the machine's order, or 'arrays', Float32Arrays of whole rows. Default: 'bytes'. */
   output?: 'bytes' | 'arrays'
-  /** How many chunks may wait before the writer is told to wait; of 'arrays', also before the reader takes them. Default: 4. */
+  /**
+   * A number of chunks, of any size: as many may wait to be normalised before `write` returns false. With 'arrays', as many
+   * results may also wait for the reader; with 'bytes' the limit for these is that of Node.js, in bytes. Default: 4.
+   */
   highWaterMark?: number
 }
 
@@ -112,7 +115,7 @@ class RowStream extends Transform {
  * normalised, with the bits of {@link LayerNorm}. Chunks may end in the middle of a row, even of an element.
  *
  * @param normalizedShape elements of a row, e.g. 768 or [3, 256]
- * @param options weight, bias and eps as {@link LayerNorm} has them
+ * @param options as {@link LayerNorm} has them
  * @param stream what comes out, and how much waits
  * @returns a Transform; it fails with a TypeError for a chunk of another kind and with a RangeError where the last row is not
  *   whole
@@ -130,7 +133,10 @@ class RowStream extends Transform {
  */
 export function layerNormStream(
   normalizedShape: NormalizedShape,
-  options: LayerNormWeights & { eps?: number } = {},
+  options: LayerNormWeights & {
+    /** Added to the variance, finite and >= 0. Default: 1e-5. */
+    eps?: number
+  } = {},
   stream: RowStreamOptions = {}
 ): Transform {
   const op = 'layerNormStream'

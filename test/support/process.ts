@@ -37,6 +37,26 @@ export const run = (code: string, env?: { [name: string]: string }) => node(['--
 export const evenkeel = (args: readonly string[], env?: { [name: string]: string }) =>
   node(['dist/esm/cli/index.js', ...args], env)
 
+/** The command line several times, in one process: to start one takes longer than most of what it does. */
+export function evenkeelEach(lines: readonly (readonly string[])[]): Outcome[] {
+  const { stdout } = run(`
+    const { stdout, stderr } = process
+    const write = stdout.write.bind(stdout)
+    const outcomes = []
+    for (const [i, args] of ${JSON.stringify(lines)}.entries()) {
+      const outcome = { code: 0, stdout: '', stderr: '' }
+      stdout.write = text => (outcome.stdout += text) !== undefined
+      stderr.write = text => (outcome.stderr += text) !== undefined
+      process.argv = [process.execPath, 'evenkeel', ...args]
+      process.exitCode = 0
+      await import('./dist/esm/cli/index.js?' + i)
+      outcomes.push({ ...outcome, code: process.exitCode })
+    }
+    process.exitCode = 0
+    write(JSON.stringify(outcomes))`)
+  return JSON.parse(stdout)
+}
+
 /** A line for the shell, in the package's root; "| evenkeel" in it pipes into the command line. */
 export function shell(line: string): Outcome {
   const command = line.replace('| evenkeel ', `| "${process.execPath}" dist/esm/cli/index.js `)

@@ -27,7 +27,7 @@ import {
 } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { npyFolder } from '../support/npy_folder.ts'
-import { evenkeel, long, node, root, shell } from '../support/process.ts'
+import { evenkeel, evenkeelEach, long, node, root, shell } from '../support/process.ts'
 
 const { at, save, saveTyped, saveAs, load } = npyFolder()
 let folder = ''
@@ -42,11 +42,25 @@ function expectFailure(args: string[], code: number, message: string) {
   expect(outcome.code).toBe(code)
 }
 
+const refused: { args: string[]; code: number; message: string }[] = []
+
+/** To be refused with this message; `expectRefused` looks at all that are. */
+const wrongUsage = (args: string[], message: string) => void refused.push({ args, code: 2, message })
+
+function expectRefused() {
+  const all = refused.splice(0)
+  expect(all.length).toBeGreaterThan(0)
+  for (const [i, { code, stderr }] of evenkeelEach(all.map(({ args }) => args)).entries()) {
+    expect(stderr).toContain(`evenkeel: ${all[i].message}`)
+    expect(code, stderr).toBe(all[i].code)
+  }
+}
+
 const operations = 'layer-norm, rms-norm, normalize, batch-norm, group-norm, instance-norm, local-response-norm'
 
 describe('behaviour: the command line', () => {
   it('tells how it is used, as a whole and for each command', () => {
-    for (const args of [
+    const lines = [
       ['--help'],
       ['-h'],
       ['info', '--help'],
@@ -56,8 +70,8 @@ describe('behaviour: the command line', () => {
       ['calibrate', '-h'],
       ['build', '-h'],
       ['bench', '--help']
-    ]) {
-      const { code, stdout } = evenkeel(args)
+    ]
+    for (const { code, stdout } of evenkeelEach(lines)) {
       expect(stdout).toMatch(/^Usage: evenkeel/)
       expect(code).toBe(0)
     }
@@ -69,57 +83,56 @@ describe('behaviour: the command line', () => {
   it('ends with 2 for wrong usage', () => {
     const alone = evenkeel([])
     expect(alone).toMatchObject({ code: 2, stdout: '', stderr: evenkeel(['--help']).stdout })
-    expectFailure(
+    wrongUsage(
       ['aply'],
-      2,
       'command expected info, verify, apply, embed, calibrate, corpus, build, bench (nearest: apply), got "aply"'
     )
-    expectFailure(
+    wrongUsage(
       ['toString'],
-      2,
       'command expected info, verify, apply, embed, calibrate, corpus, build, bench, got "toString"'
     )
-    expectFailure(['info', '--fast'], 2, 'there is no option --fast')
-    expectFailure(['verify', 'this'], 2, 'arguments expected options alone, got "this"')
-    expectFailure(['apply', 'soft-max', 'a', '-o', 'b'], 2, `op expected ${operations}, got "soft-max"`)
-    expectFailure(['apply', 'toString', 'a', '-o', 'b'], 2, `op expected ${operations}, got "toString"`)
-    expectFailure(['apply'], 2, `op expected ${operations}, got nothing`)
-    expectFailure(['apply', 'layer-norm', '-o', 'b'], 2, 'input expected at least one file, got 0')
-    expectFailure(
+    wrongUsage(['info', '--fast'], 'there is no option --fast')
+    wrongUsage(['verify', 'this'], 'arguments expected options alone, got "this"')
+    wrongUsage(['apply', 'soft-max', 'a', '-o', 'b'], `op expected ${operations}, got "soft-max"`)
+    wrongUsage(['apply', 'toString', 'a', '-o', 'b'], `op expected ${operations}, got "toString"`)
+    wrongUsage(['apply'], `op expected ${operations}, got nothing`)
+    wrongUsage(['apply', 'layer-norm', '-o', 'b'], 'input expected at least one file, got 0')
+    wrongUsage(
       ['apply', 'layer-norm', 'a'],
-      2,
       'output expected a file (-o out.npy, or -o - for standard output), got nothing'
     )
-    expectFailure(['apply', 'rms-norm', 'a', '-o', 'b', '--bias', 'c'], 2, 'rms-norm has no --bias')
-    expectFailure(['apply', 'layer-norm', 'a', '-o', 'b', '--eps', 'small'], 2, '--eps expected a number, got "small"')
+    wrongUsage(['apply', 'rms-norm', 'a', '-o', 'b', '--bias', 'c'], 'rms-norm has no --bias')
+    wrongUsage(['apply', 'layer-norm', 'a', '-o', 'b', '--eps', 'small'], '--eps expected a number, got "small"')
+    expectRefused()
   })
 
   it('ends with 2 for numbers that no operation takes', () => {
     const rms = ['apply', 'rms-norm', 'a', '-o', 'b']
-    expectFailure([...rms, '--eps', '-1'], 2, '--eps expected a number >= 0, got -1')
-    expectFailure([...rms, '--weight-offset=1'], 2, '--weight-offset needs --weight')
-    expectFailure([...rms, '--normalized-shape', '3,0'], 2, '--normalized-shape expected integers >= 1, got 3,0')
-    expectFailure(['apply', 'rms-norm', 'a', '-o', ''], 2, 'output expected a file')
-    expectFailure([...rms, '--partial', '1.5'], 2, '--partial expected a number > 0 and <= 1, got 1.5')
-    expectFailure([...rms, '--residual-scale=2'], 2, '--residual-scale needs --residual')
-    expectFailure([...rms, '--eps', '--axis'], 2, '--eps expected a value, got an option; --eps=VALUE takes any')
-    expectFailure([...rms, '--axis', '1.5'], 2, '--axis expected integers, got 1.5')
-    expectFailure([...rms, '--axis', '1', '--normalized-shape', '3'], 2, '--normalized-shape and --axis exclude')
-    expectFailure([...rms, '--lengths', '1', '--mask', 'c'], 2, '--lengths and --mask exclude each other')
+    wrongUsage([...rms, '--eps', '-1'], '--eps expected a number >= 0, got -1')
+    wrongUsage([...rms, '--weight-offset=1'], '--weight-offset needs --weight')
+    wrongUsage([...rms, '--normalized-shape', '3,0'], '--normalized-shape expected integers >= 1, got 3,0')
+    wrongUsage(['apply', 'rms-norm', 'a', '-o', ''], 'output expected a file')
+    wrongUsage([...rms, '--partial', '1.5'], '--partial expected a number > 0 and <= 1, got 1.5')
+    wrongUsage([...rms, '--residual-scale=2'], '--residual-scale needs --residual')
+    wrongUsage([...rms, '--eps', '--axis'], '--eps expected a value, got an option; --eps=VALUE takes any')
+    wrongUsage([...rms, '--axis', '1.5'], '--axis expected integers, got 1.5')
+    wrongUsage([...rms, '--axis', '1', '--normalized-shape', '3'], '--normalized-shape and --axis exclude')
+    wrongUsage([...rms, '--lengths', '1', '--mask', 'c'], '--lengths and --mask exclude each other')
     const normalize = ['apply', 'normalize', 'a', '-o', 'b']
-    expectFailure([...normalize, '--p', '0'], 2, '--p expected a number > 0 or inf, got 0')
-    expectFailure([...normalize, '--rule', 'max'], 2, '--rule expected clamp, clamp-square, add-square, mean-square, z')
-    expectFailure([...normalize, '--weight', 'w'], 2, 'normalize has no --weight')
+    wrongUsage([...normalize, '--p', '0'], '--p expected a number > 0 or inf, got 0')
+    wrongUsage([...normalize, '--rule', 'max'], '--rule expected clamp, clamp-square, add-square, mean-square, z')
+    wrongUsage([...normalize, '--weight', 'w'], 'normalize has no --weight')
     const group = ['apply', 'group-norm', 'a', '-o', 'b']
-    expectFailure(group, 2, 'group-norm needs --groups')
-    expectFailure([...group, '--groups', '0'], 2, '--groups expected an integer >= 1, got 0')
-    expectFailure([...group, '--groups', '2', '--axis', '3'], 2, 'group-norm has no --axis')
-    expectFailure([...group, '--groups', '2', '--layout', 'NHWC'], 2, '--layout expected channels-first, channels-last')
-    expectFailure(['apply', 'local-response-norm', 'a', '-o', 'b'], 2, 'local-response-norm needs --size')
+    wrongUsage(group, 'group-norm needs --groups')
+    wrongUsage([...group, '--groups', '0'], '--groups expected an integer >= 1, got 0')
+    wrongUsage([...group, '--groups', '2', '--axis', '3'], 'group-norm has no --axis')
+    wrongUsage([...group, '--groups', '2', '--layout', 'NHWC'], '--layout expected channels-first, channels-last')
+    wrongUsage(['apply', 'local-response-norm', 'a', '-o', 'b'], 'local-response-norm needs --size')
     const batch = ['apply', 'batch-norm', 'a', '-o', 'b']
-    expectFailure(batch, 2, 'batch-norm needs --running-mean, or --training')
-    expectFailure([...batch, '--running-mean', 'm'], 2, 'batch-norm needs --running-var, or --training')
-    expectFailure([...batch, '--training', '--running-var', 'v'], 2, '--training and --running-var exclude each other')
+    wrongUsage(batch, 'batch-norm needs --running-mean, or --training')
+    wrongUsage([...batch, '--running-mean', 'm'], 'batch-norm needs --running-var, or --training')
+    wrongUsage([...batch, '--training', '--running-var', 'v'], '--training and --running-var exclude each other')
+    expectRefused()
   })
 
   it('info names the backend, where it comes from and what is missing', () => {
@@ -373,8 +386,12 @@ describe('behaviour: .npy files', () => {
 
   it('says what is wrong with a file, with code 1, and writes nothing', () => {
     const before = readdirSync(folder).length
-    const check = (text: string, message: string, version = 1) =>
-      expectFailure(apply(saveAs('f.npy', version, text)), 1, `${at('f.npy')}: ${message}`)
+    const files: string[] = []
+    const check = (text: string, message: string, version = 1) => {
+      const file = saveAs(`wrong${files.length}.npy`, version, text)
+      files.push(file)
+      refused.push({ args: apply(file), code: 1, message: `${file}: ${message}` })
+    }
     check(
       dictionary("'>f4'"),
       "dtype expected little-endian float32 ('<f4'), got '>f4' (float32, big-endian); save a.astype('<f4')"
@@ -403,6 +420,9 @@ describe('behaviour: .npy files', () => {
     check('{}', 'header expected the keys descr, fortran_order, shape, got none')
     check(dictionary("'<f4'").replace('{', "{'x': 1, "), 'header expected the keys descr, fortran_order, shape, got')
     check(dictionary("'<f4'"), '.npy version expected 1 to 3, got 4', 4)
+    expectRefused()
+    expect(readdirSync(folder).length).toBe(before + files.length)
+    for (const file of files) rmSync(file)
     writeFileSync(at('f.npy'), 'PK')
     expectFailure(apply(at('f.npy')), 1, `${at('f.npy')}: format expected .npy`)
     expectFailure(apply(at('absent.npy')), 1, `${at('absent.npy')} is not there`)
@@ -412,7 +432,7 @@ describe('behaviour: .npy files', () => {
   it('says what does not fit the file, with code 1, and writes nothing', () => {
     const [x, five] = [save('x.npy', new Float32Array(24), [2, 3, 4]), save('five.npy', new Float32Array(5), [5])]
     const fail = (args: string[], message: string) => {
-      expectFailure(['apply', ...args, '-o', at('unwritten.npy')], 1, message)
+      refused.push({ args: ['apply', ...args, '-o', at('unwritten.npy')], code: 1, message })
     }
     const square = save('square.npy', new Float32Array(4), [2, 2])
     const three = save('three.npy', new Float32Array(3), [3])
@@ -432,7 +452,6 @@ describe('behaviour: .npy files', () => {
     fail(['group-norm', x, '--groups', '1', '--lengths', '3'], '--lengths: shape expected (2,), got (1,)')
     const odd = save('odd.npy', Float32Array.of(0, 1, 0.5, 1, 0, 0), [2, 3])
     fail(['layer-norm', x, '--mask', odd], '--mask expected 0 and 1, got 0.5')
-    rmSync(odd)
     fail(
       ['layer-norm', x, '--lengths', five],
       `${five}: dtype expected integers, got '<f4' (float32); save a.astype('<i8')`
@@ -446,6 +465,8 @@ describe('behaviour: .npy files', () => {
     const running = ['--running-mean', three, '--running-var']
     fail(['batch-norm', x, ...running, five], '--running-var: shape expected (3,), got (5,)')
     fail(['batch-norm', x, '--training', '--lengths', '1,0'], 'batchNorm: x expected more than one value per channel')
+    expectRefused()
+    rmSync(odd)
     expect(readdirSync(folder).length).toBe(before)
   })
 
