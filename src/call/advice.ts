@@ -14,7 +14,14 @@ function hint(find: () => string | undefined): string {
 
 /** How a message names a value that is no array or tensor as expected, and what makes one of it. */
 export function gotArray(what: string, value: unknown): string {
-  return describe(value) + hint(() => ofArray(what, value) ?? ofObject(what, value))
+  return describe(value) + hint(() => ofNone(what, value) ?? ofArray(what, value) ?? ofObject(what, value))
+}
+
+/** What PyTorch says of a weight or bias by a flag, or by None. */
+function ofNone(what: string, value: unknown): string | undefined {
+  if (what !== 'weight' && what !== 'bias') return undefined
+  if (value === null || value === false) return `leave ${what} out where there is none`
+  return value === true ? `pass its numbers: new Float32Array(n)${what === 'weight' ? '.fill(1)' : ''}` : undefined
 }
 
 /** The same for the type of a tensor. */
@@ -90,8 +97,8 @@ export function gotTensor(what: string, value: unknown, dims: string): string {
 export const bareArray = (what: string, dims: string) =>
   `Float32Array; give it its shape, { data: ${what}, dims: ${dims} }`
 
-/** Names that other libraries have for options. */
-const aliases: { readonly [name: string]: string } = {
+/** Names that other libraries have for options; the command line's are the same with dashes. */
+const aliases: { readonly [name: string]: string | readonly string[] } = {
   gamma: 'weight',
   beta: 'bias',
   scale: 'weight',
@@ -100,14 +107,26 @@ const aliases: { readonly [name: string]: string } = {
   attention_mask: 'mask',
   attentionMask: 'mask',
   key_padding_mask: 'mask',
+  dim: 'axis',
+  dims: 'axis',
+  axes: 'axis',
+  num_groups: 'groups',
+  dtype: 'precision',
+  out: 'out-dir',
+  output: ['out', 'out-dir'],
+  out_dir: 'output',
   dataFormat: 'layout',
   data_format: 'layout'
 }
 
 /** What stands behind the names of options and the one that is not among them: [after the names, after the one]. */
 export function unknownOption(op: string, key: string, names: readonly string[]): [nearest: string, advice: string] {
-  const own = (name: string) => Object.hasOwn(aliases, name) && names.includes(aliases[name])
-  if (own(key)) return ['', `; here it is called ${aliases[key]}`]
+  const own = aliasOf(key, names)
+  if (own !== undefined) return ['', `; here it is called ${own}`]
+  if (/^(elementwise_?)?affine$/i.test(key) && names.includes('weight')) {
+    const [given, first] = names.includes('bias') ? ['weight and bias', 'ones and zeros'] : ['weight', 'ones']
+    return ['', `; leave ${given} out for none, or pass ${first} to begin with`]
+  }
   if (/^in_?place$/i.test(key) && names.includes('out')) return ['', '; to write over x pass out: x']
   if (/^(dim|dims|axis|axes)$/.test(key) && /^(layerNorm|rmsNorm|normalize)/.test(op)) {
     return ['', '; it stands in the place of normalizedShape, as { axis: -1 }']
@@ -116,13 +135,20 @@ export function unknownOption(op: string, key: string, names: readonly string[])
   return [near === undefined ? '' : ` (nearest: ${near})`, '']
 }
 
-/** The nearest of the names, where a third of the letters or less are wrong. */
+/** What an option of another library is called among these names. */
+export function aliasOf(name: string, names: readonly string[]): string | undefined {
+  const key = name.replaceAll('-', '_')
+  return Object.hasOwn(aliases, key) ? [aliases[key]].flat().find(alias => names.includes(alias)) : undefined
+}
+
+/** The nearest of the names, where a third of the letters or less are wrong; or the only one that begins so. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const ranked = known.map(name => ({ name, distance: editDistance(word, name) }))
   const best = ranked.sort((a, b) => a.distance - b.distance).at(0)
-  return best && best.distance < word.length && best.distance <= Math.max(1, Math.floor(word.length / 3))
-    ? best.name
-    : undefined
+  const isNear = best && best.distance < word.length && best.distance <= Math.max(1, Math.floor(word.length / 3))
+  if (isNear) return best.name
+  const longer = word.length < 3 ? [] : known.filter(name => name.startsWith(word))
+  return longer.length === 1 ? longer[0] : undefined
 }
 
 /** Levenshtein's distance, letters compared without case. */
@@ -141,9 +167,36 @@ function editDistance(a: string, b: string): number {
 
 /** How a message names what is no object of options: arguments in PyTorch's order, most often. */
 export function gotOptions(value: unknown, names: readonly string[]): string {
-  if (typeof value === 'function' || value === null || typeof value === 'symbol') return describe(value)
+  if (typeof value === 'function' || typeof value === 'symbol') return describe(value)
   const listed = names.slice(0, 3).join(', ')
   return `${describe(value)}; options go by name: { ${listed}${names.length > 3 ? ', …' : ''} }`
+}
+
+/**
+ * How a message names what are no codes of a precision, whose array is `expected`; `others` are the precisions whose they may
+ * be. Bytes of a file or a database come as Node.js's Buffer.
+ */
+export function gotCodes(what: string, value: unknown, expected: string, others: readonly string[]): string {
+  return describe(value) + hint(() => ofCodes(what, value, expected, others))
+}
+
+function ofCodes(what: string, value: unknown, expected: string, others: readonly string[]): string | undefined {
+  const size = expected === 'Float32Array' ? 4 : /^U?[Ii]nt8/.test(expected) ? 1 : undefined
+  if (Array.isArray(value)) {
+    return size && `${expected}.from(${what}${Array.isArray(value[0]) ? '.flat(Infinity)' : ''})`
+  }
+  if (size === 1 && typedArrayKind(value) === 'Uint8Array' && (value as Uint8Array).constructor.name !== 'Uint8Array') {
+    return `new ${expected}(${what}.buffer, ${what}.byteOffset, ${what}.byteLength) if these are its bytes`
+  }
+  return ofPrecisions(others)
+}
+
+/** The same for the type of a tensor of codes. */
+export const gotCodesType = (type: string, others: readonly string[]): string => type + hint(() => ofPrecisions(others))
+
+function ofPrecisions(others: readonly string[]): string | undefined {
+  const option = (name: string) => `{ precision: '${name}'${/^u?int8$/.test(name) ? ', scale' : ''} }`
+  return others.length === 0 ? undefined : `pass its precision: ${others.map(option).join(' or ')}`
 }
 
 /** How a message names what is no normalizedShape. `axes` where `{ axis }` can stand in its place. */
@@ -160,8 +213,20 @@ function ofShape(value: unknown, axes: boolean): string | undefined {
   return 'the options come after it'
 }
 
+/** How a message names the number of elements of an array that has another. */
+export function gotLength(what: string, values: ArrayLike<unknown>): string {
+  return describe(values.length) + hint(() => ofNested(what, values[0]))
+}
+
+/** Of an array of arrays. */
+function ofNested(what: string, first: unknown): string | undefined {
+  if (Array.isArray(first)) return `pass ${what}.flat(Infinity)`
+  return typedArrayKind(first) === undefined ? undefined : `pass ${what}.flatMap(row => Array.from(row))`
+}
+
 /** How a message names a flag of a mask that is none. */
 export function gotFlag(value: unknown): string {
+  if (typeof value === 'object') return describe(value) + hint(() => ofNested('mask', value))
   const isAdded = typeof value === 'number' && value < -1000
   const advice = '; of a mask that is added to scores (0 is real) pass Array.from(mask, value => value === 0)'
   return describe(value) + (isAdded ? advice : '')
@@ -176,3 +241,25 @@ const detached = (name: string, method: string) =>
   new TypeError(
     `${name}: this expected the object of ${method}, got undefined; pass x => layer.${method}(x) in its place`
   )
+
+/** What changes a property of a layer; none of the others does. */
+const changes: { readonly [name: string]: string } = {
+  weight: 'layer.setWeights({ ...layer.parameters(), weight }) replaces it',
+  bias: 'layer.setWeights({ ...layer.parameters(), bias }) replaces it',
+  runningMean: 'layer.runningMean.set(values) writes into it',
+  runningVar: 'layer.runningVar.set(values) writes into it',
+  numBatchesTracked: 'layer.loadState(state) takes one',
+  training: 'layer.train() or layer.eval() changes it'
+}
+
+/** Has assignments to what a class only shows throw and say what changes it: by setters, which cost calls nothing. */
+export function refuseAssignments(name: string, prototype: object): void {
+  for (const [key, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+    if (!descriptor.get) continue
+    const advice = Object.hasOwn(changes, key) ? changes[key] : 'it stays as it is constructed: make another'
+    const set = () => {
+      throw new TypeError(`${name}: ${key} expected no assignment, got one; ${advice}`)
+    }
+    Object.defineProperty(prototype, key, { ...descriptor, set })
+  }
+}

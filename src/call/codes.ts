@@ -1,6 +1,7 @@
 // Results that are no float32: codes of embeddings, as arrays of the kind that belongs to a precision.
 import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { type CodeFormat, codeBytes, codeFormats } from '../kernels/operands.js'
+import { gotCodes, gotCodesType } from './advice.js'
 import { checkAttached, checkLength } from './arrays.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims, type TensorLike } from './tensor.js'
@@ -104,14 +105,19 @@ export function readCodes(op: string, what: string, value: unknown, precision: P
   const { taken, type } = classes[precision]
   const expected = `${taken.join(' or ')} (precision ${precision})`
   const check = (name: string, data: unknown) => {
-    if (!taken.includes(typedArrayKind(data) ?? '')) throw wrongType(op, name, expected, describe(data))
+    if (!taken.includes(typedArrayKind(data) ?? '')) {
+      const kind = typedArrayKind(data)
+      const others = precisions.filter(other => classes[other].taken.some(name => name === kind))
+      throw wrongType(op, name, expected, gotCodes(name, data, taken[0], others))
+    }
     checkAttached(op, name, data as Float32Array)
     return data as EmbeddingArray
   }
   if (!isTensor(value)) return { data: check(what, value), dims: undefined, tensor: undefined }
   const given = value.type
   if (given !== undefined && given !== type) {
-    throw wrongType(op, `${what}.type`, type, shortened(given))
+    const others = precisions.filter(other => classes[other].type === given)
+    throw wrongType(op, `${what}.type`, type, gotCodesType(shortened(given), others))
   }
   const data = check(`${what}.data`, value.data)
   const dims = readDims(op, what, value.dims)

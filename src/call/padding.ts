@@ -1,7 +1,7 @@
 // Padded sequences: which positions of each sample are real, from `lengths` or `mask`.
 import { bufferOf, byteOffsetOf, isTypedArray, lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
-import { gotFlag } from './advice.js'
+import { gotFlag, gotLength } from './advice.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkDense, isTensor, readDims } from './tensor.js'
@@ -150,7 +150,9 @@ class SpanList {
 function elements(op: string, what: string, values: unknown, length: number, why: string): ArrayLike<unknown> {
   if (!Array.isArray(values) && !isTypedArray(values)) throw wrongType(op, what, 'an array', describe(values))
   const { length: given } = values as ArrayLike<unknown>
-  if (given !== length) throw wrongValue(op, `${what}.length`, `${length} (${why})`, describe(given))
+  if (given !== length) {
+    throw wrongValue(op, `${what}.length`, `${length} (${why})`, gotLength(what, values as ArrayLike<unknown>))
+  }
   return Array.isArray(values) ? copied(op, what, values, length) : (values as ArrayLike<unknown>)
 }
 
@@ -215,7 +217,7 @@ const halvesOf = (array: ArrayBufferView): ArrayLike<unknown> =>
 /** A flag that is not simply 0 or 1. */
 function readFlag(op: string, i: number, value: unknown): boolean {
   if (typeof value !== 'boolean' && typeof value !== 'number' && typeof value !== 'bigint') {
-    throw wrongType(op, `mask[${i}]`, '0, 1 or a boolean', describe(value))
+    throw wrongType(op, `mask[${i}]`, '0, 1 or a boolean', gotFlag(value))
   }
   const flag = Number(value)
   if (flag !== 0 && flag !== 1) throw wrongValue(op, `mask[${i}]`, '0, 1 or a boolean', gotFlag(value))

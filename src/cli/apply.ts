@@ -9,7 +9,7 @@ import type { Work } from './report.js'
 import { type Region, type RowRange, readRange, regionOf, rowsOption } from './rows.js'
 import { runFiles } from './run_files.js'
 import type { Source } from './source.js'
-import { type Command, UsageError } from './usage.js'
+import { type Command, wrongWord } from './usage.js'
 
 interface Arguments {
   readonly inputs: readonly string[]
@@ -22,13 +22,12 @@ function readArguments(args: readonly string[]): Arguments {
   const { given: common, positionals } = parseOptions(args, { ...allOptions, ...rowsOption })
   const [op, ...rest] = positionals
   if (op === undefined || !Object.hasOwn(operations, op)) {
-    const got = op === undefined ? 'nothing' : JSON.stringify(op)
-    throw new UsageError(`op expected ${Object.keys(operations).join(', ')}, got ${got}`)
+    throw wrongWord('op', Object.keys(operations), op)
   }
   const inputs = readInputs(rest)
   const given = withoutCommon(common)
   const read = readOptions(op, given)
-  const output = readPath('-o out.npy', 'output', common.output)
+  const output = readPath('-o out.npy, or -o - for standard output', 'output', common.output)
   return {
     inputs,
     output,
@@ -101,9 +100,12 @@ export async function applyFile(
   return { rows: rowsOf(dims), bytes: 4 * size * (residual === undefined ? 2 : 3) }
 }
 
+const operationIn = (args: readonly string[]) => args.find(arg => Object.hasOwn(operations, arg))
+
 export const apply: Command = {
   help: applyHelp,
-  helpFor: args => helpOf(args.find(arg => !arg.startsWith('-'))),
+  helpFor: args => helpOf(operationIn(args)),
+  topicOf: operationIn,
   async run(args) {
     const { inputs, output, common, application } = readArguments(args)
     const files = await readFiles(application.given)

@@ -81,6 +81,9 @@ function entry(option: string, op: string): string {
 const files = `Files are .npy of float32, little-endian; - is standard input or output. A file is read in blocks, except where everything in
 it belongs together (--training, --axis 0) or where it is a matrix in Fortran order.`
 
+/** What is read and written in a pipe. */
+const pipe = (op: string) => `In a pipe: cat in.npy | evenkeel apply ${op} - -o - | gzip > out.npy.gz`
+
 export const applyHelp = `Usage: evenkeel apply <op> <in.npy>... -o <out.npy or folder> [options]
 
 Normalises .npy files, and writes others of the same shape.
@@ -96,7 +99,9 @@ Options of each op; "evenkeel apply <op> --help" explains them:
 ${ops.map(op => `  ${op.padEnd(21)} ${wrapped(optionsOf(op))}`).join('\n')}
 
 Options of all:
-${commonHelp}`
+${commonHelp}
+${pipe('layer-norm')}
+`
 
 function wrapped(names: readonly string[]): string {
   const half = names.length > 8 ? Math.ceil(names.length / 2) : names.length
@@ -122,5 +127,7 @@ ${optionsOf(op)
   .join('\n')}
 
 Options of every op:
-${commonHelp}`
+${commonHelp}
+${pipe(op)}
+`
 }

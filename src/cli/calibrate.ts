@@ -1,7 +1,6 @@
 // evenkeel calibrate: statistics of each dimension over the embeddings of .npy files, block by block.
-import { stat } from 'node:fs/promises'
 import { calibrateEmbeddings, EmbeddingStatistics } from '../index.js'
-import { checkSize, readBlocks, withInput, writeWhole } from './files.js'
+import { checkSize, isRegular, readBlocks, withInput, writeWhole } from './files.js'
 import { readNpyHeader, shapeText, writeFully } from './npy.js'
 import { parseOptions, readInputs, readPath } from './options.js'
 import { checkFormat, resolveOutput } from './outputs.js'
@@ -129,13 +128,13 @@ export const calibrate: Command = {
   async run(args) {
     const { given, positionals } = parseOptions(args, {})
     const paths = readInputs(positionals)
-    const output = readPath('-o statistics.json', 'output', given.output)
+    const output = readPath('-o statistics.json, or -o - for standard output', 'output', given.output)
     if (!isStandardOutput(output)) checkFormat('output', output, '.json')
     const quiet = given.quiet === true
     const check = dimensionsCheck()
     // Before the work begins, all that can be read twice.
     for (const path of paths) {
-      if (path === '-' || !(await stat(path)).isFile()) continue
+      if (path === '-' || !(await isRegular(path))) continue
       await withEmbeddings(path, async ({ dimensions }) => check(path, dimensions))
     }
     const place = await resolveOutput(output, given.force === true)

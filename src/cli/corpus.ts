@@ -13,7 +13,7 @@ import { type Corpus, runCorpus } from '../corpus/run.js'
 import { embedOptions, readEmbedding } from './embed.js'
 import { allOptions, operations, readOptions } from './operations.js'
 import { type Given, type Known, parseOptions, readList } from './options.js'
-import { type Command, UsageError } from './usage.js'
+import { type Command, optionHint, UsageError, wrongWord } from './usage.js'
 
 const help = `Usage: evenkeel corpus run <op> --in <pattern> --out-dir <folder> [options of the op]
        evenkeel corpus work --redis <url>
@@ -88,12 +88,13 @@ const own = {
 function checkOp(op: string | undefined, given: Given): string {
   const ops = [...Object.keys(operations), 'embed', 'calibrate']
   if (op === undefined || !ops.includes(op)) {
-    throw new UsageError(`op expected ${ops.join(', ')}, got ${op === undefined ? 'nothing' : JSON.stringify(op)}`)
+    throw wrongWord('op', ops, op)
   }
   if (Object.hasOwn(operations, op)) readOptions(op, given)
   else {
     for (const option of Object.keys(given)) {
-      if (op === 'calibrate' || !Object.hasOwn(embedOptions, option)) throw new UsageError(`${op} has no --${option}`)
+      const options = op === 'embed' ? Object.keys(embedOptions) : []
+      if (!options.includes(option)) throw new UsageError(`${op} has no --${option}${optionHint(option, options)}`)
     }
     if (op === 'embed') readEmbedding(given)
   }
@@ -103,9 +104,7 @@ function checkOp(op: string | undefined, given: Given): string {
 function checkFormat(op: string, { format }: Given): void {
   if (format === undefined) return
   if (op === 'calibrate') throw new UsageError('calibrate has no --format')
-  if (!formats.includes(format as Format)) {
-    throw new UsageError(`--format expected ${formats.join(', ')}, got ${JSON.stringify(format)}`)
-  }
+  if (!formats.includes(format as Format)) throw wrongWord('--format', formats, format as string)
 }
 
 function readJobs(given: Given, otherwise: number): number {
@@ -114,7 +113,7 @@ function readJobs(given: Given, otherwise: number): number {
 
 function readRedis(given: Given): string {
   const url = (given.redis as string | undefined) ?? process.env.REDIS_URL
-  if (!url) throw new UsageError('--redis expected redis://host:port, got nothing')
+  if (!url) throw new UsageError('--redis, or REDIS_URL in the environment, expected redis://host:port, got nothing')
   return url
 }
 
@@ -210,13 +209,12 @@ export const corpus: Command = {
     const { given, positionals } = parseOptions(args, known)
     const [name, ...rest] = positionals
     if (name !== 'run' && name !== 'work' && name !== 'status') {
-      const got = name === undefined ? 'nothing' : JSON.stringify(name)
-      throw new UsageError(`corpus expected run, work or status, got ${got}`)
+      throw wrongWord('corpus', Object.keys(own), name)
     }
     for (const option of Object.keys(given)) {
       const ofAny = Object.values(own).some(options => options.includes(option))
       if (!own[name].includes(option) && (name !== 'run' || ofAny || option === 'output')) {
-        throw new UsageError(`corpus ${name} has no --${option}`)
+        throw new UsageError(`corpus ${name} has no --${option}${optionHint(option, own[name])}`)
       }
     }
     return name === 'run' ? run(given, rest) : workOrStatus(name, given, rest)

@@ -1,5 +1,4 @@
 // evenkeel embed: from a .npy file of hidden states to one of embeddings, block by block.
-import { readFile } from 'node:fs/promises'
 import { codesPerRow, type Precision } from '../call/codes.js'
 import {
   type BitOrder,
@@ -11,7 +10,7 @@ import {
 } from '../index.js'
 import { poolings } from '../ops/pool_embeddings_call.js'
 import { embedHelp } from './embed_help.js'
-import { checkSize, type Results, readBlocks } from './files.js'
+import { checkSize, type Results, readBlocks, readText } from './files.js'
 import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
 import { rowsOf, unitsOf } from './operations.js'
 import {
@@ -102,7 +101,7 @@ function checkPrecision(precision: Precision, { scale, scales, 'bit-order': bitO
 /** What --scale names: a rule, or ranges of a file of so many dimensions. */
 async function readScale(text: string | undefined, dimensions: number): Promise<CodeScale | undefined> {
   if (text === undefined || scaleNames.includes(text)) return text as CodeScale | undefined
-  const ranges = readRanges(text, await readFile(text, 'utf8'))
+  const ranges = readRanges(text, await readText(text))
   const [{ length }] = ranges
   if (length !== dimensions) throw new Error(`--scale: dimensions expected ${dimensions}, got ${length}`)
   return { ranges }
@@ -255,7 +254,7 @@ export const embed: Command = {
     const place = (option: string, name: string) =>
       [name, common[option] === undefined ? undefined : readPath(`${name} out.npy`, name, common[option])] as const
     const outputs = [
-      ['output', readPath('-o out.npy', 'output', common.output)] as const,
+      ['output', readPath('-o out.npy, or -o - for standard output', 'output', common.output)] as const,
       place('norm', '--norm'),
       place('scales', '--scales')
     ]

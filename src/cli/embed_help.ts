@@ -42,6 +42,8 @@ Options:
       --scales <file or folder>  receives what the codes of each row are multiplied by (--scale row), float32; default: they
                                  are not written
 ${commonHelp}
+In a pipe: cat hidden.npy | evenkeel embed - -o - | gzip > out.npy.gz
+
 Statistics for --scale are made of embeddings as they are here before the last stage:
   evenkeel embed hidden.npy -o sample.npy --dimensions 256
   evenkeel calibrate sample.npy -o statistics.json

@@ -18,13 +18,42 @@ export async function withInput<Result>(
   return withFile(path, 'r', async file => use(await fileSource(file), path))
 }
 
+/** The error of a file that cannot be read, in our words. It keeps its code: what may pass is tried again. */
+function unreadable(path: string, error: NodeJS.ErrnoException): Error {
+  const { code } = error
+  if (code === 'ENOENT' || code === 'ENOTDIR') error.message = `${path} is not there`
+  if (code === 'EACCES' || code === 'EPERM') error.message = `${path} may not be read by this user`
+  return error
+}
+
+/** Whether an input is a regular file, which can be read twice. */
+export async function isRegular(path: string): Promise<boolean> {
+  const about = await stat(path).catch(error => {
+    throw unreadable(path, error)
+  })
+  return about.isFile()
+}
+
+/** Opens a file to read it. */
+async function openInput(path: string): Promise<FileHandle> {
+  const file = await open(path, 'r').catch(error => {
+    throw unreadable(path, error)
+  })
+  if (!(await file.stat()).isDirectory()) return file
+  await file.close()
+  throw new Error(`${path} is a folder, no file`)
+}
+
+/** The text of a file. */
+export const readText = (path: string): Promise<string> => withFile(path, 'r', file => file.readFile('utf8'))
+
 export async function withFile<Result>(
   path: string,
   flags: string,
   use: (file: FileHandle) => Promise<Result>,
   mode?: number
 ): Promise<Result> {
-  const file = await open(path, flags, mode === undefined ? undefined : mode & 0o777)
+  const file = await (flags === 'r' ? openInput(path) : open(path, flags, mode === undefined ? mode : mode & 0o777))
   try {
     if (mode !== undefined) await file.chmod(mode) // what the umask took away
     return await use(file)

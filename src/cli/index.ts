@@ -2,7 +2,7 @@
 // The command line: finds the command, runs it, turns errors into exit codes (2 wrong usage, 1 failure).
 import { readFileSync } from 'node:fs'
 import { printable } from '../backend/printable.js'
-import { type Command, UsageError } from './usage.js'
+import { type Command, UsageError, wrongWord } from './usage.js'
 
 const commands: { readonly [name: string]: () => Promise<Command> } = {
   info: async () => (await import('./info.js')).info,
@@ -51,7 +51,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 2
   }
   if (!Object.hasOwn(commands, name)) {
-    throw new UsageError(`command expected ${Object.keys(commands).join(', ')}, got ${JSON.stringify(name)}`)
+    throw wrongWord('command', Object.keys(commands), name)
   }
   const command = await commands[name]()
   if (rest.includes('-h') || rest.includes('--help')) {
@@ -67,9 +67,10 @@ try {
   const usage = error instanceof UsageError
   console.error(`evenkeel: ${printable((error as Error).message.replace(/^evenkeel: /, ''))}`)
   if (usage) {
-    const [name] = process.argv.slice(2)
-    const command = name !== undefined && Object.hasOwn(commands, name) ? ` ${name}` : ''
-    console.error(`evenkeel${command} --help tells how it is used`)
+    const [name, ...rest] = process.argv.slice(2)
+    const command = Object.hasOwn(commands, name) ? await commands[name]() : undefined
+    const words = command ? ['evenkeel', name, command.topicOf?.(rest)] : ['evenkeel']
+    console.error(`${words.filter(word => word !== undefined).join(' ')} --help tells how it is used`)
   }
   process.exitCode = usage ? 2 : 1
 }

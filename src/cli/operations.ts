@@ -24,7 +24,7 @@ import {
   type Values
 } from './options.js'
 import { checkPadded, checkPadding, checkShapes, type Files } from './parameters.js'
-import { UsageError } from './usage.js'
+import { optionHint, UsageError } from './usage.js'
 
 /** A part of the file, whole in all but the leading dimensions, and what belongs to it. */
 export interface Block {
@@ -74,7 +74,7 @@ export interface Read extends Values {
 export function readOptions(op: string, given: Given): Read {
   const { options, required = [] } = operations[op]
   for (const option of Object.keys(given)) {
-    if (!options.includes(option)) throw new UsageError(`${op} has no --${option}`)
+    if (!options.includes(option)) throw new UsageError(`${op} has no --${option}${optionHint(option, options)}`)
   }
   for (const option of required) {
     if (given[option] === undefined) throw new UsageError(`${op} needs --${option}`)

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { precisions } from '../call/codes.js'
 import { normalizeRules } from '../kernels/normalize.js'
-import { parsed, UsageError } from './usage.js'
+import { parsed, UsageError, wrongWord } from './usage.js'
 
 /** Options as they were given, without the dashes: texts, true for flags, and lists of texts. */
 export interface Given {
@@ -119,7 +119,7 @@ export function readList(option: string, text: string, smallest: number): number
 /** One of these names. */
 export function readChoice(option: string, text: string, names: readonly string[]): string {
   if (names.includes(text)) return text
-  throw new UsageError(`--${option} expected ${names.join(', ')}, got ${JSON.stringify(text)}`)
+  throw wrongWord(`--${option}`, names, text)
 }
 
 /** The values of options that are numbers or names. */

@@ -52,7 +52,7 @@ async function readCounts(option: string, text: string): Promise<Numbers<Float64
 }
 
 function checkFlag(flag: number): void {
-  if (flag !== 0 && flag !== 1) throw new Error(`--mask: expected 0 and 1, got ${flag}`)
+  if (flag !== 0 && flag !== 1) throw new Error(`--mask expected 0 and 1, got ${flag}`)
 }
 
 /** How the file, or in its place the list, of each option is read. */
@@ -98,7 +98,7 @@ export function checkCounts(name: string, counts: Numbers<Float64Array> | undefi
   const bad = counts?.data.find(count => !Number.isSafeInteger(count) || count < 0 || count > most)
   if (bad === undefined) return
   const bound = most < Number.MAX_SAFE_INTEGER ? `from 0 to ${most}` : '>= 0'
-  throw new Error(`--${name}: expected integers ${bound}, got ${bad}`)
+  throw new Error(`--${name} expected integers ${bound}, got ${bad}`)
 }
 
 /** Whether there are options of positions, which only files of three dimensions have. */

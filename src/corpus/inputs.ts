@@ -46,7 +46,7 @@ export async function findShards(patterns: readonly string[]): Promise<string[]>
   const found = new Set<string>()
   for (const pattern of patterns) {
     const matches = await matching(pattern)
-    if (matches.length === 0) throw new Error(`--in: expected files, got none for ${pattern}`)
+    if (matches.length === 0) throw new Error(`--in expected files, got none for ${pattern}`)
     for (const match of matches) found.add(resolve(match))
   }
   return [...found].sort()
@@ -72,13 +72,13 @@ export async function checkShards(
   const names = new Map<string, string>()
   for (const input of inputs) {
     if (!formatOfName(input)) {
-      throw new Error(`--in: expected names that end in .${formats.join(', .')}, got ${input}`)
+      throw new Error(`--in expected names that end in .${formats.join(', .')}, got ${input}`)
     }
     const { norm, scales } = optionsOf(given, input)
     for (const name of [placesOf(folder, input, given).output, norm, scales] as (string | undefined)[]) {
       if (name === undefined) continue
       const other = names.get(name)
-      if (other && other !== input) throw new Error(`--in: expected base names of their own, got ${other} and ${input}`)
+      if (other && other !== input) throw new Error(`--in expected base names of their own, got ${other} and ${input}`)
       names.set(name, input)
     }
   }
@@ -87,7 +87,7 @@ export async function checkShards(
   for (const input of inputs) {
     const { output, manifest } = placesOf(real, input, given)
     if (sources.has(output) || sources.has(join(real, basename(input))))
-      throw new Error(`--out-dir: expected another folder than that of ${output}, an input`)
+      throw new Error(`--out-dir expected another folder than that of ${output}, an input`)
     if (force || (await lstat(manifest).catch(() => undefined))) continue
     const { norm, scales } = optionsOf(given, input)
     for (const path of [output, norm, scales]) {

@@ -74,7 +74,7 @@ function parse(url: string): URL {
   } catch {
     // Not shown: there may be a password in it.
   }
-  throw new Error('--redis: expected redis://[user:password@]host:port[/db] or rediss://..., got something else')
+  throw new Error('--redis expected redis://[user:password@]host:port[/db] or rediss://..., got something else')
 }
 
 function decoded(text: string): string {

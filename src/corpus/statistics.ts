@@ -117,7 +117,7 @@ export async function mergeStatistics({ op, given, folder, version, inputs }: La
 /** What no shard could be written with. */
 function checkMerged(op: string, merged: Statistics): void {
   if (merged instanceof BatchStatistics) {
-    if (merged.count < 2) throw new Error(`--training: expected more than one value per channel, got ${merged.count}`)
+    if (merged.count < 2) throw new Error(`--training expected more than one value per channel, got ${merged.count}`)
   } else if (op === 'embed') {
     const without = merged.count.indexOf(0)
     if (without >= 0) throw new Error(`--scale ranges: dimension ${without} has no numbers in any shard`)

@@ -1,5 +1,5 @@
 // BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
@@ -387,6 +387,8 @@ export class BatchNorm {
     return this.#momentum ?? 1 / (this.#numBatchesTracked + 1)
   }
 }
+
+refuseAssignments('BatchNorm', BatchNorm.prototype)
 
 function nothing(): void {}
 

@@ -38,7 +38,7 @@ const f32 = Math.fround
  * The numbers that codes stand for, as float32: of float16 and bfloat16 exactly; of ranges the middle of a step, at most the
  * dimension's max; of 'unit' q / 127; of 'row' q times the row's scale; of 'sqlite-vec' the middle of a step; of bits 1 and -1.
  *
- * @param codes the result of {@link quantizeEmbeddings} or {@link poolEmbeddings}: an array or a tensor
+ * @param x the codes, the result of {@link quantizeEmbeddings} or {@link poolEmbeddings}: an array or a tensor
  * @param dimensions how many numbers a row has
  * @param options those with which the codes were made
  * @returns a Float32Array, or for a tensor a tensor of float32
@@ -51,17 +51,17 @@ const f32 = Math.fround
  * ```
  */
 export function dequantizeEmbeddings(
-  codes: EmbeddingArray,
+  x: EmbeddingArray,
   dimensions: number,
   options?: DequantizeEmbeddingsOptions
 ): Float32Array
 export function dequantizeEmbeddings(
-  codes: TensorLike,
+  x: TensorLike,
   dimensions: number,
   options?: DequantizeEmbeddingsOptions
 ): EmbeddingTensor<'float32'>
 export function dequantizeEmbeddings(
-  codes: EmbeddingArray | TensorLike,
+  x: EmbeddingArray | TensorLike,
   dimensions: number,
   options: DequantizeEmbeddingsOptions = {}
 ): Float32Array | TensorLike {
@@ -70,8 +70,9 @@ export function dequantizeEmbeddings(
   checkCount(op, 'dimensions', dimensions)
   const quantization = readQuantization(op, given, dimensions)
   const { precision, format, bytesPerRow } = quantization
-  const { data, dims, tensor } = readCodes(op, 'x', codes, precision)
-  checkRows(op, dims, lengthOf(data), codesPerRow(precision, dimensions))
+  const { data, dims, tensor } = readCodes(op, 'x', x, precision)
+  const perRow = codesPerRow(precision, dimensions)
+  checkRows(op, dims, lengthOf(data), perRow, precision.endsWith('binary') ? 'ceil(dimensions / 8)' : 'dimensions')
   const bytes = bytesOf(data)
   const rows = bytes.length / bytesPerRow
   const scales = readScales(op, given.scales, quantization, rows)

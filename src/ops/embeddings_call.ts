@@ -143,10 +143,16 @@ export function readEmbeddings(op: string, x: unknown, dimensions: unknown): Emb
   return { elements, rows: lengthOf(data) / dimensions }
 }
 
-/** Whole rows of an array, or a tensor whose last dim they are. */
-export function checkRows(op: string, dims: readonly number[] | undefined, length: number, perRow: number): void {
-  if (dims && dims.at(-1) !== perRow) throw wrongValue(op, 'x.dims', `[..., ${perRow}] (dimensions)`, describe(dims))
-  if (length % perRow !== 0) throw wrongValue(op, 'x.length', `a multiple of ${perRow} (dimensions)`, String(length))
+/** Whole rows of an array, or a tensor whose last dim they are; `why` names what gives their length. */
+export function checkRows(
+  op: string,
+  dims: readonly number[] | undefined,
+  length: number,
+  perRow: number,
+  why = 'dimensions'
+): void {
+  if (dims && dims.at(-1) !== perRow) throw wrongValue(op, 'x.dims', `[..., ${perRow}] (${why})`, describe(dims))
+  if (length % perRow !== 0) throw wrongValue(op, 'x.length', `a multiple of ${perRow} (${why})`, String(length))
 }
 
 const rowFormat = codeFormats.indexOf('int8_row')

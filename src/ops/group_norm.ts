@@ -1,5 +1,5 @@
 // GroupNorm: the public operation and layer. Its kernel is group_norm.
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -193,3 +193,5 @@ export class GroupNorm {
     return { weight, bias, numGroups: this.#numGroups, numChannels: this.#numChannels, eps: this.#eps }
   }
 }
+
+refuseAssignments('GroupNorm', GroupNorm.prototype)

@@ -1,5 +1,5 @@
 // InstanceNorm: the public operation and layer. Its kernel is group_norm, with each channel a group.
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import type { Gradients } from '../call/gradients.js'
@@ -182,3 +182,5 @@ export class InstanceNorm {
     return { weight, bias, numGroups: undefined, numChannels: this.#numFeatures, eps: this.#eps }
   }
 }
+
+refuseAssignments('InstanceNorm', InstanceNorm.prototype)

@@ -1,6 +1,6 @@
 // LayerNorm: the public operation and layer. Its kernel is layer_norm.
 import { chosen, plainKernelOf } from '../backend/choice.js'
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -323,6 +323,8 @@ export class LayerNorm {
     return readRowCall('LayerNorm', x, this.#shape, options, weight, bias, { async })
   }
 }
+
+refuseAssignments('LayerNorm', LayerNorm.prototype)
 
 /** The kernel's operands. */
 function callOf(call: RowCall, eps: number): Call<'layer_norm'> {

@@ -1,6 +1,6 @@
 // normalize: the public operation and layer. Its kernel is normalize.
 import { chosen, plainKernelOf } from '../backend/choice.js'
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -248,3 +248,5 @@ export class Normalize {
     return { groups: this.#groups, numbers: this.#numbers, hasScale: this.#hasScale }
   }
 }
+
+refuseAssignments('Normalize', Normalize.prototype)

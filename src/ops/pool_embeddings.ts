@@ -1,6 +1,6 @@
 // poolEmbeddings: from a model's last hidden states to embeddings as a database takes them, in one call. The kernels are
 // pool_embeddings, layer_norm, normalize and quantize_embeddings, one after the other.
-import { checkThis, gotTensor } from '../call/advice.js'
+import { checkThis, gotTensor, refuseAssignments } from '../call/advice.js'
 import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
@@ -45,7 +45,7 @@ export interface EmbeddingForwardOptions extends PaddingOptions {
   skip?: number | ArrayLike<number | bigint>
   /**
    * Receives the result: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
-   * it is exactly that of hidden. Default: new memory.
+   * it is exactly that of x. Default: new memory.
    */
   out?: EmbeddingArray | TensorLike
   /** Receives the result of pooling, float32, before the other stages: as many numbers as all embeddings have before they are cut. */
@@ -129,8 +129,8 @@ function readNormalize(op: string, given: boolean | NormalizeConstants): Normali
  * (float32 by default). NUMERICS.md, rules 18 and 19. The result has the bits of the stages called one by one. Padded positions
  * are left out, never multiplied by 0: NaN there does no harm. A sample without real positions becomes zeros.
  *
- * @param hidden N samples of L positions of C channels, a tensor [N, L, C]; with pooling 'none' also [N, C]
- * @returns `options.out` where that is a tensor, else a tensor [N, k], of hidden's class where that takes the type, over the
+ * @param x the hidden states, N samples of L positions of C channels, a tensor [N, L, C]; with pooling 'none' also [N, C]
+ * @returns `options.out` where that is a tensor, else a tensor [N, k], of x's class where that takes the type, over the
  *   memory that was written; [N, L, k] for pooling 'none' of [N, L, C]. k is `dimensions`, for 'binary' and 'ubinary'
  *   ceil(dimensions / 8)
  * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, before anything is written
@@ -149,13 +149,13 @@ function readNormalize(op: string, given: boolean | NormalizeConstants): Normali
  * ```
  */
 export function poolEmbeddings<P extends Precision = 'float32'>(
-  hidden: TensorLike,
+  x: TensorLike,
   options: PoolEmbeddingsOptions & { precision?: P } = {}
 ): EmbeddingTensor<P> {
   const op = 'poolEmbeddings'
   const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
-  if (!isTensor(hidden)) throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', hidden, '[N, L, C]'))
-  const elements = readOperand(op, 'x', hidden)
+  if (!isTensor(x)) throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', x, '[N, L, C]'))
+  const elements = readOperand(op, 'x', x)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
   return runPooling(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
@@ -212,31 +212,33 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   }
 
   /** The result of {@link poolEmbeddings} with these stages, and its errors. A Float32Array of rows of C numbers is taken with pooling 'none' alone. */
-  forward(hidden: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
-  forward(hidden: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
-  forward(hidden: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
+  forward(x: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
+  forward(x: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
+  forward(x: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
     checkThis(this, 'EmbeddingPooler', 'forward')
     const op = 'EmbeddingPooler'
-    return runPooling(op, readOperand(op, 'x', hidden), readOptions(op, options, forwardOptions), this.#plan)
+    return runPooling(op, readOperand(op, 'x', x), readOptions(op, options, forwardOptions), this.#plan)
   }
 
   /**
-   * The result of {@link forward} as a Promise, computed off the event loop. hidden is copied, unless it is over a
+   * The result of {@link forward} as a Promise, computed off the event loop. x is copied, unless it is over a
    * SharedArrayBuffer, or `transfer` takes it over. Shared memory must not be written to before the Promise is settled. With
    * `transfer`, `out` may be there, but not with pooling 'none'.
    *
    * @returns a Promise; errors reject it
    */
-  forwardAsync(hidden: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArrays[P]>
-  forwardAsync(hidden: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingTensor<P>>
+  forwardAsync(x: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArrays[P]>
+  forwardAsync(x: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingTensor<P>>
   async forwardAsync(
-    hidden: Operand,
+    x: Operand,
     options: EmbeddingForwardOptions & AsyncOptions = {}
   ): Promise<EmbeddingArray | TensorLike> {
     checkThis(this, 'EmbeddingPooler', 'forwardAsync')
     const op = 'EmbeddingPooler'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return runPoolingAsync(op, readOperand(op, 'x', hidden), given, this.#plan)
+    return runPoolingAsync(op, readOperand(op, 'x', x), given, this.#plan)
   }
 }
+
+refuseAssignments('EmbeddingPooler', EmbeddingPooler.prototype)

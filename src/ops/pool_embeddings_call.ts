@@ -90,7 +90,7 @@ function readCall(op: string, elements: Elements, options: PoolCallOptions, plan
   if (dims && !(dims.length === 3 || (none && dims.length === 2))) {
     throw wrongValue(op, 'x.dims', none ? '[N, C] or [N, L, C]' : '[N, L, C]', describe(dims))
   }
-  checkRows(op, dims, lengthOf(data), channels)
+  checkRows(op, dims, lengthOf(data), channels, 'channels')
   const [samples, positions] = dims?.length === 3 ? dims : [lengthOf(data) / channels, 1]
   const { lengths, mask, skip } = options
   if (dims?.length !== 3) {

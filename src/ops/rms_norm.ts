@@ -1,7 +1,7 @@
 // RMSNorm: the public operation and layer. Its kernel is rms_norm.
 import { chosen, kernelOf, plainKernelOf } from '../backend/choice.js'
 import type { RunPrepared } from '../backend/types.js'
-import { checkThis } from '../call/advice.js'
+import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { Gradients } from '../call/gradients.js'
@@ -272,6 +272,8 @@ export class RMSNorm {
     return readRowCall('RMSNorm', x, this.#shape, options, this.#weights.weight, undefined, { async })
   }
 }
+
+refuseAssignments('RMSNorm', RMSNorm.prototype)
 
 /** The kernel's operands. */
 function callOf(call: RowCall, { eps, weightOffset, partial }: Required<RMSNormConstants>): Call<'rms_norm'> {

@@ -3,18 +3,20 @@ import { describe, expect, it } from 'vitest'
 import {
   BatchNorm,
   batchNorm,
+  dequantizeEmbeddings,
   EmbeddingPooler,
   GroupNorm,
   InstanceNorm,
   LayerNorm,
   layerNorm,
   localResponseNorm,
-  Normalize,
   normalize,
   poolEmbeddings,
+  quantizeEmbeddings,
   RMSNorm,
   rmsNorm
 } from '../../dist/esm/index.js'
+import { message } from '../support/message.ts'
 
 const array = new Float32Array(8)
 const tensor = { data: array, dims: [1, 2, 4] }
@@ -76,17 +78,6 @@ const operands: [value: unknown, got: string][] = [
   [{ a: 1 }, 'an object'],
   [secretive, 'an object']
 ]
-
-const message = (call: () => unknown) => {
-  let error: unknown
-  try {
-    call()
-  } catch (thrown) {
-    error = thrown
-  }
-  expect(error).toBeInstanceOf(Error)
-  return (error as Error).message
-}
 
 describe('behaviour: what messages say to do', () => {
   it.each(operands.map(([value, got]) => [got, value] as const))('where x is %s', (got, value) => {
@@ -192,7 +183,155 @@ describe('behaviour: what messages say to do', () => {
       'layerNorm: options expected an object, got an object; options go by name: { weight, bias, eps, … }'
     ],
     ['eps alone', () => new LayerNorm(4, 1e-5 as never), 'got 0.00001; options go by name: { weight, bias, eps }'],
-    ['None', () => layerNorm(array, 4, null as never), 'options expected an object, got null'],
+    [
+      'None',
+      () => layerNorm(array, 4, null as never),
+      'options expected an object, got null; options go by name: { weight, bias, eps, … }'
+    ],
+    [
+      'None of a layer',
+      () => new BatchNorm(4, null as never),
+      /got null; options go by name: \{ weight, bias, .*… \}$/
+    ],
+    [
+      'a weight of None',
+      () => layerNorm(array, 4, { weight: null as never }),
+      'got null; leave weight out where there is none'
+    ],
+    [
+      'bias=False',
+      () => new GroupNorm(2, 4, { bias: false as never }),
+      'got false; leave bias out where there is none'
+    ],
+    [
+      'bias=True',
+      () => new InstanceNorm(4, { bias: true as never }),
+      'got true; pass its numbers: new Float32Array(n)'
+    ],
+    [
+      'a flag for the weight',
+      () => new RMSNorm(4, { weight: true as never }),
+      'pass its numbers: new Float32Array(n).fill(1)'
+    ],
+    [
+      'a flag for an array of statistics',
+      () => layerNorm(array, 4, { mean: true as never }),
+      'or Float64Array, got true'
+    ],
+    [
+      'elementwise_affine',
+      () => new LayerNorm(4, { elementwise_affine: false } as never),
+      'got "elementwise_affine"; leave weight and bias out for none, or pass ones and zeros to begin with'
+    ],
+    [
+      'the same of RMSNorm',
+      () => new RMSNorm(4, { elementwiseAffine: true } as never),
+      'got "elementwiseAffine"; leave weight out for none, or pass ones to begin with'
+    ],
+    [
+      'affine',
+      () => new BatchNorm(4, { affine: false } as never),
+      'got "affine"; leave weight and bias out for none, or pass ones and zeros to begin with'
+    ],
+    ['affine where no weights are', () => normalize(array, 4, { affine: true } as never), /, got "affine"$/],
+    [
+      'track_running_stats',
+      () => new BatchNorm(4, { track_running_stats: false } as never),
+      /\(nearest: trackRunningStats\), got "/
+    ],
+    [
+      'the start of a name',
+      () => quantizeEmbeddings(array, 8, { prec: 'int8' } as never),
+      /\(nearest: precision\), got "prec"$/
+    ],
+    ['the start of two', () => poolEmbeddings(tensor, { pool: 'cls' } as never), /\w, got "pool"$/],
+    ['output', () => layerNorm(array, 4, { output: array } as never), 'got "output"; here it is called out'],
+    ['dtype', () => poolEmbeddings(tensor, { dtype: 'int8' } as never), 'got "dtype"; here it is called precision'],
+    [
+      'a nested mask',
+      () => poolEmbeddings(tensor, { mask: [[1, 1]] as never }),
+      'mask.length expected 2 (samples * positions), got 1; pass mask.flat(Infinity)'
+    ],
+    [
+      'a mask of typed rows',
+      () => layerNorm(tensor, 4, { mask: [Uint8Array.of(1, 1)] as never }),
+      'got 1; pass mask.flatMap(row => Array.from(row))'
+    ],
+    [
+      'as many rows as flags',
+      () => poolEmbeddings({ data: array, dims: [2, 1, 4] }, { mask: [[1], [0]] as never }),
+      'mask[0] expected 0, 1 or a boolean, got [1]; pass mask.flat(Infinity)'
+    ],
+    [
+      'a nested list of lengths',
+      () => batchNorm({ data: array, dims: [2, 1, 4] }, { layout: 'channels-last', lengths: [[1, 1]] as never }),
+      'got 1; pass lengths.flat(Infinity)'
+    ],
+    [
+      'too few flags',
+      () => poolEmbeddings(tensor, { mask: [1] }),
+      'mask.length expected 2 (samples * positions), got 1'
+    ],
+    [
+      'rows of other channels',
+      () => new EmbeddingPooler(3).forward(tensor),
+      'EmbeddingPooler: x.dims expected [..., 3] (channels), got [1, 2, 4]'
+    ],
+    [
+      'rows of other dimensions',
+      () => quantizeEmbeddings(tensor, 3),
+      'x.dims expected [..., 3] (dimensions), got [1, 2, 4]'
+    ],
+    [
+      'rows of other bits',
+      () => dequantizeEmbeddings(new Uint8Array(3), 9, { precision: 'ubinary' }),
+      'x.length expected a multiple of 2 (ceil(dimensions / 8)), got 3'
+    ],
+    [
+      'codes without their precision',
+      () => dequantizeEmbeddings(new Int8Array(4), 4),
+      "x expected Float32Array (precision float32), got Int8Array; pass its precision: { precision: 'int8', scale } or { precision: 'binary' }"
+    ],
+    [
+      'half precision without it',
+      () => dequantizeEmbeddings(new Uint16Array(4), 4),
+      "got Uint16Array; pass its precision: { precision: 'float16' } or { precision: 'bfloat16' }"
+    ],
+    [
+      'a place for codes without it',
+      () => quantizeEmbeddings(array, 8, { out: new Uint8Array(8) }),
+      "got Uint8Array; pass its precision: { precision: 'uint8', scale } or { precision: 'ubinary' }"
+    ],
+    [
+      'a tensor of codes without it',
+      () => dequantizeEmbeddings({ type: 'uint8', data: new Uint8Array(4), dims: [1, 4] }, 4),
+      "x.type expected float32, got uint8; pass its precision: { precision: 'uint8', scale } or { precision: 'ubinary' }"
+    ],
+    [
+      'codes as bytes of a database',
+      () => dequantizeEmbeddings(bytes as never, 4, { precision: 'int8', scale: 'unit' }),
+      'got Uint8Array; new Int8Array(x.buffer, x.byteOffset, x.byteLength) if these are its bytes'
+    ],
+    [
+      'codes as a list',
+      () => dequantizeEmbeddings([1, 2] as never, 2, { precision: 'int8', scale: 'unit' }),
+      'x expected Int8Array (precision int8), got [1, 2]; Int8Array.from(x)'
+    ],
+    [
+      'codes as rows',
+      () => dequantizeEmbeddings([[1, 2]] as never, 2, { precision: 'ubinary' }),
+      'got an array of 1; Uint8Array.from(x.flat(Infinity))'
+    ],
+    [
+      'halves as a list',
+      () => dequantizeEmbeddings([1, 2] as never, 2, { precision: 'bfloat16' }),
+      'Uint16Array (precision bfloat16), got [1, 2]'
+    ],
+    [
+      'what are no codes',
+      () => dequantizeEmbeddings(7 as never, 2),
+      'x expected Float32Array (precision float32), got 7'
+    ],
     [
       'an additive mask',
       () => poolEmbeddings(tensor, { mask: [0, Number.NEGATIVE_INFINITY] }),
@@ -217,32 +356,4 @@ describe('behaviour: what messages say to do', () => {
     expect(new Float32Array(Uint8Array.from(odd).buffer)).toEqual(array)
     expect(Array.from([0, Number.NEGATIVE_INFINITY], value => value === 0)).toEqual([true, false])
   })
-
-  const layers = [
-    new LayerNorm(4),
-    new RMSNorm(4),
-    new Normalize(4),
-    new BatchNorm(4),
-    new GroupNorm(2, 4),
-    new InstanceNorm(4),
-    new EmbeddingPooler(4)
-  ]
-  it.each(layers.map(layer => [layer.constructor.name, layer as object] as const))(
-    'a method that was taken off its %s',
-    async (name, layer) => {
-      const methods = ['forward', 'forwardAsync', 'backward', 'backwardAsync'].filter(method => method in layer)
-      for (const method of methods) {
-        const taken = (layer as { [method: string]: (x: unknown) => unknown })[method]
-        let error: unknown
-        try {
-          await taken(array)
-        } catch (thrown) {
-          error = thrown
-        }
-        expect((error as Error).message).toBe(
-          `${name}: this expected the object of ${method}, got undefined; pass x => layer.${method}(x) in its place`
-        )
-      }
-    }
-  )
 })

@@ -266,7 +266,7 @@ describe('behaviour: evenkeel corpus run', () => {
     await refuse(/end in \.npy, \.parquet, \.arrow, got .*data\.bin/, 'normalize', at('twice/data.bin'), ...to)
     await refuse(/--norm expected \{name\}/, 'embed', hiddenPattern, ...to, '--norm', at('norm.npy'))
     await refuse(/--norm expected a file outside/, 'embed', hiddenPattern, ...to, '--norm', at('refused/{name}.npy'))
-    await refuse(/op expected layer-norm, .*calibrate, got "norm"/, 'norm', shardPattern, ...to)
+    await refuse(/op expected layer-norm, .*calibrate \(nearest: normalize\), got "norm"/, 'norm', shardPattern, ...to)
     await refuse(/layer-norm has no --groups/, 'layer-norm', shardPattern, ...to, '--groups', '2')
     await refuse(/embed has no --groups/, 'embed', hiddenPattern, ...to, '--groups', '2')
     await refuse(/calibrate has no --eps/, 'calibrate', shardPattern, ...to, '--eps', '2')
@@ -274,7 +274,14 @@ describe('behaviour: evenkeel corpus run', () => {
     await refuse(/--out-dir expected a folder/, 'layer-norm', shardPattern)
     await refuse(/--engine expected bullmq, got "x"/, 'layer-norm', shardPattern, ...to, '--engine', 'x')
     await refuse(/--redis needs --engine/, 'layer-norm', shardPattern, ...to, '--redis', 'redis://h')
-    await refuse(/corpus run has no --output/, 'layer-norm', shardPattern, ...to, '-o', 'x')
+    await refuse(
+      /corpus run has no --output; here it is called --out-dir$/,
+      'layer-norm',
+      shardPattern,
+      ...to,
+      '-o',
+      'x'
+    )
     expect(existsSync(at('refused'))).toBe(false)
     expect(bytes('used/shard3.npy').toString()).toBe('mine')
   })
@@ -286,7 +293,7 @@ describe('behaviour: evenkeel corpus run', () => {
     const missing = node(['dist/esm/cli/index.js', 'corpus', 'work', '--redis', 'redis://h:1'], {}, at('alone'))
     expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining('npm install bullmq ioredis') })
     const wrong = corpus.run(['status', '--redis', 'http://user:s3cret@h'])
-    await expect(wrong).rejects.toThrow(/^--redis: expected redis:(?!.*s3cret)/)
+    await expect(wrong).rejects.toThrow(/^--redis expected redis:(?!.*s3cret)/)
   })
 
   /** Runs it in a process of its own. */

@@ -210,7 +210,7 @@ describe('behaviour: evenkeel embed', () => {
   it('says what is wrong with its options, before anything is read', async () => {
     await fails(embed, [], 'input expected at least one file, got 0', true)
     await fails(embed, ['a', 'b', ...out], `output expected a folder for 2 inputs, got ${file('unwritten')}`, true)
-    await fails(embed, ['a'], 'output expected a file (-o out.npy), got nothing', true)
+    await fails(embed, ['a'], 'output expected a file (-o out.npy, or -o - for standard output), got nothing', true)
     await fails(embed, [file('hidden'), '-o', at('b/')], `the output folder ${at('b')} is not there; make it first`)
     await misuse(['--norm', ''], '--norm expected a file (--norm out.npy), got nothing')
     await misuse(['--groups', '1'], 'there is no option --groups')
@@ -262,12 +262,12 @@ describe('behaviour: evenkeel embed', () => {
       "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
     )
     await fail(['--lengths', '1,2'], '--lengths: shape expected (5,), got (2,)')
-    await fail(['--lengths', '1,2,3,4,8'], '--lengths: expected integers from 0 to 7, got 8')
+    await fail(['--lengths', '1,2,3,4,8'], '--lengths expected integers from 0 to 7, got 8')
     await fail(['--mask', file('flags')], '--mask: shape expected (5, 7), got (24, 1000)')
-    await fail(['--mask', flat], '--mask: expected 0 and 1, got ')
+    await fail(['--mask', flat], '--mask expected 0 and 1, got ')
     await fail(['--skip', '1,2'], '--skip: shape expected (5,), got (2,)')
     const back = saveTyped('back.npy', '<i4', Int32Array.of(0, 0, -1, 0, 0), [N])
-    await fail(['--skip', back], '--skip: expected integers >= 0, got -1')
+    await fail(['--skip', back], '--skip expected integers >= 0, got -1')
     await fail(['--layer-norm', '--weight', file('weight')], '--weight: shape expected (12,), got (24,)')
     await fail(['--dimensions', '13'], 'dimensions expected at most 12 (channels), got 13')
     await fail(['--pooling', 'mean,mean'], 'pooling expected each once')
@@ -283,7 +283,7 @@ describe('behaviour: evenkeel embed', () => {
     }
     written('')
     await fail(scale(at('statistics.json')), '--scale: dimensions expected 12, got 10')
-    await fail(scale(at('absent.json')), 'ENOENT')
+    await fail(scale(at('absent.json')), `${at('absent.json')} is not there`)
     const other = 'odd.json: format expected JSON of evenkeel calibrate, got something else'
     await fail(scale(written('{')), other)
     await fail(scale(file('hidden')), other.replace('odd.json', 'hidden.npy'))
@@ -397,7 +397,11 @@ describe('behaviour: evenkeel calibrate', () => {
     const out = ['-o', at('unwritten.json')]
     const fail = (args: string[], message: string, usage = false) => fails(calibrate, args, message, usage)
     await fail(out, 'input expected at least one file, got 0', true)
-    await fail([file('hidden')], 'output expected a file (-o statistics.json), got nothing', true)
+    await fail(
+      [file('hidden')],
+      'output expected a file (-o statistics.json, or -o - for standard output), got nothing',
+      true
+    )
     await fail([file('hidden'), '-o', at('statistics.json')], 'statistics.json exists; --force overwrites it')
     await fail([file('hidden'), '--scale', 'x', ...out], 'there is no option --scale', true)
     const last = `${file('large')}: last dimension expected 12 (that of ${file('hidden')}), got 96`
@@ -407,7 +411,7 @@ describe('behaviour: evenkeel calibrate', () => {
       [file('mask'), ...out],
       "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
     )
-    await fail([file('hidden'), at('absent.npy'), ...out], 'ENOENT')
+    await fail([file('hidden'), at('absent.npy'), ...out], `${at('absent.npy')} is not there`)
     const infinite = save('infinite.npy', Float32Array.of(1, 2, 3, -Infinity), [2, 2])
     await fail(
       [infinite, ...out],

@@ -8,11 +8,9 @@ import { fill, normal } from '../../dist/esm/cases/data.js'
 import { apply } from '../../dist/esm/cli/apply.js'
 import { calibrate } from '../../dist/esm/cli/calibrate.js'
 import { embed } from '../../dist/esm/cli/embed.js'
-import { info } from '../../dist/esm/cli/info.js'
 import { progressBar } from '../../dist/esm/cli/progress.js'
 import { temporaryName } from '../../dist/esm/cli/temporary.js'
 import { type Command, UsageError } from '../../dist/esm/cli/usage.js'
-import { verify } from '../../dist/esm/cli/verify.js'
 import { backend, getNumThreads, layerNorm, poolEmbeddings } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { npyFolder } from '../support/npy_folder.ts'
@@ -275,7 +273,7 @@ describe('behaviour: what killed runs left', () => {
   })
 })
 
-describe('behaviour: help and unknown options', () => {
+describe('behaviour: help', () => {
   it('the help of an op has its options and no others, each with a default or that it is needed', () => {
     const help = apply.helpFor?.(['rms-norm', '--help']) ?? ''
     expect(help).toMatch(/^Usage: evenkeel apply rms-norm /)
@@ -310,18 +308,5 @@ describe('behaviour: help and unknown options', () => {
       if (!/^--(quiet|json)/.test(entry)) expect(entry).toMatch(/default|need/)
     }
     for (const line of embed.help.split('\n')) expect(line.length, line).toBeLessThanOrEqual(130)
-  })
-
-  it('unknown options are told in our words, with one that is near', async () => {
-    const args = ['layer-norm', at('x.npy'), '-o', at('y3.npy')]
-    expect(await failure(apply, [...args, '--forse'], true)).toBe('there is no option --forse (nearest: --force)')
-    expect(await failure(apply, [...args, '--dim', '1'], true)).toBe('there is no option --dim')
-    expect(await failure(apply, [...args, '-x'], true)).toBe('there is no option -x')
-    expect(await failure(apply, [...args, '--groups', '1'], true)).toBe('layer-norm has no --groups')
-    expect(await failure(apply, [...args, '--eps'], true)).toBe('--eps expected a value, got nothing')
-    expect(await failure(apply, [...args, '--force=1'], true)).toBe('--force expected no value, got one')
-    expect(await failure(apply, ['layer-norm', '-o'], true)).toBe('--output expected a value, got nothing')
-    expect(await failure(verify, ['--expct', 'js'], true)).toBe('there is no option --expct (nearest: --expect)')
-    expect(await failure(info, ['please'], true)).toBe('arguments expected options alone, got "please"')
   })
 })

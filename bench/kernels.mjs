@@ -1,0 +1,45 @@
+// node bench/kernels.mjs <revision> [avx512|avx2] [part of the names of cases]: the kernels of the working tree against those of a
+// revision, interleaved in one process (bench/kernels.cpp). Needs git, tar and g++; both revisions must have the same operands.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const [revision, isa, part] = process.argv.slice(2)
+if (!revision) throw new Error('kernels: revision expected a commit to compare with, got nothing')
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-kernels-'))
+const isas = isa ? [isa] : ['avx512', 'avx2'].filter(name => readFileSync('/proc/cpuinfo', 'utf8').includes(name))
+
+// The flags of native/binding.gyp.
+const flags = '-std=c++17 -O3 -fno-exceptions -fno-rtti -ffp-contract=off -Wno-maybe-uninitialized'.split(' ')
+const compile = (cwd, ...files) => execFileSync('g++', [...flags, ...files], { cwd, stdio: 'inherit' })
+
+try {
+  execFileSync('sh', ['-c', `git archive "${revision}" native | tar x -C "${folder}"`], { cwd: root })
+  const native = join(folder, 'native')
+  for (const name of readdirSync(native, { recursive: true })) {
+    if (!/\.(h|cpp)$/.test(name)) continue
+    const path = join(native, name)
+    const text = readFileSync(path, 'utf8')
+    writeFileSync(path, text.replace(/\bnamespace evenkeel\b/g, 'namespace other').replaceAll('evenkeel::', 'other::'))
+  }
+  for (const name of ['avx512', 'avx2']) {
+    compile(native, '-I.', '-c', `isa/${name}.cpp`, '-o', join(folder, `other-${name}.o`))
+    compile(join(root, 'native'), '-I.', '-c', `isa/${name}.cpp`, '-o', join(folder, `${name}.o`))
+  }
+  const objects = ['avx512', 'avx2', 'other-avx512', 'other-avx2'].map(name => join(folder, `${name}.o`))
+  compile(root, 'bench/kernels.cpp', ...objects, '-o', join(folder, 'kernels'))
+  const commit = execFileSync('git', ['rev-parse', '--short', revision], { cwd: root, encoding: 'utf8' }).trim()
+  for (const name of isas) {
+    console.log(
+      `\n${os.cpus()[0].model.trim()}, ${name}, one thread, against ${commit}; medians of interleaved samples\n`
+    )
+    console.log('| kernel | microseconds | copies before | copies now | now / before |')
+    console.log('| --- | --: | --: | --: | --: |')
+    execFileSync(join(folder, 'kernels'), [name, ...(part ? [part] : [])], { stdio: 'inherit' })
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
