@@ -1,5 +1,6 @@
 // What a run says: a bar on a terminal, else a line every few seconds; with --json an event a line.
 import { stat } from 'node:fs/promises'
+import { printable } from '../backend/printable.js'
 import type { Listener } from './engine.js'
 import type { Done, ShardJob } from './job.js'
 
@@ -31,7 +32,8 @@ interface Display {
 
 const size = (bytes: number) =>
   bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${bytes} bytes`
-const rate = ({ bytesDone, seconds }: Progress) => `${(bytesDone / 1e9 / Math.max(seconds, 1e-3)).toFixed(2)} GB/s`
+const rate = ({ bytesDone, seconds }: Pick<Progress, 'bytesDone' | 'seconds'>) =>
+  `${(bytesDone / 1e9 / Math.max(seconds, 1e-3)).toFixed(2)} GB/s`
 
 function timeLeft({ bytes, bytesDone, seconds }: Progress): string {
   if (bytesDone === 0) return 'time left unknown'
@@ -91,6 +93,12 @@ export class Reporter {
     if (this.#json) console.log(JSON.stringify({ event, ...values }))
   }
 
+  /** Something that is no failure. */
+  warn(text: string): void {
+    this.event('warning', { text })
+    console.error(`evenkeel: warning: ${printable(text)}`)
+  }
+
   /** Told of the jobs of a phase that are to be done; the others are. */
   async phase(phase: string, jobs: readonly ShardJob[], pending: readonly ShardJob[]): Promise<PhaseListener> {
     const sizes = await Promise.all(
@@ -102,7 +110,7 @@ export class Reporter {
     const display = this.#json ? undefined : process.stderr.isTTY ? await bar() : lines()
     const start = performance.now()
     const running = new Map<string, { rows: number; bytes: number }>()
-    const state = { done: 0, kept, failures: 0, bytes: 0, rows: 0, worked: 0 }
+    const state = { done: 0, kept, failures: 0, bytes: 0, rows: 0, worked: 0, newRows: 0, newBytes: 0 }
     let lastEvent = start
     const progress = (): Progress => {
       const sum = { rows: state.rows, bytes: state.bytes }
@@ -131,7 +139,11 @@ export class Reporter {
       done: (job, done) => {
         running.delete(job.id)
         if (done.kept) state.kept++
-        else state.done++
+        else {
+          state.done++
+          state.newRows += done.rows
+          state.newBytes += done.bytes
+        }
         state.bytes += done.bytes
         state.rows += done.rows
         state.worked += done.seconds
@@ -152,7 +164,7 @@ export class Reporter {
       stop: () => {
         display?.stop()
         this.event('phase-end', { phase, ...progress(), worked: state.worked, failed: state.failures })
-        if (!this.#json) console.log(summaryOf(phase, jobs.length, state, progress()))
+        if (!this.#json) console.log(summaryOf(phase, jobs.length, state, progress().seconds))
       }
     }
   }
@@ -166,16 +178,26 @@ export class Reporter {
   }
 }
 
+/** What came of the shards of a phase; rows and bytes are those of the ones that this run did. */
+interface Summed {
+  readonly done: number
+  readonly kept: number
+  readonly failures: number
+  /** Seconds of all jobs. */
+  readonly worked: number
+  readonly newRows: number
+  readonly newBytes: number
+}
+
 function summaryOf(
   phase: string,
   shards: number,
-  { done, kept, failures, worked }: { done: number; kept: number; failures: number; worked: number },
-  progress: Progress
+  { done, kept, failures, worked, newRows: rows, newBytes: bytesDone }: Summed,
+  seconds: number
 ): string {
-  const { bytesDone, rows, seconds } = progress
-  const speed = rate(progress)
-  const parts = [`${done} of ${shards} shards done`]
-  if (kept > 0) parts.push(`${kept} as before`)
+  const speed = rate({ bytesDone, seconds })
+  const parts = [`${done + kept} of ${shards} shards done`]
+  if (kept > 0) parts.push(`${kept} of them before`)
   if (failures > 0) parts.push(`${failures} failed`)
   const took = `${rows} rows, ${size(bytesDone)} in ${seconds.toFixed(1)} s (${speed}; ${worked.toFixed(1)} s of work)`
   return `${phase}: ${parts.join(', ')}${done > 0 ? `: ${took}` : ''}`

@@ -1,8 +1,9 @@
 // One run over a corpus: which shards are missing or changed, phase after phase.
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import type { Given } from '../cli/options.js'
 import { VERSION } from '../version.js'
 import type { Engine } from './engine.js'
+import { formatOfName, resultName } from './formats.js'
 import { optionsOf } from './inputs.js'
 import { type Done, type LastJob, type ShardJob, withId } from './job.js'
 import { findDone } from './manifest.js'
@@ -79,5 +80,13 @@ export async function runCorpus(
     if (corpus.op === 'calibrate') return true
   }
   const done = await runPhase(corpus, 'output', corpus.given, statistics, engine, reporter, signal)
+  const left = await foreignResults(corpus)
+  if (left.length > 0) reporter.warn(`${corpus.folder} has results of no shard of this run: ${left.join(', ')}`)
   return done !== undefined
+}
+
+/** Names in the output folder that are results, but of none of these shards: of one that was removed since, for example. */
+async function foreignResults({ inputs, folder, given }: Corpus): Promise<string[]> {
+  const own = new Set(inputs.map(input => resultName(input, given)))
+  return (await readdir(folder)).filter(name => formatOfName(name) !== undefined && !own.has(name)).sort()
 }

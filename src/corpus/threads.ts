@@ -29,6 +29,9 @@ interface Thread {
   ended: boolean
 }
 
+/** The process has given its warnings. */
+const execArgv = [...process.execArgv, '--no-warnings']
+
 /** Threads without a job: they wait for the next one, and do not keep the process. */
 const idle: Thread[] = []
 
@@ -61,7 +64,7 @@ export async function runInThread(
 }
 
 function startThread(): Thread {
-  const worker = new Worker(new URL('./thread.js', import.meta.url))
+  const worker = new Worker(new URL('./thread.js', import.meta.url), { execArgv })
   const thread: Thread = { worker, report: () => {}, ended: false }
   worker.on('message', (report: Report) => thread.report(report))
   const ended = (message: string) => {

@@ -200,6 +200,11 @@ describe('behaviour: evenkeel corpus run', () => {
     save('scale.npy', floats(channels, 8), [channels])
     expect(await again()).toHaveLength(4)
     expect(await again('--eps', '1')).toHaveLength(4)
+    rmSync(at('changing/shard3.npy'))
+    const options = ['--in', at('changing/*.npy'), '--out-dir', at('again'), '--weight', at('scale.npy'), '--eps', '1']
+    const { events, errors } = await run('layer-norm', ...options)
+    expect(errors).toBe(`evenkeel: warning: ${at('again')} has results of no shard of this run: shard3.npy`)
+    expect(events).toContainEqual({ event: 'warning', text: errors.slice('evenkeel: warning: '.length) })
   })
 
   it('writes a manifest that says what was made of what, by whom', async () => {
