@@ -23,9 +23,9 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
     return;
   }
   const auto scale_of_channel = [=](size_t channel) {
-    const float w = weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
-    const float b = bias.data ? static_cast<float>(bias.data[channel]) : no_bias;
-    return channel_scale(mean.data[channel], 1 / std::sqrt(variance.data[channel] + eps), w, b);  // rule 6
+    const double rstd = 1 / std::sqrt(variance.data[channel] + eps);  // rule 6
+    return channel_scale(mean.data[channel], rstd, parameter(weight.data, channel, no_weight),
+                         parameter(bias.data, channel, no_bias));
   };
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     for (size_t channel = 0; channel < shape.groups; ++channel) {
@@ -88,7 +88,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     }
     if (dbias.data) dbias.data[channel] = total.s;
     if (dweight.data) dweight.data[channel] = total.q;
-    const float w = weight.data ? static_cast<float>(weight.data[channel]) : no_weight;
+    const float w = parameter(weight.data, channel, no_weight);
     const double factor = static_cast<double>(w);
     const Gradient of{mean.data[channel], rstd.data[channel], factor * total.s / n, factor * total.q / n};
     for (size_t sample = 0; sample < shape.samples; ++sample) {

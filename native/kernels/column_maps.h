@@ -69,7 +69,7 @@ EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n,
 // Calls step(at, count) for neighboring rows of n columns that are real, `count` from y + at on. The others become 0 in
 // y (rule 15).
 template <class T, class Step>
-EVENKEEL_INLINE void each_real_range(T* y, size_t stride, size_t n, RowSet given, Step step) {
+EVENKEEL_INLINE void each_real_rows(T* y, size_t stride, size_t n, RowSet given, Step step) {
   const RowSet rows = given.joined();
   for (size_t sample = rows.first; sample < rows.first + rows.samples; ++sample) {
     const size_t first = sample * rows.positions;
@@ -85,10 +85,10 @@ EVENKEEL_INLINE void each_real_range(T* y, size_t stride, size_t n, RowSet given
 
 // Rule 7a over n elements of rows, one behind the other, from the first channel on.
 template <class T>
-EVENKEEL_NOINLINE void affine_elements(T* y, const T* x, size_t n, const ChannelScales& of, bool streamed) {
+EVENKEEL_NOINLINE void affine_channel_rows(T* y, const T* x, size_t n, const ChannelScales& of, bool streamed) {
   const size_t period = of.period;
   const float *const m = of.m, *const f = of.f, *const c = of.c;
-  size_t i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
+  size_t i = to_alignment(y);
   if (i > n) i = n;
   size_t channel = i;
   const auto step = [=](auto at, size_t k) { at.write(y, (at.read(x) - load(m + k)) * load(f + k) + load(c + k)); };
@@ -111,12 +111,12 @@ EVENKEEL_NOINLINE void affine_elements(T* y, const T* x, size_t n, const Channel
 
 // Rules 7a and 8a over columns that are channels, of any number of which some need float64: one after the other.
 template <class T>
-EVENKEEL_RARE void affine_columns_float64(T* y, const T* x, size_t stride, RowSet rows, const ChannelScales& of,
-                                          const T* weight, const T* bias) {
+EVENKEEL_RARE void affine_mixed_channel_rows(T* y, const T* x, size_t stride, RowSet rows, const ChannelScales& of,
+                                             const T* weight, const T* bias) {
   for (size_t k = 0; k < of.n; ++k) {
-    const ChannelScale scale = channel_scale(of.mean[k], of.rstd[k], weight ? static_cast<float>(weight[k]) : no_weight,
-                                             bias ? static_cast<float>(bias[k]) : no_bias);
-    each_real_range(y + k, stride, 1, rows, [&](size_t first, size_t count) {
+    const ChannelScale scale =
+        channel_scale(of.mean[k], of.rstd[k], parameter(weight, k, no_weight), parameter(bias, k, no_bias));
+    each_real_rows(y + k, stride, 1, rows, [&](size_t first, size_t count) {
       for (size_t row = 0; row < count; ++row) {
         const size_t at = first + row * stride + k;
         affine_run(y + at, x + at, 1, scale, false);
@@ -130,12 +130,12 @@ template <class T>
 void affine_channels(T* y, const T* x, size_t stride, RowSet rows, ChannelScales& of, const T* weight, const T* bias,
                      bool streamed) {
   of.set(weight, bias, y, rows.samples * rows.positions);
-  if (of.any_float64) return affine_columns_float64(y, x, stride, rows, of, weight, bias);
-  each_real_range(y, stride, of.n, rows, [&](size_t first, size_t count) {
-    if (stride == of.n) return affine_elements(y + first, x + first, count * stride, of, streamed);
+  if (of.any_float64) return affine_mixed_channel_rows(y, x, stride, rows, of, weight, bias);
+  each_real_rows(y, stride, of.n, rows, [&](size_t first, size_t count) {
+    if (stride == of.n) return affine_channel_rows(y + first, x + first, count * stride, of, streamed);
     for (size_t row = 0; row < count; ++row) {
       const size_t at = first + row * stride;
-      affine_elements(y + at, x + at, of.n, of, streamed);
+      affine_channel_rows(y + at, x + at, of.n, of, streamed);
     }
   });
 }

@@ -51,6 +51,16 @@ struct Tail {
   D only(D v) const { return keep(v, n); }
 };
 
+// How many elements y begins behind the last place at which a vector would be aligned, and before the next one.
+template <class T>
+size_t past_alignment(const T* y) {
+  return reinterpret_cast<uintptr_t>(y) / sizeof(T) % width;
+}
+template <class T>
+size_t to_alignment(const T* y) {
+  return (width - past_alignment(y)) % width;
+}
+
 // Calls step(at) for the elements 0..n-1, in vectors; no step depends on another.
 template <class Step>
 EVENKEEL_INLINE void each(size_t n, Step step) {
@@ -67,7 +77,7 @@ EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
   // (measured).
   constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
   if (width * sizeof(T) >= 32 && n >= worth_aligning * width) {
-    i = (width - reinterpret_cast<uintptr_t>(y) / sizeof(T) % width) % width;
+    i = to_alignment(y);
     if (i > 0) step(Tail{0, i});
   }
   for (; i + 4 * width <= n; i += 4 * width) {
@@ -83,8 +93,7 @@ EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
 // The same for a result at y that does not stay in the caches: its whole vectors are those that are aligned.
 template <class T, class Step>
 EVENKEEL_INLINE void each_streamed(const T* y, size_t n, Step step) {
-  const size_t past = reinterpret_cast<uintptr_t>(y) / sizeof(T) % width;
-  size_t i = past == 0 ? 0 : width - past;
+  size_t i = to_alignment(y);
   if (i > n) i = n;
   if (i > 0) step(Tail{0, i});
   for (; i + width <= n; i += width) step(Streamed{{i}});

@@ -19,8 +19,7 @@ class BlockSums {
  public:
   // For rows of n; streams are written to dx in aligned vectors, and begin so far from a line of memory.
   template <class T>
-  BlockSums(size_t n, const T* dx, bool streamed)
-      : n_(n), local_(sums_ + (streamed ? reinterpret_cast<uintptr_t>(dx) / sizeof(T) % width : 0)) {}
+  BlockSums(size_t n, const T* dx, bool streamed) : n_(n), local_(sums_ + (streamed ? past_alignment(dx) : 0)) {}
   BlockSums(const BlockSums&) = delete;
   BlockSums& operator=(const BlockSums&) = delete;
 
@@ -165,7 +164,7 @@ EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t s
       }
     });
   };
-  each_real_range(dx, stride, n, rows, [&](size_t first, size_t count) {
+  each_real_rows(dx, stride, n, rows, [&](size_t first, size_t count) {
     for (size_t row = 0; row < count; row += gradient_rows) {
       some_rows(first + row * stride, count - row < gradient_rows ? count - row : gradient_rows);
     }

@@ -62,8 +62,8 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
       }
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
-        const ChannelScale scale = channel_scale(of.mean, r, w ? static_cast<float>(w[first + k]) : no_weight,
-                                                 b ? static_cast<float>(b[first + k]) : no_bias);
+        const ChannelScale scale =
+            channel_scale(of.mean, r, parameter(w, first + k, no_weight), parameter(b, first + k, no_bias));
         affine_real_run(y.data + run, x.data + run, shape.positions, shape.spans, sample, scale, streamed);
       }
     }
@@ -99,7 +99,7 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
           const size_t group = (column + k) / channels;
           of.mean[k] = mean[group];
           of.rstd[k] = rstd[group];
-          of.w[k] = weight ? static_cast<double>(weight[first * channels + column + k]) : 1;
+          of.w[k] = static_cast<double>(parameter(weight, first * channels + column + k, no_weight));
           of.a[k] = a[group] / n;
           of.b[k] = b[group] / n;
         }
@@ -160,9 +160,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         const size_t run = at + k * shape.positions;
         return next_of_run(dy.data, x.data, shape, run, run + shape.positions);
       };
-      const auto weight_of = [&](size_t k) {
-        return weight.data ? static_cast<float>(weight.data[first + k]) : no_weight;
-      };
+      const auto weight_of = [&](size_t k) { return parameter(weight.data, first + k, no_weight); };
       for (size_t folded = 0; folded < per_group; folded += fold64) {
         Sums fold{0, 0};
         const size_t end = per_group - folded < fold64 ? per_group : folded + fold64;

@@ -41,6 +41,12 @@ inline Scale scale_of(double mean, double square, double rstd) {
 constexpr float no_weight = 1.0f;
 constexpr float no_bias = -0.0f;
 
+// The parameter of a channel, or what stands in for an absent one.
+template <class T>
+float parameter(const T* data, size_t channel, float absent) {
+  return data ? static_cast<float>(data[channel]) : absent;
+}
+
 // The same for an operation that subtracts no mean, where the steps of one that does are taken: they change no bit.
 inline Scale scale_without_mean(double square, double rstd) {
   return {0, rstd, needs_float64(0, square, rstd), 0, -0.0f, static_cast<float>(rstd)};
@@ -118,7 +124,7 @@ struct ChannelScales {
   template <class T>
   void set(const T* weight, const T* bias, const T* y, size_t rows) {
     // Where vectors of y are aligned, so are these: one that straddles two lines takes twice as long (measured).
-    const size_t past = reinterpret_cast<uintptr_t>(y) / sizeof(float) % width;
+    const size_t past = past_alignment(y);
     float *const to_m = m_ + past, *const to_f = f_ + past, *const to_c = c_ + past;
     m = to_m;
     f = to_f;
