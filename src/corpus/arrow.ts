@@ -1,6 +1,7 @@
 // The packages that read and write Parquet and Arrow IPC: loaded here alone, and only where there is a table.
 import { createRequire } from 'node:module'
 import type { TableFormat } from './formats.js'
+import { orAdvice } from './packages.js'
 
 // Of the packages' types what is used here: they are not installed where this is built.
 
@@ -81,15 +82,11 @@ interface PropertiesBuilder {
   build(): unknown
 }
 
-/** A package, or what to install. */
-async function load(name: string, ending = ''): Promise<unknown> {
-  try {
-    return await import(ending === '' ? name : import.meta.resolve(name) + ending)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new Error('tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow')
-  }
-}
+const load = (name: string, ending = ''): Promise<unknown> =>
+  orAdvice(
+    async () => import(ending === '' ? name : import.meta.resolve(name) + ending),
+    'tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow'
+  )
 
 export const loadArrow = () => load('apache-arrow') as Promise<Arrow>
 

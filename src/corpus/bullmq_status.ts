@@ -1,4 +1,5 @@
 // evenkeel corpus status: what the queue knows.
+import { printable } from '../backend/printable.js'
 import type { Job } from './job.js'
 import { connect, countOpen, countRuns } from './redis.js'
 
@@ -25,12 +26,13 @@ export async function status(url: string, json: boolean): Promise<number> {
     const counts = Object.entries(open).map(([state, count]) => `${state} ${count}`)
     console.log(`Redis ${name}: runs ${runs}, workers ${workers.length}`)
     console.log(`jobs: ${counts.join(', ')}, failed ${failed.length}`)
-    for (const worker of workers) console.log(`worker ${worker}`)
+    const print = (line: string) => console.log(printable(line))
+    for (const worker of workers) print(`worker ${worker}`)
     for (const { job, ...progress } of active) {
       const { rows } = progress as { rows?: number }
-      console.log(`active ${job}${rows === undefined ? '' : `: ${rows} rows`}`)
+      print(`active ${job}${rows === undefined ? '' : `: ${rows} rows`}`)
     }
-    for (const { job, message } of failed) console.log(`failed ${job}: ${message}`)
+    for (const { job, message } of failed) print(`failed ${job}: ${message}`)
     return 0
   } finally {
     await connection.close()

@@ -1,7 +1,7 @@
 // A worker: takes jobs from the queue and does them in its threads.
-
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job as QueueJob } from 'bullmq'
+import { printable } from '../backend/printable.js'
 import { type Done, type Job, Stopped } from './job.js'
 import { connect, countOpen, countRuns, prefix, queueName, withinTime } from './redis.js'
 import { jobLine } from './report.js'
@@ -31,11 +31,11 @@ export async function workOnQueue(
   const { bullmq, redis, queue, name } = connection
   shareCores(jobs)
   const say = (event: string, values: object, line: string) =>
-    console.log(json ? JSON.stringify({ event, ...values }) : line)
+    console.log(json ? JSON.stringify({ event, ...values }) : printable(line))
   let lastError = ''
   const complain = (error: unknown) => {
     const message = connection.describe(error)
-    if (message !== lastError) console.error(`evenkeel: ${message}`)
+    if (message !== lastError) console.error(`evenkeel: ${printable(message)}`)
     lastError = message
   }
 

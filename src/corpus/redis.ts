@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { VERSION } from '../version.js'
+import { orAdvice } from './packages.js'
 
 /** Workers of another version give other bits, perhaps: each version has its queue. */
 export const queueName = `corpus-${VERSION}`
@@ -19,15 +20,11 @@ export interface Connection {
   close(): Promise<void>
 }
 
-/** Loads the packages, or says what to install. */
-async function load() {
-  try {
-    return { bullmq: await import('bullmq'), Redis: (await import('ioredis')).Redis }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new Error('a queue needs two packages beside evenkeel: npm install bullmq ioredis')
-  }
-}
+const load = () =>
+  orAdvice(
+    async () => ({ bullmq: await import('bullmq'), Redis: (await import('ioredis')).Redis }),
+    'a queue needs two packages beside evenkeel: npm install bullmq ioredis'
+  )
 
 /** Connects once; later, when the connection is lost, again and again. */
 export async function connect(url: string): Promise<Connection> {

@@ -1,6 +1,7 @@
 // What a run says: a bar on a terminal, else a line every few seconds; with --json an event a line.
 import { stat } from 'node:fs/promises'
 import { printable } from '../backend/printable.js'
+import { warn } from '../cli/usage.js'
 import type { Listener } from './engine.js'
 import type { Done, ShardJob } from './job.js'
 
@@ -96,7 +97,7 @@ export class Reporter {
   /** Something that is no failure. */
   warn(text: string): void {
     this.event('warning', { text })
-    console.error(`evenkeel: warning: ${printable(text)}`)
+    warn(text)
   }
 
   /** Told of the jobs of a phase that are to be done; the others are. */
@@ -159,7 +160,7 @@ export class Reporter {
       },
       note: text => {
         this.event('note', { text })
-        display?.line(`evenkeel: ${text}`)
+        display?.line(`evenkeel: ${printable(text)}`)
       },
       stop: () => {
         display?.stop()
@@ -173,7 +174,7 @@ export class Reporter {
   end(complete: boolean): void {
     this.event('end', { complete, failed: this.#failed })
     for (const { input, message } of this.#failed) {
-      console.error(`evenkeel: ${message.startsWith(input) ? message : `${input}: ${message}`}`)
+      console.error(`evenkeel: ${printable(message.startsWith(input) ? message : `${input}: ${message}`)}`)
     }
   }
 }

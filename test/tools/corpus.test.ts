@@ -222,6 +222,16 @@ describe('behaviour: evenkeel corpus run', () => {
     })
   })
 
+  it('escapes what a broken shard would do to a terminal', async () => {
+    mkdirSync(at('hostile'))
+    const text = bytes('1/shard1.npy').toString('latin1').replace("'<f4'", "'\x1bf4'")
+    writeFileSync(at('hostile/shard1.npy'), text, 'latin1')
+    const { code, errors } = await run('layer-norm', '--in', at('hostile/*.npy'), '--out-dir', at('hostile-out'))
+    expect(code).toBe(1)
+    expect(errors).toContain("got '\\u001bf4'")
+    expect(errors).not.toContain('\x1b')
+  })
+
   it('names broken shards, does the others, and goes on when they are mended', async () => {
     mkdirSync(at('broken'))
     for (const { folder, name } of shards) cpSync(at(`${folder}/${name}`), at(`broken/${name}`))
