@@ -62,7 +62,7 @@ const finiteKinds = Object.keys(finiteRows)
 const epsilons = [1e-5, 0, 1e-12, 1, 1e40]
 
 /** For each sample some positions, one after another: all, none, the first, the last or some in the middle. */
-function spansOf(samples: number, positions: number, seed: number): Int32Array {
+export function spansOf(samples: number, positions: number, seed: number): Int32Array {
   const next = random(seed)
   const spans = new Int32Array(2 * samples)
   for (let n = 0; n < samples; n++) {

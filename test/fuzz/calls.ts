@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { allRows, fill, finiteRows, normal, ordinaryWeights, random, wildWeights } from '../../dist/esm/cases/data.js'
 import type { Case } from '../../dist/esm/cases/index.js'
-import { spansOfSamples } from '../../dist/esm/cases/volumes.js'
+import { spansOf, spansOfSamples } from '../../dist/esm/cases/volumes.js'
 import { type Op, ops, signatures } from '../../dist/esm/kernels/index.js'
 import { normalizeRules } from '../../dist/esm/kernels/normalize.js'
 import { codeFormats, type Groups } from '../../dist/esm/kernels/operands.js'
@@ -184,19 +184,7 @@ function rowCase(text: CallText): Case {
 /** Of one sample of rows, or of the columns of each matrix: some spans of real ones. */
 function spansOfRows({ outer, seed }: CallText, inner: number): Int32Array {
   const [samples, positions] = inner === 1 ? [1, outer] : [outer, inner]
-  return spansOfSamples(someSpans(samples, positions, seed)) as Int32Array
-}
-
-/** Of each sample one span: all, none, or some in the middle. */
-function someSpans(samples: number, positions: number, seed: number): Int32Array {
-  const next = random(seed + 11)
-  const spans = new Int32Array(2 * samples)
-  for (let n = 0; n < samples; n++) {
-    const begin = n % 3 === 0 ? 0 : Math.floor(next() * positions)
-    spans[2 * n] = begin
-    spans[2 * n + 1] = n % 5 === 4 ? begin : begin + Math.ceil(next() * (positions - begin))
-  }
-  return spans
+  return spansOfSamples(spansOf(samples, positions, seed + 11)) as Int32Array
 }
 
 function volumeCase(text: CallText): Case {
@@ -220,7 +208,7 @@ function volumeCase(text: CallText): Case {
     }
   }
   const isPadded = text.isPadded && !isCalibrate && op !== 'local_response_norm'
-  const spans = isPadded ? someSpans(samples, positions, seed) : undefined
+  const spans = isPadded ? spansOf(samples, positions, seed + 11) : undefined
   const shape = { samples, groups, channelsPerGroup, positions, channelsLast, spans: spansOfSamples(spans) }
   const isGiven = op.startsWith('batch_norm') || text.isSaved
   const count = op.startsWith('group_norm') ? samples * groups : groups

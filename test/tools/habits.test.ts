@@ -1,7 +1,7 @@
 // How the command line behaves towards shells and people: standard streams, names of results, several inputs, parts of a file,
 // what is printed. Most commands run in this process, by the functions that the command line calls.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { fill, normal } from '../../dist/esm/cases/data.js'
@@ -10,9 +10,9 @@ import { calibrate } from '../../dist/esm/cli/calibrate.js'
 import { embed } from '../../dist/esm/cli/embed.js'
 import { progressBar } from '../../dist/esm/cli/progress.js'
 import { temporaryName } from '../../dist/esm/cli/temporary.js'
-import { type Command, UsageError } from '../../dist/esm/cli/usage.js'
 import { backend, getNumThreads, layerNorm, poolEmbeddings } from '../../dist/esm/index.js'
 import { expectSameBits } from '../support/bits.ts'
+import { failureIn } from '../support/command.ts'
 import { npyFolder } from '../support/npy_folder.ts'
 import { root, shell } from '../support/process.ts'
 
@@ -31,13 +31,7 @@ beforeEach(() => {
 })
 afterEach(() => vi.restoreAllMocks())
 
-const failure = async (command: Command, args: string[], usage: boolean) => {
-  const before = readdirSync(at(''), { recursive: true })
-  const error = (await command.run(args).catch(error => error)) as Error
-  expect(error instanceof UsageError, error.message).toBe(usage)
-  expect(readdirSync(at(''), { recursive: true })).toEqual(before)
-  return error.message
-}
+const failure = failureIn(at(''))
 
 describe('equality: standard input and output', () => {
   const y = layerNorm(x, 4)

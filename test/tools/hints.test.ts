@@ -1,5 +1,5 @@
 // What the command line says of a mistake: near words, the help that belongs to it, files that cannot be read.
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -9,8 +9,9 @@ import { calibrate } from '../../dist/esm/cli/calibrate.js'
 import { corpus } from '../../dist/esm/cli/corpus.js'
 import { embed } from '../../dist/esm/cli/embed.js'
 import { info } from '../../dist/esm/cli/info.js'
-import { type Command, UsageError } from '../../dist/esm/cli/usage.js'
+import type { Command } from '../../dist/esm/cli/usage.js'
 import { verify } from '../../dist/esm/cli/verify.js'
+import { failureIn } from '../support/command.ts'
 import { npyFolder } from '../support/npy_folder.ts'
 import { evenkeel, shell } from '../support/process.ts'
 
@@ -24,13 +25,7 @@ beforeEach(() => {
 })
 afterEach(() => vi.restoreAllMocks())
 
-const failure = async (command: Command, args: string[], usage: boolean) => {
-  const before = readdirSync(at(''), { recursive: true })
-  const error = (await command.run(args).catch(error => error)) as Error
-  expect(error instanceof UsageError, error.message).toBe(usage)
-  expect(readdirSync(at(''), { recursive: true })).toEqual(before)
-  return error.message
-}
+const failure = failureIn(at(''))
 
 describe('behaviour: words that are not known', () => {
   it('unknown options are told in our words, with one that is near', async () => {
