@@ -38,8 +38,8 @@ export const evenkeel = (args: readonly string[], env?: { [name: string]: string
   node(['dist/esm/cli/index.js', ...args], env)
 
 /** The command line several times, in one process: to start one takes longer than most of what it does. */
-export function evenkeelEach(lines: readonly (readonly string[])[]): Outcome[] {
-  const { stdout } = run(`
+export function evenkeelEach(lines: readonly (readonly string[])[], env?: { [name: string]: string }): Outcome[] {
+  const program = `
     const { stdout, stderr } = process
     const write = stdout.write.bind(stdout)
     const outcomes = []
@@ -53,8 +53,8 @@ export function evenkeelEach(lines: readonly (readonly string[])[]): Outcome[] {
       outcomes.push({ ...outcome, code: process.exitCode })
     }
     process.exitCode = 0
-    write(JSON.stringify(outcomes))`)
-  return JSON.parse(stdout)
+    write(JSON.stringify(outcomes))`
+  return JSON.parse(run(program, env).stdout)
 }
 
 /** A line for the shell, in the package's root; "| evenkeel" in it pipes into the command line. */
