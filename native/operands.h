@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "elements.h"
+
 namespace evenkeel {
 
 // Which positions of each sample are real (rule 15), as spans [begin, end) of neighbors. First, for each sample and
@@ -68,7 +70,7 @@ struct Groups {
   size_t size;
   size_t inner;
   size_t pitch = inner;  // columns of a matrix in memory, of which these are neighbors: a thread's share
-  size_t whole = outer;  // matrices of the whole call
+  size_t whole = outer;  // matrices of the whole call; 0 where what is here is in the caches, whatever that is
   Spans spans{};
   const uint32_t* listed = nullptr;  // of rows: those that are worked on, where they are not neighbors
 
@@ -88,8 +90,9 @@ struct Volume {
   size_t pitch = groups * channels_per_group;  // channels of the tensor in memory, of which these are neighbors
   size_t whole = samples;                      // samples of the whole call
   Spans spans{};
+  bool in_caches = false;  // whatever the whole call is
 
-  size_t in_memory() const { return whole * pitch * positions; }
+  size_t in_memory() const { return in_caches ? 0 : whole * pitch * positions; }
   size_t count() const { return samples * groups; }
   size_t channels() const { return groups * channels_per_group; }
 };
@@ -178,13 +181,14 @@ constexpr size_t fold64 = 64;
 // data is null.
 struct SumOverRows {
   double* data;
-  size_t done = 0;  // rows or samples before the first that is here
+  size_t done = 0;   // rows or samples before the first that is here
+  size_t pitch = 0;  // of samples: channels of all sums, of which these are neighbors; 0 where those of the shape
 
   static size_t unit(const Volume& shape) { return shape.whole <= fold64 * fold64 ? 1 : fold64; }
   // Where the row that is worked on as number i adds to.
   double* at(size_t i, const Groups& shape) const { return data ? data + (done + i) / fold64 * shape.size : nullptr; }
   double* at(size_t sample, const Volume& shape) const {
-    return data ? data + (done + sample) / unit(shape) * shape.pitch : nullptr;
+    return data ? data + (done + sample) / unit(shape) * (pitch ? pitch : shape.pitch) : nullptr;
   }
 };
 
@@ -231,6 +235,25 @@ struct Codes {
 // How many elements of a group count, from the first: 1 to size.
 struct Counted {
   size_t n;
+};
+
+// How the elements of an operand stand in memory: those of a view row by row, of which it says how far apart they
+// stand along each of the call's dimensions.
+struct Storage {
+  ElementType type;
+  bool is_view;
+  size_t strides[Axes::most];
+
+  bool plain() const { return type == ElementType::float32 && !is_view; }
+};
+
+// The same of all arrays of a call, in order.
+struct Storages {
+  static constexpr size_t most = 16;
+  bool any = false;
+  Storage of[most];
+  size_t rank;
+  size_t dims[Axes::most];
 };
 
 // What the division of a call among threads asks of an operand's kind.

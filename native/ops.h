@@ -62,11 +62,19 @@ struct Kernels {
 #undef EVENKEEL_MEMBER
 };
 
-// Everything that one ISA file exports: its kernels for each element type.
+// Elements of 16 bits as float32, and back, of each of their types in order; a copy in another order of any.
+struct Conversions {
+  void (*widen[types_of_16_bits])(float* to, const uint16_t* from, size_t n);
+  void (*narrow[types_of_16_bits])(uint16_t* to, const float* from, size_t n, bool streamed);
+  void (*permute)(Tensor<uint16_t> y, Tensor<const uint16_t> x, Axes shape);
+};
+
+// Everything that one ISA file exports: its kernels for each element type, and conversions.
 struct KernelTables {
 #define EVENKEEL_TABLE(name, type, array) Kernels<type> name;
   EVENKEEL_ELEMENTS(EVENKEEL_TABLE)
 #undef EVENKEEL_TABLE
+  Conversions convert;
 };
 
 }  // namespace evenkeel

@@ -1,15 +1,17 @@
-// AVX2 and FMA: 8 float32 in a vector.
+// AVX2, FMA and F16C: 8 float32 in a vector.
 #include "isa.h"
 
 #if EVENKEEL_X86_64
 
 #include <immintrin.h>
 
-EVENKEEL_TARGET_BEGIN("avx2,fma")
+EVENKEEL_TARGET_BEGIN("avx2,fma,f16c")
 
 namespace evenkeel {
 namespace avx2 {
 namespace {
+
+#include "../kernels/float16.h"
 
 constexpr size_t width = 8;
 
@@ -36,6 +38,35 @@ constexpr bool streams = true;
 inline void stream(float* p, F a) { _mm256_stream_ps(p, a.v); }
 inline void end_of_stream() { _mm_sfence(); }
 inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
+// Of 16 bits: parts of a vector by way of a copy.
+inline F load(const Float16* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+inline F load(const Bfloat16* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+}
+inline __m128i bits_of(F a, const Float16*) {
+  const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+  const __m256 no_number = _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q);
+  return _mm256_cvtps_ph(_mm256_blendv_ps(a.v, nan, no_number), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline __m128i bits_of(F a, const Bfloat16*) {
+  const __m256i bits = _mm256_castps_si256(a.v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i no_number = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
+  const __m256i high =
+      _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), _mm256_set1_epi32(0x7fc0), no_number);
+  return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+}
+template <class T>
+inline void store(T* p, F a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bits_of(a, p));
+}
+template <class T>
+inline void stream(T* p, F a) {
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), bits_of(a, p));
+}
 
 inline F broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }

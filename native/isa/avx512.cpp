@@ -5,11 +5,13 @@
 
 #include <immintrin.h>
 
-EVENKEEL_TARGET_BEGIN("avx2,fma,avx512f")
+EVENKEEL_TARGET_BEGIN("avx2,fma,f16c,avx512f")
 
 namespace evenkeel {
 namespace avx512 {
 namespace {
+
+#include "../kernels/float16.h"
 
 constexpr size_t width = 16;
 
@@ -31,6 +33,36 @@ constexpr bool streams = true;
 inline void stream(float* p, F a) { _mm512_stream_ps(p, a.v); }
 inline void end_of_stream() { _mm_sfence(); }
 inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
+// Of 16 bits: parts of a vector by way of a copy.
+inline F load(const Float16* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline F load(const Bfloat16* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+}
+inline __m256i bits_of(F a, const Float16*) {
+  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
+  const __mmask16 no_number = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+  return _mm512_cvtps_ph(_mm512_mask_mov_ps(a.v, no_number, nan), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline __m256i bits_of(F a, const Bfloat16*) {
+  const __m512i bits = _mm512_castps_si512(a.v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 no_number = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+  return _mm512_cvtepi32_epi16(
+      _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), no_number, _mm512_set1_epi32(0x7fc0)));
+}
+template <class T>
+inline void store(T* p, F a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bits_of(a, p));
+}
+template <class T>
+inline void stream(T* p, F a) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits_of(a, p));
+}
 
 inline F broadcast(float x) { return {_mm512_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }

@@ -36,6 +36,6 @@
 #define EVENKEEL_KERNELS_OF(name, type, array) kernels<type>,
 #define EVENKEEL_EXPORT_TABLES(isa)                                      \
   namespace isa {                                                        \
-  constexpr KernelTables tables{EVENKEEL_ELEMENTS(EVENKEEL_KERNELS_OF)}; \
+  constexpr KernelTables tables{EVENKEEL_ELEMENTS(EVENKEEL_KERNELS_OF) conversions}; \
   }                                                                      \
   extern const KernelTables isa##_kernels = isa::tables;

@@ -9,6 +9,8 @@ namespace evenkeel {
 namespace neon {
 namespace {
 
+#include "../kernels/float16.h"
+
 constexpr size_t width = 4;
 
 struct F {
@@ -34,6 +36,32 @@ constexpr bool streams = false;  // no store goes past the caches
 inline void stream(float* p, F a) { store(p, a); }
 inline void end_of_stream() {}
 inline void prefetch(const float*) {}
+
+// Of 16 bits: parts of a vector by way of a copy.
+inline F load(const Float16* p) {
+  return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))))};
+}
+inline F load(const Bfloat16* p) {
+  return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)), 16))};
+}
+inline uint16x4_t bits_of(F a, const Float16*) {
+  const uint16x4_t bits = vreinterpret_u16_f16(vcvt_f16_f32(a.v));
+  return vbsl_u16(vmovn_u32(vceqq_f32(a.v, a.v)), bits, vdup_n_u16(0x7e00));
+}
+inline uint16x4_t bits_of(F a, const Bfloat16*) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(a.v);
+  const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+  return vbsl_u16(vmovn_u32(vceqq_f32(a.v, a.v)), vshrn_n_u32(up, 16), vdup_n_u16(0x7fc0));
+}
+template <class T>
+inline void store(T* p, F a) {
+  vst1_u16(reinterpret_cast<uint16_t*>(p), bits_of(a, p));
+}
+template <class T>
+inline void stream(T* p, F a) {
+  store(p, a);
+}
 
 inline F broadcast(float x) { return {vdupq_n_f32(x)}; }
 inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }

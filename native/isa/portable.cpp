@@ -18,6 +18,8 @@ struct D {
   double v[width];
 };
 
+#include "../kernels/float16.h"
+
 template <class Vector, class Op>
 inline Vector build(Op op) {
   Vector out;
@@ -41,6 +43,24 @@ constexpr bool streams = false;  // no store goes past the caches
 inline void stream(float* p, F a) { store(p, a); }
 inline void end_of_stream() {}
 inline void prefetch(const float*) {}
+
+// Of 16 bits: parts of a vector by way of a copy.
+inline F load(const Float16* p) {
+  return build<F>([=](size_t i) { return from_float16(p[i].bits); });
+}
+inline F load(const Bfloat16* p) {
+  return build<F>([=](size_t i) { return from_bfloat16(p[i].bits); });
+}
+inline void store(Float16* p, F a) {
+  for (size_t i = 0; i < width; ++i) p[i].bits = static_cast<uint16_t>(to_float16(a.v[i], std::fabs(a.v[i]) + 0.5f));
+}
+inline void store(Bfloat16* p, F a) {
+  for (size_t i = 0; i < width; ++i) p[i].bits = static_cast<uint16_t>(to_bfloat16(a.v[i]));
+}
+template <class T>
+inline void stream(T* p, F a) {
+  store(p, a);
+}
 
 inline F broadcast(float x) {
   return build<F>([=](size_t) { return x; });

@@ -28,6 +28,8 @@
 #include "residual_sum.h"
 #include "rms_norm.h"
 
+#include "convert.h"
+
 #define EVENKEEL_KERNEL(name, signature) &name<T>,
 template <class T>
 constexpr Kernels<T> kernels{EVENKEEL_OPS(EVENKEEL_KERNEL)};

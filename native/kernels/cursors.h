@@ -2,6 +2,20 @@
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // "Rule n" is a rule of NUMERICS.md.
 
+// The first n elements of 16 bits, and where they go.
+template <class T>
+F load(const T* p, size_t n) {
+  T part[width] = {};
+  std::memcpy(part, p, n * sizeof(T));
+  return load(part);
+}
+template <class T>
+void store(T* p, F a, size_t n) {
+  T part[width];
+  store(part, a);
+  std::memcpy(p, part, n * sizeof(T));
+}
+
 // Where in a group a vector stands: a whole one, or the last n < width elements. Both index any operand of the group.
 struct Whole {
   static constexpr bool past_caches = false;

@@ -1,29 +1,6 @@
 // quantize_embeddings: rows of float32 as codes of fewer bits (rule 19). The twin of
 // src/kernels/quantize_embeddings.ts.
 
-// The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN. `shifted` is |value| + 0.5: below
-// 2^-14 the steps are 2^-24, and the addition rounds to them.
-inline uint32_t to_float16(float value, float shifted) {
-  uint32_t bits, small;
-  std::memcpy(&bits, &value, sizeof bits);
-  std::memcpy(&small, &shifted, sizeof small);
-  const uint32_t sign = bits >> 16 & 0x8000;
-  // Signed: it is below 2^31, and vectors compare these.
-  const auto size = static_cast<int32_t>(bits & 0x7fffffff);
-  const uint32_t normal = (static_cast<uint32_t>(size) + 0xc8000fff + (static_cast<uint32_t>(size) >> 13 & 1)) >> 13;
-  uint32_t out = size < 0x38800000 ? small - 0x3f000000 : normal;
-  out = size >= 0x477ff000 ? 0x7c00u : out;
-  return size > 0x7f800000 ? 0x7e00u : out | sign;
-}
-
-// The same of a bfloat16.
-inline uint32_t to_bfloat16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  return static_cast<int32_t>(bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0u : rounded;
-}
-
 // The nearest integer, ties to even, of a number from -2^22 to 2^22.
 inline float to_integer(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
 

@@ -34,9 +34,14 @@ napi_value call(napi_env env, napi_callback_info info) {
   const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
   std::tuple<Operands...> operands;
   const Reading reading = read(arguments, operands);
-  if (reading == Reading::wrong) return refuse(env, kernel->name, arguments);
-  if (reading == Reading::good) run_divided(kernel->run, operands, helpers());
-  return nullptr;
+  if (reading == Reading::good && arguments.storages.any) {
+    Staging* const staging = new_staging(arguments, *kernel->tables, operands, helpers() + 1);
+    if (!arguments.error) run_divided(kernel->run, operands, helpers(), staging);
+    end_staging(staging);
+  } else if (reading == Reading::good) {
+    run_divided(kernel->run, operands, helpers());
+  }
+  return arguments.error ? refuse(env, kernel->name, arguments) : nullptr;
 }
 
 // A function of JavaScript for a kernel, as a property of a table.
@@ -77,14 +82,15 @@ void add_all_of(const Tables& tables, const Kernel<Operands...>& kernel) {
 }
 
 template <class... Operands>
-Kernel<Operands...> kernel_of(Environment* environment, const char* name, void (*run)(Operands...)) {
-  return {name, run, environment};
+Kernel<Operands...> kernel_of(Environment* environment, const char* name, void (*run)(Operands...),
+                              const KernelTables& tables) {
+  return {name, run, environment, &tables};
 }
 
 template <class T>
-Napi::Object table_of(Napi::Env env, Environment* environment, const Kernels<T>& kernels) {
+Napi::Object table_of(Napi::Env env, Environment* environment, const KernelTables& all, const Kernels<T>& kernels) {
   const Tables tables{Napi::Object::New(env), Napi::Object::New(env), Napi::Object::New(env)};
-#define EVENKEEL_ADD(name, signature) add_all_of<T>(tables, kernel_of(environment, #name, kernels.name));
+#define EVENKEEL_ADD(name, signature) add_all_of<T>(tables, kernel_of(environment, #name, kernels.name, all));
   EVENKEEL_OPS(EVENKEEL_ADD)
 #undef EVENKEEL_ADD
   Napi::Object out = Napi::Object::New(env);
@@ -131,7 +137,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     }
     Napi::Object table = Napi::Object::New(env);
     table.Set("name", backend.name);
-#define EVENKEEL_SET(name, type, array) table.Set(#name, table_of<type>(env, environment, backend.kernels->name));
+#define EVENKEEL_SET(name, type, array) table.Set(#name, table_of<type>(env, environment, *backend.kernels, backend.kernels->name));
     EVENKEEL_ELEMENTS(EVENKEEL_SET)
 #undef EVENKEEL_SET
     append(backends, table);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "../operands.h"
 #include "../platform/compiler.h"
 #include "environment.h"
 
@@ -22,11 +23,33 @@ struct View {
   void* data;
   size_t bytes;
   bool absent;
+  const Storage* storage = nullptr;  // null where it is dense, of the type that its operand has
 
   // Whether it has n elements of a type, at addresses that such elements have.
   template <class T>
   bool holds(size_t n) const {
-    return bytes / sizeof(T) >= n && reinterpret_cast<uintptr_t>(data) % alignof(T) == 0;
+    return !storage && bytes / sizeof(T) >= n && reinterpret_cast<uintptr_t>(data) % alignof(T) == 0;
+  }
+  // The same of dense elements that may be of 16 bits.
+  bool holds_elements(size_t n) const { return storage ? !storage->is_view && has(n) : holds<float>(n); }
+  // Whether it has a view's rows of n elements, so many of them.
+  bool holds_rows(size_t n, size_t rows, const Storages& all) const {
+    size_t last = 0, count = 1;
+    for (size_t i = 0; i < all.rank; ++i) {
+      const size_t dim = all.dims[i], stride = storage->strides[i];
+      if (dim == 0 || count > rows / dim || (stride > 0 && dim - 1 > beyond / stride)) return false;
+      count *= dim;
+      last += (dim - 1) * stride;
+      if (last > beyond) return false;
+    }
+    return count == rows && n <= beyond && has(last + n);
+  }
+
+ private:
+  static constexpr size_t beyond = SIZE_MAX / 32;  // elements that no memory has
+  bool has(size_t n) const {
+    const size_t size = bytes_of(storage->type);
+    return bytes / size >= n && reinterpret_cast<uintptr_t>(data) % size == 0;
   }
 };
 
@@ -56,7 +79,10 @@ class Arguments {
     } else {
       fail("numbers expected a Float64Array");
     }
-    present_ = static_cast<uint32_t>(size());
+    const size_t first = size();
+    present_ = static_cast<uint32_t>(first & 0xffff);
+    storages.any = (first >> 16 & 1) != 0;
+    if (storages.any) read_storages();
   }
   ~Arguments() { std::free(copy_); }
   Arguments(const Arguments&) = delete;
@@ -69,7 +95,10 @@ class Arguments {
   View view() {
     const bool is_there = present_ & 1;
     present_ >>= 1;
-    return is_there ? read_view() : View{nullptr, 0, true};
+    const size_t number = number_++;
+    View out = is_there ? read_view() : View{nullptr, 0, true};
+    if (storages.any && number < Storages::most && !storages.of[number].plain()) out.storage = &storages.of[number];
+    return out;
   }
 
   // The next array where it is no tensor: never kept, since it is copied.
@@ -108,6 +137,11 @@ class Arguments {
     return 0;
   }
 
+  // Whether the first two arrays have the same type, of 16 bits.
+  bool one_type() const {
+    return storages.of[0].type == storages.of[1].type && storages.of[0].type != ElementType::float32;
+  }
+
   // The first that is wrong is reported; what is read after it is empty.
   void fail(const char* what) {
     if (error) return;
@@ -117,8 +151,29 @@ class Arguments {
 
   void* data = nullptr;
   const char* error = nullptr;  // what was expected
+  Storages storages;            // of the arrays
 
  private:
+  // The types of all arrays, two bits each; which are views, one bit each; the dimensions of these, and the strides of
+  // each.
+  EVENKEEL_NOINLINE void read_storages() {
+    const size_t types = size(), views = size();
+    storages.rank = size();
+    if (storages.rank > Axes::most) {
+      fail("numbers expected at most 16 dimensions of a view");
+      storages.rank = 0;
+    }
+    for (size_t i = 0; i < storages.rank; ++i) storages.dims[i] = size();
+    for (size_t k = 0; k < Storages::most; ++k) {
+      Storage& of = storages.of[k];
+      const size_t type = types >> 2 * k & 3;
+      if (type >= element_types) fail("numbers expected a type of elements");
+      of.type = static_cast<ElementType>(type < element_types ? type : 0);
+      of.is_view = (views >> k & 1) != 0;
+      for (size_t i = 0; i < storages.rank && of.is_view; ++i) of.strides[i] = size();
+    }
+  }
+
   EVENKEEL_NOINLINE View read_view() {
     const napi_value value = values_[position_++];
     View out{nullptr, 0, false};
@@ -163,6 +218,7 @@ class Arguments {
   void* copy_ = nullptr;
   napi_value values_[most];
   size_t position_ = 0;
+  size_t number_ = 0;  // of the next array, those that are absent counted
   const double* numbers_ = nullptr;
   size_t numbers_left_ = 0;
   uint32_t present_ = 0;  // of the arrays that are still to be read, a bit each

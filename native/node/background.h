@@ -27,6 +27,7 @@ struct Kernel {
   const char* name;
   void (*run)(Operands...);
   Environment* environment;
+  const KernelTables* tables;
 };
 
 struct BackgroundJob : Job {
@@ -34,7 +35,29 @@ struct BackgroundJob : Job {
   napi_deferred promise;
   napi_ref buffers;  // an array of them that nothing else knows
   void* spans;
+  Staging* staging;  // null where all is dense float32
 };
+
+// Memory for a call whose elements are no dense float32: null where they are. An error where there is none.
+template <class... Operands>
+Staging* new_staging(Arguments& arguments, const KernelTables& tables, std::tuple<Operands...>& operands,
+                     size_t threads) {
+  if (!arguments.storages.any) return nullptr;
+  void* memory = std::malloc(sizeof(Staging));
+  if (!memory) {
+    arguments.fail("shape expected memory to work in");
+    return nullptr;
+  }
+  auto* staging = new (memory) Staging(arguments.storages, tables);
+  if (!stage(*staging, operands, threads)) arguments.fail("shape expected memory to work in");
+  return staging;
+}
+
+void end_staging(Staging* staging) {
+  if (!staging) return;
+  staging->~Staging();
+  std::free(staging);
+}
 
 template <class... Operands>
 struct BackgroundCall : BackgroundJob {
@@ -45,6 +68,7 @@ struct BackgroundCall : BackgroundJob {
 void release_job(Job* job) {
   auto* own = static_cast<BackgroundJob*>(job);
   std::free(own->spans);
+  end_staging(own->staging);
   std::free(own);
 }
 
@@ -73,7 +97,7 @@ void run_job(Job* job) {
   auto* call = static_cast<BackgroundCall<Operands...>*>(job);
   // One thread is left to JavaScript.
   const size_t others = helpers();
-  run_divided(call->kernel, call->operands, others > 1 ? others - 1 : 0);
+  run_divided(call->kernel, call->operands, others > 1 ? others - 1 : 0, call->staging);
   napi_call_threadsafe_function(call->environment->finished, static_cast<Job*>(call), napi_tsfn_nonblocking);
 }
 
@@ -158,9 +182,15 @@ napi_value start(napi_env env, napi_callback_info info) {
   const Reading reading = read(arguments, operands);
   if (reading == Reading::empty) arguments.fail("shape expected at least one element");
   if (!environment->structured_clone) arguments.fail("the runtime expected a global structuredClone");
-  if (arguments.error) return refuse(env, kernel->name, arguments);
+  Staging* const staging =
+      arguments.error ? nullptr : new_staging(arguments, *kernel->tables, operands, helpers() + 1);
+  if (arguments.error) {
+    end_staging(staging);
+    return refuse(env, kernel->name, arguments);
+  }
   void* memory = open_queue(env, environment) ? std::malloc(sizeof(Call)) : nullptr;
   if (!memory) {
+    end_staging(staging);
     napi_throw_error(env, nullptr, "evenkeel: no memory for a job");
     return nullptr;
   }
@@ -169,9 +199,11 @@ napi_value start(napi_env env, napi_callback_info info) {
   napi_value promise = nullptr;
   if (!buffers || napi_create_reference(env, buffers, 1, &call->buffers) != napi_ok ||
       napi_create_promise(env, &call->promise, &promise) != napi_ok) {
+    end_staging(staging);
     std::free(call);
     return nullptr;
   }
+  call->staging = staging;
   call->run = run_job<Operands...>;
   call->owner = &environment->jobs;
   call->environment = environment;

@@ -103,6 +103,7 @@ napi_value prepare(napi_env env, napi_callback_info info) {
   if (reading == Reading::good) arguments.fail("shape expected no rows yet");
   if (!arguments.error && (shape.inner != 1 || shape.spans)) arguments.fail("shape expected rows without padding");
   const auto fits = [&](const auto&... operand) { return (fits_layer(operand) && ...); };
+  if (arguments.storages.any) arguments.fail("arrays expected float32");
   if (!arguments.error && !std::apply(fits, operands)) arguments.fail("arrays expected parameters alone");
   if (arguments.error) return refuse(env, kernel->name, arguments);
   const size_t size = shape.size;

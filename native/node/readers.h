@@ -23,13 +23,18 @@ template <class T>
 struct MatrixReader {
   View view;
   size_t stride;
+  const Storages& storages;
 
-  explicit MatrixReader(Arguments& from) : view(from.view()), stride(from.size()) {}
+  explicit MatrixReader(Arguments& from) : view(from.view()), stride(from.size()), storages(from.storages) {}
   bool holds(const Groups& shape) const {
     const size_t n = times(shape.size, shape.inner);
     if (shape.outer == 0) return true;  // a layer that is prepared
-    if (stride < n || !view.holds<T>(n)) return false;
-    return stride == 0 || shape.outer - 1 <= (view.bytes / sizeof(T) - n) / stride;
+    if (view.storage && view.storage->is_view) {
+      return shape.inner == 1 && view.holds_rows(shape.size, shape.outer, storages);
+    }
+    if (stride < n || !view.holds_elements(n)) return false;
+    const size_t size = view.storage ? bytes_of(view.storage->type) : sizeof(T);
+    return stride == 0 || shape.outer - 1 <= (view.bytes / size - n) / stride;
   }
 };
 
@@ -53,12 +58,13 @@ struct ArrayReader {
 
   explicit ArrayReader(Arguments& from) : view(from.view()) {}
   bool holds(size_t n) const { return !view.absent && view.holds<T>(n); }
+  bool holds_elements(size_t n) const { return !view.absent && view.holds_elements(n); }
 };
 
 template <class T>
 struct Reader<Tensor<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
-  bool fits(const Volume& shape) const { return this->holds(shape.in_memory()); }
+  bool fits(const Volume& shape) const { return this->holds_elements(shape.in_memory()); }
   bool fits(const Axes& shape) const {
     if (shape.count() == 0) return true;
     // The last element, checked not to be beyond any memory when the shape was read.
@@ -66,7 +72,7 @@ struct Reader<Tensor<T>> : ArrayReader<T> {
     for (size_t i = 0; i < shape.rank; ++i) {
       last += (shape.dims[i] - 1) * (std::is_const_v<T> ? shape.x_strides : shape.y_strides)[i];
     }
-    return this->holds(last + 1);
+    return this->holds_elements(last + 1);
   }
   Tensor<T> value() const { return {static_cast<T*>(this->view.data)}; }
 };
@@ -74,14 +80,14 @@ struct Reader<Tensor<T>> : ArrayReader<T> {
 template <class T>
 struct Reader<PerElement<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
-  bool fits(const Groups& shape) const { return this->view.absent || this->holds(shape.size); }
+  bool fits(const Groups& shape) const { return this->view.absent || this->holds_elements(shape.size); }
   PerElement<T> value() const { return {static_cast<const T*>(this->view.data)}; }
 };
 
 template <class T>
 struct Reader<PerChannel<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
-  bool fits(const Volume& shape) const { return this->view.absent || this->holds(shape.channels()); }
+  bool fits(const Volume& shape) const { return this->view.absent || this->holds_elements(shape.channels()); }
   PerChannel<T> value() const { return {static_cast<const T*>(this->view.data)}; }
 };
 
@@ -308,6 +314,10 @@ Reading read(Arguments& arguments, std::tuple<Operands...>& operands) {
   const auto shape = reader_of_shape.value();
   if (!std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers)) {
     arguments.fail("arrays expected memory for what the shape says");
+    return Reading::wrong;
+  }
+  if (arguments.storages.any && std::is_same_v<ShapeOf<Operands...>, Axes> && !arguments.one_type()) {
+    arguments.fail("arrays expected one type of elements");
     return Reading::wrong;
   }
   operands = std::apply([](const auto&... reader) { return std::tuple<Operands...>{reader.value()...}; }, readers);

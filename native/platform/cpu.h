@@ -14,7 +14,7 @@ namespace evenkeel {
 
 // The vector extensions that both the CPU and the operating system support.
 struct CpuFeatures {
-  bool avx2 = false;    // AVX2 and FMA
+  bool avx2 = false;    // AVX2, FMA and F16C
   bool avx512 = false;  // AVX-512 F
   bool neon = false;    // Advanced SIMD; every 64-bit ARM has it
 };
@@ -54,12 +54,12 @@ inline CpuFeatures detect_cpu() {
   if (cpuid(0, 0).eax < 7) return cpu;
   const uint32_t basic = cpuid(1, 0).ecx;
   const uint32_t extended = cpuid(7, 0).ebx;
-  const bool fma = basic >> 12 & 1, osxsave = basic >> 27 & 1, avx = basic >> 28 & 1;
+  const bool fma = basic >> 12 & 1, osxsave = basic >> 27 & 1, avx = basic >> 28 & 1, f16c = basic >> 29 & 1;
   if (!osxsave || !avx) return cpu;
   const uint64_t saved = saved_registers();
   const bool ymm = (saved & 0x06) == 0x06;  // SSE and AVX state
   const bool zmm = (saved & 0xe6) == 0xe6;  // and opmask, upper ZMM, ZMM16..31
-  cpu.avx2 = ymm && fma && (extended >> 5 & 1);
+  cpu.avx2 = ymm && fma && f16c && (extended >> 5 & 1);
   cpu.avx512 = cpu.avx2 && zmm && (extended >> 16 & 1);
   return cpu;
 }

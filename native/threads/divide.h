@@ -11,6 +11,7 @@
 #include "../platform/float_control.h"
 #include "pool.h"
 #include "shares.h"
+#include "stage.h"
 
 namespace evenkeel {
 
@@ -52,14 +53,20 @@ void each_part_of_columns(const Groups& shape, const Share& share, Real real, Pa
   }
 }
 
-// A call of a kernel, or a share of it.
+template <class... Operands>
+struct Splitter;
+
+// A call of a kernel, or a share of it; `staging` where its elements are no dense float32.
 template <class... Operands>
 struct Call {
+  using Staged = StagedCall<Splitter<Operands...>, Operands...>;
   void (*kernel)(Operands...);
   std::tuple<Operands...> operands;
+  const Staging* staging;
 
   template <class Shape>
   void run(const Shape& shape, const Share& share) const {
+    if (staging) return Staged(kernel, operands, *staging).run(shape, share);
     std::apply([&](const auto&... operand) { kernel(share_of(operand, shape, share)...); }, operands);
   }
   template <class Shape>
@@ -67,6 +74,7 @@ struct Call {
     if constexpr (std::is_same_v<Shape, Groups>) {
       if (shape.spans) {
         const auto padded = [&](const Share& part) {
+          if (staging) return Staged(kernel, operands, *staging).clear(shape, part);
           std::apply([&](const auto&... operand) { (clear_share(operand, shape, part), ...); }, operands);
         };
         const auto real = [&](const Share& part) { run(shape, part); };
@@ -278,9 +286,29 @@ void run_shares(const Call& call, const Shape& shape, const Division& division, 
   run_pieces({run, &divided, pieces}, helpers);
 }
 
+// Memory for a call whose elements are no dense float32, on so many threads; its parameters are brought in. False where
+// there is none.
+template <class... Operands>
+bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t threads) {
+  using Split = Splitter<Operands...>;
+  using Staged = StagedCall<Split, Operands...>;
+  const auto shape = std::get<typename Split::Shape>(operands);
+  size_t elements = Staged::elements_of(shape);
+  if constexpr (Split::by_position) {
+    auto flat = shape;
+    Split::flatten(flat);
+    elements = std::max(elements, Staged::elements_of(flat));
+  }
+  if (!staging.reserve(threads, elements, Staged::parameters_of(operands, shape, staging.storages))) return false;
+  Staged::stage_parameters(operands, shape, staging);
+  return true;
+}
+
 // Runs a kernel, with at most so many idle threads to help.
 template <class... Operands>
-void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& operands, size_t helpers) {
+void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& operands, size_t threads,
+                 const Staging* staging = nullptr) {
+  const size_t helpers = staging ? std::min(threads, staging->threads() - 1) : threads;
   using Split = Splitter<Operands...>;
   using Shape = typename Split::Shape;
   const size_t elements = Split::elements(std::get<Shape>(operands));
@@ -291,12 +319,12 @@ void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& ope
       std::apply([&](const auto&... operand) { (finish(operand, shape, helpers), ...); }, operands);
     }
   };
-  if (whole && !Split::padded_rows(std::get<Shape>(operands))) {
+  if (whole && !staging && !Split::padded_rows(std::get<Shape>(operands))) {
     const DefaultFloatControl undisturbed;
     std::apply(kernel, operands);
     return finish_all();
   }
-  Call<Operands...> call{kernel, operands};
+  Call<Operands...> call{kernel, operands, staging};
   Shape& shape = std::get<Shape>(call.operands);
   if (whole) {
     const DefaultFloatControl undisturbed;

@@ -88,7 +88,8 @@ inline MaybeOverBatch share_of(MaybeOverBatch operand, Volume, Share share) {
 inline SumOverRows share_of(SumOverRows operand, Groups, Share share) { return {operand.data, share.done}; }
 
 inline SumOverRows share_of(SumOverRows operand, Volume shape, Share share) {
-  return {operand.data ? operand.data + share.column * shape.channels_per_group : nullptr, share.first};
+  return {operand.data ? operand.data + share.column * shape.channels_per_group : nullptr, operand.done + share.first,
+          operand.pitch ? operand.pitch : shape.pitch};
 }
 
 inline SavedPerGroup share_of(SavedPerGroup operand, Groups shape, Share share) {

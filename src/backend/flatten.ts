@@ -1,6 +1,7 @@
 // From a call's operands by name to the arguments of a function of the addon: one block of numbers, then the arrays. The order
 // is that of the signatures, which native/node/readers.h follows.
-import { isFloat64, lengthOf } from '../kernels/arrays.js'
+import { isFloat64, lengthOf, storageOf } from '../kernels/arrays.js'
+import { elementTypes } from '../kernels/elements.js'
 import { type Axes, type Groups, type Kind, kinds, type Statistic, type Volume } from '../kernels/operands.js'
 import { type Op, signatures } from '../kernels/signatures.js'
 import type { Arrays } from './types.js'
@@ -49,18 +50,50 @@ export function arraysOf(op: Op, call: object): { readonly name: string; readonl
 }
 
 // Of all calls: the addon reads them before anything else runs. First which arrays there are, a bit each; then all numbers.
-const numbers = new Float64Array(64)
+const numbers = new Float64Array(256)
 const arrays: (ArrayBufferView | undefined)[] = new Array(MOST_ARRAYS).fill(undefined)
 
-/** Writes the numbers and the arrays of a call; returns how many arrays there are. */
-function write(steps: readonly Step[], call: Operands): number {
+/** What the first number says where arrays are no dense float32: their storages follow it. */
+const HAS_STORAGES = 2 ** 16
+
+/**
+ * Writes how the arrays of a call stand in memory, from the second number on: all their types, two bits each; which are views, a
+ * bit each; the dimensions of these, and the strides of each. Returns where the next number belongs.
+ */
+function writeStorages(steps: readonly Step[], call: Operands): number {
+  let types = 0
+  let views = 0
+  let dims: readonly number[] = []
+  const strides: number[] = []
+  let bit = 1
+  for (const { name, what } of steps) {
+    if (what === NUMBER) continue
+    const array = what <= CODES ? (call[name] as ArrayBufferView | undefined) : undefined
+    const storage = array && storageOf(array)
+    if (storage) {
+      types += bit * bit * elementTypes.indexOf(storage.type)
+      if (storage.rows) {
+        views += bit
+        dims = storage.rows.dims
+        strides.push(...storage.rows.strides)
+      }
+    }
+    bit *= 2
+  }
+  let at = 1
+  for (const number of [types, views, dims.length, ...dims, ...strides]) numbers[at++] = number
+  return at
+}
+
+/** Writes the numbers and the arrays of a call; returns how many arrays there are. `first` is where its numbers begin. */
+function write(steps: readonly Step[], call: Operands, first = 1): number {
   const shape = call.shape as Groups & Volume
   const strides = call.strides as { readonly [operand: string]: number | undefined } | undefined
   const dense = shape.size * shape.inner
-  let present = 0
+  let present = first === 1 ? 0 : HAS_STORAGES
   let bit = 1
   let count = 0
-  let at = 1
+  let at = first
   for (let i = 0; i < steps.length; i++) {
     const { name, what } = steps[i]
     if (what === NUMBER) {
@@ -78,6 +111,7 @@ function write(steps: readonly Step[], call: Operands): number {
       array = shape.spans
     }
     if (array !== undefined) {
+      if (first === 1 && storageOf(array) !== undefined) return write(steps, call, writeStorages(steps, call))
       arrays[count++] = array
       present += bit
     }

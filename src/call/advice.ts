@@ -29,6 +29,12 @@ export function gotType(what: string, type: string, data: unknown): string {
   return type + hint(() => `{ data: ${converted(`${what}.data`, typedArrayKind(data))}, dims: ${what}.dims }`)
 }
 
+/** How a message names bits of which nobody says what they are. */
+export const gotBits = (what: string, inTensor: boolean): string =>
+  inTensor
+    ? `Uint16Array; { type: 'float16', data: ${what}.data, dims: ${what}.dims } (or 'bfloat16')`
+    : "Uint16Array; pass { dtype: 'float16' } (or 'bfloat16')"
+
 /** The numbers of 16 bits, whose pattern an array has, as float32. */
 const fromBits = (what: string) => `dequantizeEmbeddings(${what}, length, { precision: 'float16' }) (or 'bfloat16')`
 

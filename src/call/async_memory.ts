@@ -7,7 +7,18 @@ import { chosen } from '../backend/choice.js'
 import { arraysOf } from '../backend/flatten.js'
 import { native } from '../backend/native.js'
 import { hasThreads } from '../backend/threads.js'
-import { bufferOf, isFloat32, isFloat64, lengthOf } from '../kernels/arrays.js'
+import {
+  asFloat32,
+  bufferOf,
+  elementTypeOf,
+  isFloat64,
+  lengthOf,
+  newElements,
+  storageOf,
+  storedOver,
+  typedArrayKind
+} from '../kernels/arrays.js'
+import type { ElementType } from '../kernels/elements.js'
 import { type Call, kernels, type Op } from '../kernels/index.js'
 import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
@@ -23,23 +34,27 @@ const { setTimeout, setImmediate, structuredClone } = globalThis as unknown as {
 
 type Memory = Statistic | Uint8Array
 
-/** The class of an array. */
-function classOf(array: Memory) {
-  if (isFloat64(array)) return Float64Array
-  return isFloat32(array) ? Float32Array : Uint8Array
-}
-
-/** An array of the same kind over other memory. */
+/** An array of the same kind over all of other memory. */
 function over(array: Memory, buffer: ArrayBufferLike): Memory {
-  return new (classOf(array))(buffer as ArrayBuffer)
+  if (isFloat64(array)) return new Float64Array(buffer as ArrayBuffer)
+  if (typedArrayKind(array) === 'Uint8Array') return new Uint8Array(buffer as ArrayBuffer)
+  const type = elementTypeOf(array)
+  return storedOver(storageOf(array), buffer, 0, buffer.byteLength / (type === 'float32' ? 4 : 2))
 }
 
-/** A copy of a layer's parameter, in memory that threads may share. */
+/** New memory of the same kind, for as many elements. */
+function newOf(array: Memory): Memory {
+  const n = lengthOf(array)
+  if (isFloat64(array)) return new Float64Array(n)
+  return typedArrayKind(array) === 'Uint8Array' ? new Uint8Array(n) : newElements(elementTypeOf(array), n)
+}
+
+/** A copy of a layer's parameter as float32, in memory that threads may share. */
 export function copyParameter<A extends Float32Array | undefined>(array: A): A | Float32Array {
   if (!array) return array
-  if (!hasThreads) return new Float32Array(array)
-  const copy = new Float32Array(new SharedArrayBuffer(4 * lengthOf(array)))
-  set.call(copy, array)
+  const n = lengthOf(array)
+  const copy = new Float32Array((hasThreads ? new SharedArrayBuffer(4 * n) : new ArrayBuffer(4 * n)) as ArrayBuffer)
+  set.call(copy, asFloat32(array))
   return copy
 }
 
@@ -47,9 +62,10 @@ export function copyParameter<A extends Float32Array | undefined>(array: A): A |
  * Memory for a result whose every element a kernel writes before it is shown. To clear 16 MiB first would hold the event loop
  * for a millisecond (measured).
  */
-export function resultMemory(length: number): Float32Array {
-  const buffer = hasThreads && length >= 2 ** 16 ? native.allocate?.(4 * length) : undefined
-  return buffer ? new Float32Array(buffer) : new Float32Array(length)
+export function resultMemory(length: number, type: ElementType = 'float32'): Float32Array {
+  const size = type === 'float32' ? 4 : 2
+  const buffer = hasThreads && length >= 2 ** 16 ? native.allocate?.(size * length) : undefined
+  return buffer ? storedOver(size === 4 ? undefined : { type }, buffer, 0, length) : newElements(type, length)
 }
 
 /** The memory that one call has for itself, and where its results go in the end. */
@@ -64,13 +80,15 @@ export class CallMemory {
   /** A copy of an input, memory of the call's own. Shared memory stays what it is. */
   own<A extends Statistic | undefined>(array: A): A {
     if (!array || isShared(array)) return array
-    return (isFloat64(array) ? new Float64Array(array) : new Float32Array(array)) as unknown as A
+    const copy = newOf(array)
+    set.call(copy, array)
+    return copy as unknown as A
   }
 
   /** x taken over: the same memory, now the call's own. */
   take(x: Float32Array): Float32Array {
     const buffer = bufferOf(x) as ArrayBuffer
-    const taken = new Float32Array(structuredClone(buffer, { transfer: [buffer] }))
+    const taken = over(x, structuredClone(buffer, { transfer: [buffer] })) as Float32Array
     // Node.js copies what it cannot detach.
     if (lengthOf(x) > 0) throw notTransferable(this.#op, 'one over memory that cannot be detached')
     return taken
@@ -80,7 +98,7 @@ export class CallMemory {
   place<A extends Memory | undefined>(what: string, to: A, at?: A): A {
     if (!to || isShared(to)) return to
     const length = lengthOf(to)
-    const from = at ?? new (classOf(to))(length)
+    const from = at ?? newOf(to)
     this.#results.push({ what, from, to, length })
     return from as A
   }

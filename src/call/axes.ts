@@ -1,4 +1,5 @@
 // Groups over the axes of a tensor: rows or columns where the axes are neighbours, a copy in another order where not.
+import { elementTypeOf, lengthOf, newElements } from '../kernels/arrays.js'
 import { kernels } from '../kernels/index.js'
 import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
 import { copied } from './arrays.js'
@@ -123,7 +124,7 @@ export function orderedWeight(
   permutation: Axes | undefined
 ): Float32Array | undefined {
   if (!weight || !permutation) return weight
-  const y = new Float32Array(permutation.dims.reduce((size, dim) => size * dim, 1))
+  const y = newElements(elementTypeOf(weight), lengthOf(weight))
   kernels.permute({ y, x: weight, shape: permutation })
   return y
 }

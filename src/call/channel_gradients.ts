@@ -61,8 +61,8 @@ export function readChannelGradients(
     throw wrongValue(op, 'x.dims', `${expected[0]} channels (${expected[1]})`, describe(dims))
   }
   const dy = readLikeX(op, 'dy', givenDy, x)
-  const weight = readPerChannel(op, 'weight', parameters.weight, channels)
-  const bias = readPerChannel(op, 'bias', parameters.bias, channels)
+  const weight = readPerChannel(op, 'weight', parameters.weight, channels, options.dtype)
+  const bias = readPerChannel(op, 'bias', parameters.bias, channels, options.dtype)
   const running = (what: 'runningMean' | 'runningVar') =>
     readStatistic(op, what, parameters[what], [channels], 'channels')
   const runningMean = running('runningMean')
@@ -71,10 +71,10 @@ export function readChannelGradients(
   const count = statistics(samples, channels)
   const mean = readSaved(op, 'mean', options.mean, count, why)
   const rstd = readSaved(op, 'rstd', options.rstd, count, why)
-  const dx = readOutput(op, x, options.dx, 'dx')
+  const dx = readOutput(op, x, options.dx, 'dx', true)
   const hasParameters = weight !== undefined || bias !== undefined
-  const dweight = readSum(op, 'dweight', options.dweight, weight !== undefined, [channels], 'channels')
-  const dbias = readSum(op, 'dbias', options.dbias, hasParameters, [channels], 'channels')
+  const dweight = readSum(op, 'dweight', options.dweight, weight, weight !== undefined, [channels], 'channels', x)
+  const dbias = readSum(op, 'dbias', options.dbias, bias ?? weight, hasParameters, [channels], 'channels', x)
   const arrays = { dy, x: x.data, mean, rstd, weight }
   const call = { op, arrays, dx, dresidual: undefined, sums: { dweight, dbias } }
   checkGradients(call, { bias, runningMean, runningVar })

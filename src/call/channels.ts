@@ -3,12 +3,13 @@
 import { lengthOf, typedArrayKind } from '../kernels/arrays.js'
 import type { Spans, Volume } from '../kernels/operands.js'
 import { gotTensor } from './advice.js'
+import { checkDtype, type Dtype, type DtypeOption } from './elements.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkChoice } from './options.js'
 import type { Operands } from './overlap.js'
 import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
-import { type Elements, type Operand, readOperand, readOutput, readVector } from './tensor.js'
+import { type Elements, newLike, type Operand, readOperand, readOutput, readVector } from './tensor.js'
 
 /** Where the channels of a tensor stand: first, [N, C, ...], or last, [N, ..., C]. */
 export type Layout = 'channels-first' | 'channels-last'
@@ -20,9 +21,9 @@ export interface LayoutOption {
 }
 
 /** How a tensor of channels is read. */
-export interface ChannelOptions extends LayoutOption, PaddingOptions {}
+export interface ChannelOptions extends LayoutOption, PaddingOptions, DtypeOption {}
 
-export const channelOptions = { layout: true, ...paddingOptions } as const
+export const channelOptions = { layout: true, ...paddingOptions, dtype: true } as const
 
 /** The parameters of the operations over channels. */
 export interface ChannelWeights {
@@ -43,12 +44,13 @@ export interface VolumeInput {
 
 /** Reads x, its layout and its padding. */
 export function readVolume(op: string, x: unknown, options: ChannelOptions): VolumeInput {
-  const { layout = 'channels-first', lengths, mask } = options
+  const { layout = 'channels-first', lengths, mask, dtype } = options
+  checkDtype(op, dtype)
   checkChoice(op, 'layout', layout, ['channels-first', 'channels-last'], "'channels-first' or 'channels-last'")
   if (typedArrayKind(x) !== undefined) {
     throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', x, '[N, C, ...]'))
   }
-  const elements = readOperand(op, 'x', x)
+  const elements = readOperand(op, 'x', x, dtype)
   const { data, dims } = elements
   if (!dims || dims.length < 2) throw wrongValue(op, 'x.dims', 'at least [N, C]', describe(dims))
   const last = layout === 'channels-last'
@@ -68,8 +70,8 @@ export function readVolume(op: string, x: unknown, options: ChannelOptions): Vol
 }
 
 /** A weight or bias: one element per channel, or absent. */
-export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number) {
-  return readVector(op, what, value, [channels], 'channels')
+export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number, dtype?: Dtype) {
+  return readVector(op, what, value, [channels], 'channels', dtype)
 }
 
 /** What every operation over channels reads of a call. */
@@ -91,7 +93,7 @@ export function readVolumeCall(
 ): VolumeCall {
   const length = lengthOf(data)
   const { out, resultOver } = readOutput(op, elements, givenOut)
-  const y = out ?? (async ? data : new Float32Array(length))
+  const y = out ?? (async ? data : newLike(elements))
   const result = async ? undefined : resultOver(y)
   // From here on no code of the caller's runs.
   operands.add('x', data, 'input')

@@ -1,13 +1,16 @@
 // What the backward operations share: gradients that come in, places for those that go out, and how a call is run.
-import { bufferOf, isFloat64, lengthOf } from '../kernels/arrays.js'
+import { bufferOf, elementTypeOf, isFloat64, lengthOf, newElements } from '../kernels/arrays.js'
+import type { ElementType } from '../kernels/elements.js'
+import { roundTo } from '../kernels/float16.js'
 import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
 import { CallMemory, resultMemory } from './async_memory.js'
 import { type AsyncOptions, checkTransfer } from './async_options.js'
+import { shownAs } from './elements.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
-import { type Operand, type Output, readVector } from './tensor.js'
+import { type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
 
 /** What a backward call returns. What the operation has not, or what was not asked for, is undefined. */
 export interface Gradients<X extends Operand = Operand> {
@@ -41,6 +44,10 @@ export interface ParameterPlaces extends GradientPlaces {
 export interface Sum {
   readonly place: Float32Array | undefined
   readonly length: number
+  /** What it is rounded to: the type of its parameter, where there is no place. */
+  readonly type: ElementType
+  /** The same memory as the caller sees it. */
+  readonly shown: (sum: Float32Array) => ArrayBufferView
 }
 
 /** The arrays of a call: those of the caller, or memory of the call's own. */
@@ -106,19 +113,30 @@ export function checkPair(op: string, mean: unknown, rstd: unknown): void {
   throw wrongType(op, missing, `a Float64Array, because ${given} is given`, 'undefined')
 }
 
-/** Reads a place for a parameter's gradient; undefined where it is not wanted. */
+/**
+ * Reads a place for the gradient of a parameter, whose type it has where none is given; undefined where it is not wanted. x says
+ * what arrays of bits are, and what new ones look like.
+ */
 export function readSum(
   op: string,
   what: string,
-  place: Operand | undefined,
+  given: Operand | undefined,
+  parameter: Float32Array | undefined,
   wanted: boolean,
   shape: readonly number[],
-  why: string
+  why: string,
+  x: Pick<Elements, 'shown' | 'dtype'>
 ): Sum | undefined {
-  if (!wanted && place === undefined) return undefined
+  if (!wanted && given === undefined) return undefined
   let length = 1
   for (const dim of shape) length *= dim
-  return { place: readVector(op, what, place, shape, why), length }
+  const fresh = (sum: Float32Array) => shownAs(x.shown, sum)
+  if (given === undefined) {
+    return { place: undefined, length, type: parameter ? elementTypeOf(parameter) : 'float32', shown: fresh }
+  }
+  const place = readVector(op, what, given, shape, why, x.dtype) as Float32Array
+  const { shown } = readOperand(op, what, given, x.dtype)
+  return { place, length, type: elementTypeOf(place), shown: () => shown }
 }
 
 /**
@@ -164,8 +182,9 @@ const freshZeros = (_: number, length: number) => new Float64Array(length)
 export function runGradients(call: GradientCall, compute: (memory: GradientMemory) => Written): Gradients {
   const { dy, x, residual, dsum, mean, rstd, weight } = call.arrays
   const length = lengthOf(x)
-  const dx = call.dx.out ?? new Float32Array(length)
-  const dresidual = call.dresidual && (call.dresidual.out ?? new Float32Array(length))
+  const type = elementTypeOf(x)
+  const dx = call.dx.out ?? newElements(type, length)
+  const dresidual = call.dresidual && (call.dresidual.out ?? newElements(type, length))
   if (length === 0) return deliver(call, { dx, dresidual })
   return deliver(call, compute({ dy, x, residual, dsum, mean, rstd, weight, dx, dresidual, zeros: zerosInRoom }))
 }
@@ -179,6 +198,7 @@ export async function runGradientsAsync(
   const { op, arrays } = call
   const memory = new CallMemory(op)
   const length = lengthOf(arrays.x)
+  const type = elementTypeOf(arrays.x)
   if (transfer) checkTransfers(call)
   const dy = transfer ? memory.take(arrays.dy) : memory.own(arrays.dy)
   const own = {
@@ -192,9 +212,9 @@ export async function runGradientsAsync(
   }
   // dx is written over the call's own copy of dy.
   const fresh = isShared(dy) ? undefined : dy
-  const dx = call.dx.out ? memory.place('dx', call.dx.out, fresh) : (fresh ?? resultMemory(length))
+  const dx = call.dx.out ? memory.place('dx', call.dx.out, fresh) : (fresh ?? resultMemory(length, type))
   const { dresidual: place } = call
-  const dresidual = place && (place.out ? memory.place('dresidual', place.out) : resultMemory(length))
+  const dresidual = place && (place.out ? memory.place('dresidual', place.out) : resultMemory(length, type))
   const places = { ...own, dx, dresidual, zeros: freshZeros }
   const written = length === 0 ? { dx, dresidual } : await runPlanAsync(memory, plan(places), signal)
   for (const what of ['dweight', 'dbias', 'dscale'] as const) {
@@ -231,7 +251,9 @@ function deliver(call: GradientCall, { dx, dresidual, dweight, dbias, dscale }: 
 /** A sum in its place; 0 where there were no elements. */
 function rounded(sum: Sum | undefined, from: Float64Array | undefined): Float32Array | undefined {
   if (!sum) return undefined
-  const to = sum.place ?? new Float32Array(sum.length)
-  for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
-  return to
+  const to = sum.place ?? newElements(sum.type, sum.length)
+  const { type } = sum
+  if (type === 'float32') for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
+  else for (let i = 0; i < sum.length; i++) to[i] = from ? roundTo(type, from[i]) : 0
+  return sum.shown(to) as Float32Array
 }

@@ -2,12 +2,13 @@
 // that are no rows are copied into rows, and the gradients back.
 
 import { kernelOf } from '../backend/choice.js'
-import { lengthOf } from '../kernels/arrays.js'
+import { elementTypeOf, lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels as typescript } from '../kernels/index.js'
 import { type Axes, type Groups, partialSums, type Spans } from '../kernels/operands.js'
 import { resultMemory } from './async_memory.js'
 import type { AsyncOptions } from './async_options.js'
 import { inverse, orderedWeight } from './axes.js'
+import { checkDtype, type DtypeOption } from './elements.js'
 import {
   checkGradients,
   type GradientCall,
@@ -27,7 +28,7 @@ import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './ro
 import { type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
 /** Options of a backward call of layerNorm or rmsNorm that are not parameters of the layer. */
-export interface RowGradientOptions extends PaddingOptions, GradientPlaces {
+export interface RowGradientOptions extends PaddingOptions, DtypeOption, GradientPlaces {
   /** The forward's; shape of x. It is less work to pass the forward's `sum` as x in place of x and residual. Default: none. */
   residual?: Operand
   /** The forward's. Default: 1. */
@@ -52,6 +53,7 @@ export const rowGradientOptions = {
   dsum: true,
   rstd: true,
   ...paddingOptions,
+  dtype: true,
   dx: true,
   dresidual: true,
   dweight: true
@@ -88,7 +90,9 @@ export function readRowGradients(
   hasBias: boolean,
   dscale?: Sum
 ): RowGradientCall {
-  const x = readOperand(op, 'x', givenX)
+  const { dtype } = options
+  checkDtype(op, dtype)
+  const x = readOperand(op, 'x', givenX, dtype)
   const length = lengthOf(x.data)
   const hadResidual = options.residual !== undefined || options.dresidual !== undefined
   const residualScale = readResidualScale(op, options, hadResidual)
@@ -97,15 +101,15 @@ export function readRowGradients(
   const dy = readLikeX(op, 'dy', givenDy, x)
   const residual = options.residual === undefined ? undefined : readLikeX(op, 'residual', options.residual, x)
   const dsum = options.dsum === undefined ? undefined : readLikeX(op, 'dsum', options.dsum, x)
-  const weight = readVector(op, 'weight', givenWeight, weightDims, why)
-  const bias = readVector(op, 'bias', givenBias, weightDims, why)
+  const weight = readVector(op, 'weight', givenWeight, weightDims, why, dtype)
+  const bias = readVector(op, 'bias', givenBias, weightDims, why, dtype)
   const mean = readSaved(op, 'mean', options.mean, groups.outer, 'rows')
   const rstd = readSaved(op, 'rstd', options.rstd, groups.outer, 'rows')
-  const dx = readOutput(op, x, options.dx, 'dx')
-  const dresidual = hadResidual ? readOutput(op, x, options.dresidual, 'dresidual') : undefined
-  const dweight = readSum(op, 'dweight', options.dweight, weight !== undefined, weightDims, why)
+  const dx = readOutput(op, x, options.dx, 'dx', true)
+  const dresidual = hadResidual ? readOutput(op, x, options.dresidual, 'dresidual', true) : undefined
+  const dweight = readSum(op, 'dweight', options.dweight, weight, weight !== undefined, weightDims, why, x)
   const hasDbias = hasBias && (weight !== undefined || bias !== undefined)
-  const dbias = readSum(op, 'dbias', options.dbias, hasDbias, weightDims, why)
+  const dbias = readSum(op, 'dbias', options.dbias, bias ?? weight, hasDbias, weightDims, why, x)
   const forward = permutation && !rstd ? groupsOf(op, over, x, length, false) : undefined
   const columns = forward && !forward.permutation ? forward.groups : undefined
   const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined && !columns)
@@ -204,7 +208,8 @@ function* allSteps(call: RowGradientCall, memory: GradientMemory, kernels: RowKe
   const { size, outer } = rows
   let { dy, x, dsum, mean, rstd, dx, dresidual } = memory
   const length = lengthOf(x)
-  const space = () => resultMemory(length)
+  const type = elementTypeOf(x)
+  const space = () => resultMemory(length, type)
   const backward = function* (operands: RowGradientOperands): Plan<Written> {
     const done = yield { name: kernels.name, call: kernels.call(operands) }
     const written = kernels.written ? kernels.written(done) : (done as Written)

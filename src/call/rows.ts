@@ -5,18 +5,19 @@ import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
 import { bareArray, gotShape } from './advice.js'
 import { checkStatisticArray, copied } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
+import { checkDtype, type DtypeOption } from './elements.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { checkFinite, readOptions } from './options.js'
 import { Operands } from './overlap.js'
 import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
-import { type Elements, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
+import { type Elements, newLike, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
 /** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
 
 /** Options of a call of rmsNorm, most of them of layerNorm too, that are not parameters of the layer. */
-export interface RowOptions extends PaddingOptions {
+export interface RowOptions extends PaddingOptions, DtypeOption {
   /** Shape of x; is added first: what is normalised is x + residual * residualScale, rounded to float32. Default: none. */
   residual?: Operand
   /** Multiplies the residual, in float32: alpha of DeepNorm (Wang et al. 2022, arXiv 2203.00555). Needs `residual`. Default: 1. */
@@ -40,6 +41,7 @@ export const rowOptions = {
   sum: true,
   rstd: true,
   ...paddingOptions,
+  dtype: true,
   out: true
 } as const
 
@@ -126,15 +128,17 @@ export function readRowCall(
   { asRows = false, async = false } = {}
 ): RowCall {
   // First everything that may run code of the caller's: getters, and the constructor of x's class.
-  const x = readOperand(op, 'x', given)
+  const { dtype } = options
+  checkDtype(op, dtype)
+  const x = readOperand(op, 'x', given, dtype)
   const length = lengthOf(x.data)
   const residualScale = readResidualScale(op, options)
   const { groups, permutation, weightDims, weightPermutation } = groupsOf(op, over, x, length, asRows)
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
   const likeX = (what: string, value: Operand | undefined) =>
     value === undefined ? undefined : readLikeX(op, what, value, x)
-  const weight = readVector(op, 'weight', givenWeight, weightDims, why)
-  const bias = readVector(op, 'bias', givenBias, weightDims, why)
+  const weight = readVector(op, 'weight', givenWeight, weightDims, why, dtype)
+  const bias = readVector(op, 'bias', givenBias, weightDims, why, dtype)
   const residual = likeX('residual', options.residual)
   const sum = likeX('sum', options.sum)
   if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
@@ -148,7 +152,7 @@ export function readRowCall(
   const rstd = perGroup('rstd')
   const norm = perGroup('norm')
   const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined)
-  const y = out ?? (async ? x.data : new Float32Array(length))
+  const y = out ?? (async ? x.data : newLike(x))
   const result = async ? undefined : resultOver(y)
 
   // Then the checks, after which nothing but the kernel runs.

@@ -1,7 +1,7 @@
 // Runs a call that was read: at once, or off the event loop in memory of its own. What an operand's role is decides what
 // becomes of it.
 import { kernelOf } from '../backend/choice.js'
-import { lengthOf } from '../kernels/arrays.js'
+import { elementTypeOf, lengthOf, newElements } from '../kernels/arrays.js'
 import type { Call, Op } from '../kernels/index.js'
 import { type Axes, type Kind, kinds, type Statistic } from '../kernels/operands.js'
 import { signatures } from '../kernels/signatures.js'
@@ -53,16 +53,18 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   const permute = kernelOf('permute')
   const { x, y, residual, sum } = call as unknown as Arrays
   const rowsOf = (array: Float32Array) => {
-    const rows = new Float32Array(lengthOf(array))
+    const rows = newElements(elementTypeOf(array), lengthOf(array))
     permute({ y: rows, x: array, shape: permutation })
     return rows
   }
   const rows = rowsOf(x)
   const residualRows = residual && rowsOf(residual)
-  const sumRows = sum && new Float32Array(lengthOf(sum))
-  kernelOf(name)({ ...call, x: rows, y: rows, residual: residualRows, sum: sumRows })
+  const sumRows = sum && newElements(elementTypeOf(sum), lengthOf(sum))
+  // In the same memory, where the result has the type of x.
+  const yRows = elementTypeOf(y) === elementTypeOf(x) ? rows : newElements(elementTypeOf(y), lengthOf(y))
+  kernelOf(name)({ ...call, x: rows, y: yRows, residual: residualRows, sum: sumRows })
   const back = inverse(permutation)
-  permute({ y, x: rows, shape: back })
+  permute({ y, x: yRows, shape: back })
   if (sum && sumRows) permute({ y: sum, x: sumRows, shape: back })
   return read.result as Operand
 }
@@ -108,8 +110,10 @@ export function ownCall<Name extends Op>(
   }
   const ownX = transfer ? memory.take(x) : memory.own(x)
   own.x = ownX
+  const type = elementTypeOf(x)
   const fresh = isShared(x) ? undefined : ownX
-  own.y = out ? memory.place('out', out, fresh) : (fresh ?? resultMemory(lengthOf(x)))
+  if (out) own.y = memory.place('out', out, elementTypeOf(out) === type ? fresh : undefined)
+  else own.y = fresh ?? resultMemory(lengthOf(x), type)
   return own as unknown as Call<Name>
 }
 
@@ -145,12 +149,14 @@ async function runOwn<Name extends Op>(
   }
   if (!permutation) return memory.run(name, own, signal)
   const { x, y, residual, sum } = own as unknown as Arrays
-  const space = () => resultMemory(lengthOf(x))
+  const space = (like: Float32Array) => resultMemory(lengthOf(like), elementTypeOf(like))
   const back = inverse(permutation)
-  const first = await memory.run('permute', { y: space(), x, shape: permutation }, signal)
+  const first = await memory.run('permute', { y: space(x), x, shape: permutation }, signal)
   const target = y === x ? first.x : y
-  const residualRows = residual && (await memory.run('permute', { y: space(), x: residual, shape: permutation })).y
-  const rows = { ...own, x: first.y, y: first.y, residual: residualRows, sum: sum && space() }
+  const residualRows =
+    residual && (await memory.run('permute', { y: space(residual), x: residual, shape: permutation })).y
+  const yRows = elementTypeOf(y) === elementTypeOf(x) ? first.y : space(y)
+  const rows = { ...own, x: first.y, y: yRows, residual: residualRows, sum: sum && space(sum) }
   const done = (await memory.run(name, rows)) as unknown as Arrays
   const result = await memory.run('permute', { y: target, x: done.y, shape: back })
   if (sum && done.sum) await memory.run('permute', { y: sum, x: done.sum, shape: back })

@@ -2,9 +2,9 @@
 // The bytes may be anyone's. The header is read by a grammar of its own, of fixed depth: what is not a tensor of that format is
 // refused where it stands, and nothing is allocated by a number that the header says.
 import { bufferOf, byteLengthOf, byteOffsetOf } from '../kernels/arrays.js'
+import { fromBfloat16, fromFloat16 } from '../kernels/float16.js'
 import { MOST_DIMS } from './arrays.js'
 import { describe, wrongValue } from './errors.js'
-import { fromBfloat16, fromFloat16 } from './float16.js'
 
 /** A tensor of a file. */
 export interface FileTensor {

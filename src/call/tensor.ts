@@ -1,8 +1,9 @@
 // Arrays and tensors: what goes in as one comes back as one.
-import { isFloat32, lengthOf, typedArrayKind } from '../kernels/arrays.js'
+import { elementTypeOf, isFloat32, lengthOf, newElements, typedArrayKind } from '../kernels/arrays.js'
 import type { Statistic } from '../kernels/operands.js'
-import { gotArray, gotType } from './advice.js'
-import { checkFloat32, checkLength, checkStatisticArray, copied } from './arrays.js'
+import { gotArray } from './advice.js'
+import { checkLength, checkStatisticArray, copied } from './arrays.js'
+import { type Bits16, type Dtype, type Float16Elements, readElements, shownAs } from './elements.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 
 /**
@@ -10,20 +11,31 @@ import { describe, shortened, wrongType, wrongValue } from './errors.js'
  * dense and row-major; `strides` or an `offset` that say otherwise are refused.
  */
 export interface TensorLike {
-  /** A Float32Array; of tensors of codes, the array of their precision. */
+  /**
+   * A Float32Array; of type 'float16' a Float16Array or its bits in a Uint16Array, of 'bfloat16' their bits in a Uint16Array; of
+   * tensors of codes, the array of their precision.
+   */
   readonly data: unknown
   /** Size of each dimension; their product is the length of `data`. */
   readonly dims: readonly number[]
-  /** Type of the elements: where there is one, it must be 'float32', or that of the codes. */
-  readonly type?: string
+  /** Type of the elements: where there is one, it must be 'float32', 'float16' or 'bfloat16', or that of the codes. */
+  readonly type?: string | undefined
 }
 
-/** What operations take and return: a Float32Array, or a tensor of float32. */
-export type Operand = Float32Array | TensorLike
+/**
+ * What operations take and return: a Float32Array, a Float16Array, a Uint16Array of the bits of float16 or bfloat16 (with the
+ * option `dtype`, which says of which), or a tensor of such.
+ */
+export type Operand = Float32Array | Float16Elements | Bits16 | TensorLike
 
 /** An operand as it was when it was read: reading it again may run a getter and return something else. */
 export interface Elements {
+  /** The elements; where they are not float32 the array knows it (elementTypeOf). */
   readonly data: Float32Array
+  /** The same array as the caller has it. */
+  readonly shown: ArrayBufferView
+  /** What the caller says of arrays of bits. */
+  readonly dtype: Dtype | undefined
   /** undefined for an array. */
   readonly dims: number[] | undefined
   /** The tensor that it came from, and its type. */
@@ -33,21 +45,21 @@ export interface Elements {
 
 const MOST_WITHOUT_ELEMENTS = 2 ** 31
 
-/** Reads an operand that is a Float32Array or a tensor of float32. */
-export function readOperand(op: string, what: string, value: unknown): Elements {
+/** Reads an operand: an array or a tensor of float32 or of 16 bits; `dtype` says what arrays of bits are. */
+export function readOperand(op: string, what: string, value: unknown, dtype?: Dtype): Elements {
   if (!isTensor(value)) {
     if (typedArrayKind(value) === undefined) {
       throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', gotArray(what, value))
     }
-    checkFloat32(op, what, value)
-    return { data: value, dims: undefined, tensor: undefined, type: undefined }
+    const data = readElements(op, what, value, dtype)
+    return { data, shown: value as Float32Array, dtype, dims: undefined, tensor: undefined, type: undefined }
   }
-  const { type } = value
-  if (type !== undefined && type !== 'float32') {
-    throw wrongType(op, `${what}.type`, 'float32', gotType(what, shortened(type), value.data))
+  const { type, location } = value as TensorLike & { readonly location?: unknown }
+  if (typeof location === 'string' && !location.startsWith('cpu')) {
+    throw wrongType(op, `${what}.location`, 'cpu', `${shortened(location)}; await ${what}.getData() brings it there`)
   }
-  const { data } = value
-  checkFloat32(op, `${what}.data`, data)
+  const { data: shown } = value
+  const data = readElements(op, what, shown, dtype, value, type)
   const dims = readDims(op, what, value.dims)
   const others = dims.reduce((product, dim) => (dim === 0 ? product : product * dim), 1)
   const size = dims.includes(0) ? 0 : others
@@ -57,7 +69,7 @@ export function readOperand(op: string, what: string, value: unknown): Elements 
   }
   checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
   checkDense(op, what, value, dims)
-  return { data, dims, tensor: value, type }
+  return { data, shown: shown as Float32Array, dtype, dims, tensor: value, type }
 }
 
 /** Reads the dims of a tensor: integers >= 0. */
@@ -99,12 +111,19 @@ export function checkDims(op: string, what: string, { dims }: Elements, expected
   }
 }
 
-/** Reads an array of x's shape. */
+/** Reads an array of x's shape and of its type. */
 export function readLikeX(op: string, what: string, value: Operand, x: Elements): Float32Array {
-  const read = readOperand(op, what, value)
+  const read = readOperand(op, what, value, x.dtype)
   checkLength(op, what, read.data, lengthOf(x.data), 'x.length')
   checkDims(op, what, read, x.dims)
+  checkType(op, what, read, x)
   return read.data
+}
+
+/** Throws unless elements have the type of x. */
+function checkType(op: string, what: string, { data }: Elements, x: Elements): void {
+  const [expected, got] = [elementTypeOf(x.data), elementTypeOf(data)]
+  if (got !== expected) throw wrongType(op, what, `${expected}, the type of x`, got)
 }
 
 /**
@@ -116,13 +135,14 @@ export function readVector(
   what: string,
   value: Operand | undefined,
   shape: readonly number[],
-  why: string
+  why: string,
+  dtype?: Dtype
 ): Float32Array | undefined {
   if (value === undefined) return undefined
   let size = 1
   for (let i = 0; i < shape.length; i++) size *= shape[i]
   if (isFloat32(value) && lengthOf(value) === size) return value
-  const { data, dims } = readOperand(op, what, value)
+  const { data, dims } = readOperand(op, what, value, dtype)
   checkLength(op, what, data, size, why)
   checkVectorDims(op, what, dims, shape, size, why)
   return data
@@ -159,7 +179,8 @@ export function readStatistic(
   for (let i = 0; i < shape.length; i++) size *= shape[i]
   let data: unknown = value
   let dims: readonly number[] | undefined
-  if (isTensor(value)) ({ data, dims } = readOperand(op, what, value))
+  // Of 16 bits it is refused as what the caller has.
+  if (isTensor(value)) ({ shown: data, dims } = readOperand(op, what, value))
   checkStatisticArray(op, what, data, size, why)
   checkVectorDims(op, what, dims, shape, size, why)
   return data
@@ -184,22 +205,40 @@ export interface Output {
   readonly resultOver: (y: Float32Array) => Operand
 }
 
-/** Reads `out`, or another place for a result: as many elements as x, and as a tensor its dims. */
-export function readOutput(op: string, x: Elements, given: Operand | undefined, what = 'out'): Output {
-  if (given === undefined) return { out: undefined, resultOver: y => like(x, y) }
-  const out = readOperand(op, what, given)
-  checkLength(op, what, out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
-  checkDims(op, what, out, x.dims)
-  return { out: out.data, resultOver: y => (x.dims && out.dims ? given : like(x, y)) }
+/** New memory for a result like x: of its type. */
+export function newLike({ data }: Elements): Float32Array {
+  return newElements(elementTypeOf(data), lengthOf(data))
 }
 
 /**
- * Wraps `data` the way x was passed: itself where x is an array, a tensor of x's class and dims where x is a tensor. Where
- * that class has no constructor (type, data, dims) that keeps the data, a plain tensor.
+ * Reads `out`, or another place for a result: as many elements as x, and as a tensor its dims; of any type, or with `sameType`
+ * of x's.
  */
-export function like({ dims, tensor, type }: Elements, data: Float32Array): Operand {
-  if (!dims || !tensor) return data
-  return tensorLike(tensor, type, data, dims)
+export function readOutput(
+  op: string,
+  x: Elements,
+  given: Operand | undefined,
+  what = 'out',
+  sameType = false
+): Output {
+  if (given === undefined) return { out: undefined, resultOver: y => like(x, y, shownAs(x.shown, y)) }
+  const out = readOperand(op, what, given, x.dtype)
+  checkLength(op, what, out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
+  checkDims(op, what, out, x.dims)
+  if (sameType) checkType(op, what, out, x)
+  // Over other memory than the place the result is shown as that is.
+  const shown = (y: Float32Array) => (y === out.data ? out.shown : shownAs(out.shown, y))
+  return { out: out.data, resultOver: y => (x.dims && out.dims ? given : like(x, y, shown(y))) }
+}
+
+/**
+ * Wraps elements the way x was passed: `shown`, which is what the caller sees of them, where x is an array; a tensor of x's
+ * class and dims where x is a tensor. Where that class has no constructor (type, data, dims) that keeps the data, a plain tensor.
+ */
+function like({ dims, tensor, type, data: x }: Elements, data: Float32Array, shown: ArrayBufferView): Operand {
+  if (!dims || !tensor) return shown as Float32Array
+  const own = elementTypeOf(data)
+  return tensorLike(tensor, own === elementTypeOf(x) ? type : own, shown, dims)
 }
 
 /** A tensor of the class of another, where that can be; else a plain one. */

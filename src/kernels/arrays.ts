@@ -1,5 +1,6 @@
 // What typed arrays themselves say of their memory: no property that a caller gave an array is asked.
-import { elements } from './elements.js'
+import { widen } from './convert.js'
+import { type ElementType, elements } from './elements.js'
 import type { Statistic } from './operands.js'
 
 function getter<Value>(key: string | symbol): (this: unknown) => Value {
@@ -10,6 +11,7 @@ const kindGetter = getter<string | undefined>(Symbol.toStringTag)
 const lengthGetter = getter<number>('length')
 const bufferGetter = getter<ArrayBufferLike>('buffer')
 const byteOffsetGetter = getter<number>('byteOffset')
+const setter = Object.getPrototypeOf(Uint8Array.prototype).set as (this: ArrayBufferView, from: ArrayBufferView) => void
 const byteLengthGetter = getter<number>('byteLength')
 
 /** 'Float32Array' and so on for a typed array of any realm, undefined for anything else. It cannot be spoofed. */
@@ -52,9 +54,90 @@ export function byteLengthOf(array: ArrayBufferView): number {
   return byteLengthGetter.call(array)
 }
 
+/** How the elements of an array stand in memory, where they are no dense float32. */
+export interface Storage {
+  readonly type: ElementType
+  /** Of a view: the dimensions of its rows, how far apart they stand along each, and how many elements all have. */
+  readonly rows?: { readonly dims: readonly number[]; readonly strides: readonly number[]; readonly count: number }
+}
+
+/** What a constructor that extends this adds its private fields to: the object that it was given. */
+class Given {
+  constructor(array: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: the array itself gets the field
+    return array
+  }
+}
+
+/** An array that knows how its elements stand in memory; no property that a caller could see or forge. */
+class Stored extends Given {
+  readonly #storage: Storage
+
+  constructor(array: ArrayBufferView, storage: Storage) {
+    super(array)
+    this.#storage = storage
+  }
+
+  static of(array: object): Storage | undefined {
+    return #storage in array ? array.#storage : undefined
+  }
+}
+
+/** How the elements of an array stand in memory; undefined where they are dense, of the array's own type. */
+export function storageOf(array: ArrayBufferView): Storage | undefined {
+  return Stored.of(array)
+}
+
+/** The type of an array's elements, which is float32 where it does not say another. */
+export function elementTypeOf(array: ArrayBufferView): ElementType {
+  return Stored.of(array)?.type ?? 'float32'
+}
+
+/**
+ * Memory of these elements, as an array that knows how they stand there. Its type is that of the operands of kernels: those that
+ * have a storage are no dense float32, and are never read as such.
+ */
+export function storedOver(
+  storage: Storage | undefined,
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+  length: number
+): Float32Array {
+  const Memory = storage === undefined || storage.type === 'float32' ? Float32Array : Uint16Array
+  const array = new Memory(buffer as ArrayBuffer, byteOffset, length) as Float32Array
+  if (storage) new Stored(array, storage)
+  return array
+}
+
+/** New memory of so many elements of this type. */
+export function newElements(type: ElementType, length: number): Float32Array {
+  if (type === 'float32') return new Float32Array(length)
+  return storedOver({ type }, new ArrayBuffer(2 * length), 0, length)
+}
+
+/** A copy of an array in new memory. */
+export function copyOf(array: Float32Array): Float32Array {
+  const copy = newElements(elementTypeOf(array), lengthOf(array))
+  setter.call(copy, array)
+  return copy
+}
+
+/** The elements of an array as float32: itself where they are. */
+export function asFloat32(array: Float32Array): Float32Array {
+  const type = elementTypeOf(array)
+  if (type === 'float32') return array
+  const n = lengthOf(array)
+  const wide = new Float32Array(n)
+  widen(wide, 0, array, 0, n, type)
+  return wide
+}
+
 /** The elements of an array from `begin` to `end`, or to its own end, in place. */
 export function subarrayOf<A extends Statistic>(array: A, begin: number, end = lengthOf(array)): A {
-  const View = isFloat64(array) ? Float64Array : Float32Array
-  const start = byteOffsetOf(array) + begin * View.BYTES_PER_ELEMENT
-  return new View(bufferOf(array) as ArrayBuffer, start, end - begin) as A
+  const buffer = bufferOf(array)
+  const first = byteOffsetOf(array)
+  if (isFloat64(array)) return new Float64Array(buffer as ArrayBuffer, first + 8 * begin, end - begin) as A
+  const storage = storageOf(array)
+  const size = storage === undefined || storage.type === 'float32' ? 4 : 2
+  return storedOver(storage, buffer, first + size * begin, end - begin) as A
 }

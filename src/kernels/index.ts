@@ -12,13 +12,14 @@ import { pool_embeddings } from './pool_embeddings.js'
 import { quantize_embeddings } from './quantize_embeddings.js'
 import { residual_sum } from './residual_sum.js'
 import { rms_norm, rms_norm_backward } from './rms_norm.js'
-import type { Kernels } from './signatures.js'
+import { type Kernel, type Kernels, type Op, ops } from './signatures.js'
+import { staged } from './stage.js'
 
 export type { Groups, Spans, Statistic, Volume } from './operands.js'
 export { type Call, type Kernel, type Kernels, type Op, ops, signatures } from './signatures.js'
 
-/** The kernels in TypeScript. */
-export const kernels: Kernels = {
+/** The kernels in TypeScript, for dense float32. */
+const plain: Kernels = {
   batch_norm,
   batch_norm_backward,
   batch_statistics,
@@ -36,4 +37,10 @@ export const kernels: Kernels = {
   residual_sum,
   rms_norm: overReal('rms_norm', rms_norm),
   rms_norm_backward: withSums('rms_norm_backward', overReal('rms_norm_backward', rms_norm_backward))
+}
+
+/** The kernels in TypeScript. What copies elements takes them as they are. */
+export const kernels: Kernels = {
+  ...(Object.fromEntries(ops.map(op => [op, staged(op, plain[op] as Kernel<Op>)])) as unknown as Kernels),
+  permute
 }

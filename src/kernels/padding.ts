@@ -123,6 +123,11 @@ function clearShare(
   }
 }
 
+/** 0 in the groups of a dense result that are padded. */
+export function clearPadded(y: Float32Array, shape: Groups): void {
+  overReal('residual_sum', () => {})({ sum: y, x: y, residual: y, shape, residualScale: 1 })
+}
+
 /** The same kernel where it takes sums over rows: the partial sums are brought together in the end (rule 22). */
 export function withSums<Name extends Op>(op: Name, kernel: Kernel<Name>): Kernel<Name> {
   const signature: { readonly [operand: string]: Kind } = signatures[op]

@@ -1,36 +1,13 @@
 // quantize_embeddings: rows of float32 as codes of fewer bits (rule 19). The twin of native/kernels/quantize_embeddings.h.
+import { toBfloat16, toFloat16 } from './float16.js'
 import { largestNumber } from './lanes.js'
 import { codeBytes, codeFormats, stridesOf } from './operands.js'
 import type { Call } from './signatures.js'
 
 const f32 = Math.fround
-const value32 = new Float32Array(1)
-const bits32 = new Uint32Array(value32.buffer)
 
 const [FLOAT16, BFLOAT16, INT8_RANGES, UINT8_RANGES, INT8_UNIT, INT8_ROW, INT8_SQLITE_VEC, UBINARY_MSB, , BINARY_MSB] =
   codeFormats.keys()
-
-/** The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN. */
-export function toFloat16(value: number): number {
-  value32[0] = value
-  const bits = bits32[0]
-  const sign = (bits >>> 16) & 0x8000
-  const size = bits & 0x7fffffff
-  if (size > 0x7f800000) return 0x7e00
-  if (size >= 0x477ff000) return sign | 0x7c00
-  if (size >= 0x38800000) return sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13)
-  // Below 2^-14 the steps are 2^-24: what is added shifts the others out, rounded by the addition.
-  value32[0] = Math.abs(value) + 0.5
-  return sign | (bits32[0] - 0x3f000000)
-}
-
-/** The same of a bfloat16. */
-export function toBfloat16(value: number): number {
-  value32[0] = value
-  const bits = bits32[0]
-  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff
-}
 
 /** 1.5 * 2^23: float32 has no fractions there. */
 const SHIFT = 12582912

@@ -118,8 +118,8 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
   if (numFeatures !== undefined && groups !== numFeatures) {
     throw wrongValue(op, 'x.dims', `${numFeatures} channels (numFeatures)`, describe(input.dims))
   }
-  const weight = readPerChannel(op, 'weight', parameters.weight, groups)
-  const bias = readPerChannel(op, 'bias', parameters.bias, groups)
+  const weight = readPerChannel(op, 'weight', parameters.weight, groups, options.dtype)
+  const bias = readPerChannel(op, 'bias', parameters.bias, groups, options.dtype)
   const runningMean = readStatistic(op, 'runningMean', parameters.runningMean, [groups], 'channels')
   const runningVar = readStatistic(op, 'runningVar', parameters.runningVar, [groups], 'channels')
   const mean = readStatistic(op, 'mean', options.mean, [groups], 'channels')

@@ -1,9 +1,10 @@
 // calibrateEmbeddings: the range, mean and spread of each dimension over many embeddings. The kernel is calibrate_embeddings.
 import { kernelOf } from '../backend/choice.js'
+import type { DtypeOption } from '../call/elements.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { checkBoolean, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import { typedArrayKind } from '../kernels/arrays.js'
 import { copyNumbers, mergeMoments, numbersFromJSON, numbersToJSON } from './batch_statistics.js'
 import { readEmbeddings } from './embeddings_call.js'
@@ -270,9 +271,10 @@ function mergeTwo(a: EmbeddingStatistics, b: EmbeddingStatistics): EmbeddingStat
  * console.log(quantizeEmbeddings(Float32Array.of(0, 9), 2, { precision: 'uint8', scale: { ranges } })) // Uint8Array(2) [ 127, 255 ]
  * ```
  */
-export function calibrateEmbeddings(x: Float32Array | TensorLike, dimensions: number): EmbeddingStatistics {
+export function calibrateEmbeddings(x: Operand, dimensions: number, options: DtypeOption = {}): EmbeddingStatistics {
   const op = 'calibrateEmbeddings'
-  const { elements, rows } = readEmbeddings(op, x satisfies Operand, dimensions)
+  const { dtype } = readOptions<DtypeOption>(op, options, { dtype: true })
+  const { elements, rows } = readEmbeddings(op, x, dimensions, dtype)
   const operands = new Operands(op)
   operands.add('x', elements.data, 'input')
   operands.check()

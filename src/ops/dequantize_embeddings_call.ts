@@ -8,10 +8,10 @@ import {
   readCodes
 } from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
-import { fromBfloat16, fromFloat16 } from '../call/float16.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
 import { type TensorLike, tensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
+import { fromBfloat16, fromFloat16 } from '../kernels/float16.js'
 import { codeFormats } from '../kernels/operands.js'
 import { SQLITE_VEC_STEP } from '../kernels/quantize_embeddings.js'
 import {

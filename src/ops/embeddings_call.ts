@@ -10,6 +10,7 @@ import {
   precisions,
   tensorTypeOf
 } from '../call/codes.js'
+import { checkDtype, type Dtype } from '../call/elements.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, readOptions } from '../call/options.js'
 import { type Elements, type Operand, readOperand, readVector, type TensorLike, tensorLike } from '../call/tensor.js'
@@ -135,9 +136,10 @@ export interface EmbeddingRows {
 }
 
 /** Reads rows of so many numbers: an array, or a tensor whose last dim that is. */
-export function readEmbeddings(op: string, x: unknown, dimensions: unknown): EmbeddingRows {
+export function readEmbeddings(op: string, x: unknown, dimensions: unknown, dtype: Dtype | undefined): EmbeddingRows {
   checkCount(op, 'dimensions', dimensions)
-  const elements = readOperand(op, 'x', x)
+  checkDtype(op, dtype)
+  const elements = readOperand(op, 'x', x, dtype)
   const { data, dims } = elements
   checkRows(op, dims, lengthOf(data), dimensions)
   return { elements, rows: lengthOf(data) / dimensions }

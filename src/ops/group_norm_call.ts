@@ -74,8 +74,8 @@ function readCall(
   }
   const groups = numGroups ?? channels
   checkDivides(op, groups, channels)
-  const weight = readPerChannel(op, 'weight', parameters.weight, channels)
-  const bias = readPerChannel(op, 'bias', parameters.bias, channels)
+  const weight = readPerChannel(op, 'weight', parameters.weight, channels, options.dtype)
+  const bias = readPerChannel(op, 'bias', parameters.bias, channels, options.dtype)
   const mean = readStatistic(op, 'mean', options.mean, [samples, groups], 'samples * groups')
   const rstd = readStatistic(op, 'rstd', options.rstd, [samples, groups], 'samples * groups')
   const operands = new Operands(op)

@@ -25,7 +25,7 @@ import {
   type Shape
 } from '../call/rows.js'
 import { runCall, runCallAsync } from '../call/run.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
 import { type LayerNormBackwardOptions, layerNormGradients, layerNormGradientsAsync } from './layer_norm_backward.js'
 
@@ -83,7 +83,7 @@ const plain = plainKernelOf('layer_norm', { residualScale: 1 })
  * ```
  */
 export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: LayerNormOptions): Float32Array
-export function layerNorm<X extends TensorLike>(
+export function layerNorm<X extends Operand>(
   x: X,
   normalizedShape: NormalizedShape | Axis,
   options?: LayerNormOptions
@@ -243,7 +243,7 @@ export class LayerNorm {
 
   /** The result of {@link layerNorm} with this layer's parameters, and its errors. */
   forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
-  forward<X extends TensorLike>(x: X, options?: LayerNormForwardOptions): X
+  forward<X extends Operand>(x: X, options?: LayerNormForwardOptions): X
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
     checkThis(this, 'LayerNorm', 'forward')
     let read = options
@@ -265,7 +265,7 @@ export class LayerNorm {
    * @returns a Promise; errors reject it
    */
   forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends TensorLike>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'LayerNorm', 'forwardAsync')
     const op = 'LayerNorm'
@@ -284,7 +284,7 @@ export class LayerNorm {
    * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where there is a weight, a bias, a residual
    */
   backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
-  backward<X extends TensorLike>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
+  backward<X extends Operand>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {
     checkThis(this, 'LayerNorm', 'backward')
     return layerNormGradients(dy, x, options, this.#parameters())
@@ -299,7 +299,7 @@ export class LayerNorm {
     x: Float32Array,
     options?: LayerNormBackwardOptions & AsyncOptions
   ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends Operand>(
     dy: Operand,
     x: X,
     options?: LayerNormBackwardOptions & AsyncOptions

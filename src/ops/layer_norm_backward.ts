@@ -13,7 +13,7 @@ import {
   runRowGradientsAsync
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 
 /** Options of one backward call of LayerNorm that are not parameters of the layer. */
 export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterPlaces {
@@ -75,7 +75,7 @@ export function layerNormBackward(
   normalizedShape: NormalizedShape,
   options?: LayerNormBackwardFunctionOptions
 ): Gradients<Float32Array>
-export function layerNormBackward<X extends TensorLike>(
+export function layerNormBackward<X extends Operand>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,

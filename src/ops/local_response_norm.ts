@@ -1,13 +1,15 @@
 // LocalResponseNorm: the public operation. Its kernel is local_response_norm.
 import { type LayoutOption, readVolume, readVolumeCall } from '../call/channels.js'
+import type { DtypeOption } from '../call/elements.js'
 import { wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
 import { Operands, sharing } from '../call/overlap.js'
 import { runCall } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
+import { copyOf } from '../kernels/arrays.js'
 
 /** Options of {@link localResponseNorm}. */
-export interface LocalResponseNormOptions extends LayoutOption {
+export interface LocalResponseNormOptions extends LayoutOption, DtypeOption {
   /** Factor of the sum of squares divided by size: 0, or from 1e-200 to 1e200. Default: 1e-4. */
   alpha?: number
   /** Exponent; finite, of either sign. Default: 0.75. */
@@ -29,6 +31,7 @@ const known: Known<LocalResponseNormOptions> = {
   k: true,
   window: true,
   layout: true,
+  dtype: true,
   out: true
 }
 
@@ -51,7 +54,7 @@ const known: Known<LocalResponseNormOptions> = {
  */
 export function localResponseNorm<X extends TensorLike>(x: X, size: number, options: LocalResponseNormOptions = {}): X {
   const op = 'localResponseNorm'
-  const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch', layout, out } = readOptions(op, options, known)
+  const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch', layout, dtype, out } = readOptions(op, options, known)
   checkCount(op, 'size', size)
   for (const [what, value] of Object.entries({ alpha, beta, k })) checkFinite(op, what, value)
   if (!(alpha === 0 || (alpha >= 1e-200 && alpha <= 1e200))) {
@@ -59,14 +62,14 @@ export function localResponseNorm<X extends TensorLike>(x: X, size: number, opti
   }
   if (k < 0) throw wrongValue(op, 'k', 'a number >= 0', String(k))
   checkChoice(op, 'window', window, ['pytorch', 'onnx'], "'pytorch' or 'onnx'")
-  const input = readVolume(op, x, { layout })
+  const input = readVolume(op, x, { layout, dtype })
   const { shape } = input
   const call = readVolumeCall(op, input, out, new Operands(op))
   const before = Math.floor(window === 'pytorch' ? size / 2 : (size - 1) / 2)
   // Channels beyond the tensor are none.
   const [left, right] = [Math.min(before, shape.groups), Math.min(size - 1 - before, shape.groups)]
   // The window reads channels that in place would be written already.
-  const source = sharing(call.y, call.x) !== 'none' ? new Float32Array(call.x) : call.x
+  const source = sharing(call.y, call.x) !== 'none' ? copyOf(call.x) : call.x
   const operands = { y: call.y, x: source, shape, before: left, behind: right, alpha: alpha / size, beta, k }
   return runCall('local_response_norm', operands, call) as X
 }

@@ -3,6 +3,7 @@ import { chosen, plainKernelOf } from '../backend/choice.js'
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
+import type { DtypeOption } from '../call/elements.js'
 import type { Gradients } from '../call/gradients.js'
 import {
   type LayerParameters,
@@ -16,7 +17,7 @@ import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
 import { type GroupsOf, type NormalizedShape, type RowCall, readGroups, readRowCall } from '../call/rows.js'
 import { runCall, runCallAsync } from '../call/run.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
 import { normalizeRules as rules } from '../kernels/normalize.js'
 import { type NormalizeBackwardOptions, normalizeGradients, normalizeGradientsAsync } from './normalize_backward.js'
@@ -29,7 +30,7 @@ import {
 } from './normalize_call.js'
 
 /** Options of one call of {@link Normalize}. */
-export interface NormalizeForwardOptions extends PaddingOptions {
+export interface NormalizeForwardOptions extends PaddingOptions, DtypeOption {
   /** One element per group; receives the norm. 0 for padded positions. */
   norm?: Statistic
   /**
@@ -42,7 +43,7 @@ export interface NormalizeForwardOptions extends PaddingOptions {
 /** Options of {@link normalize}. */
 export interface NormalizeOptions extends NormalizeConstants, NormalizeForwardOptions {}
 
-const forwardOptions: Known<NormalizeForwardOptions> = { ...paddingOptions, norm: true, out: true }
+const forwardOptions: Known<NormalizeForwardOptions> = { ...paddingOptions, dtype: true, norm: true, out: true }
 const known: Known<NormalizeOptions> = { ...normalizeConstants, ...forwardOptions }
 const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
 
@@ -68,7 +69,7 @@ const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
  * ```
  */
 export function normalize(x: Float32Array, normalizedShape: NormalizedShape, options?: NormalizeOptions): Float32Array
-export function normalize<X extends TensorLike>(
+export function normalize<X extends Operand>(
   x: X,
   normalizedShape: NormalizedShape | Axis,
   options?: NormalizeOptions
@@ -185,7 +186,7 @@ export class Normalize {
 
   /** The result of {@link normalize} with these constants, and its errors. */
   forward(x: Float32Array, options?: NormalizeForwardOptions): Float32Array
-  forward<X extends TensorLike>(x: X, options?: NormalizeForwardOptions): X
+  forward<X extends Operand>(x: X, options?: NormalizeForwardOptions): X
   forward(x: Operand, options: NormalizeForwardOptions = {}): Operand {
     checkThis(this, 'Normalize', 'forward')
     const op = 'Normalize'
@@ -203,7 +204,7 @@ export class Normalize {
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   forwardAsync(x: Float32Array, options?: NormalizeForwardOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends TensorLike>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: NormalizeForwardOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'Normalize', 'forwardAsync')
     const op = 'Normalize'
@@ -218,7 +219,7 @@ export class Normalize {
    * {@link LayerNorm.backward}.
    */
   backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
-  backward<X extends TensorLike>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
+  backward<X extends Operand>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {
     checkThis(this, 'Normalize', 'backward')
     return normalizeGradients(dy, x, options, this.#parameters())
@@ -230,7 +231,7 @@ export class Normalize {
     x: Float32Array,
     options?: NormalizeBackwardOptions & AsyncOptions
   ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends Operand>(
     dy: Operand,
     x: X,
     options?: NormalizeBackwardOptions & AsyncOptions

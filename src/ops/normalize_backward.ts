@@ -1,13 +1,14 @@
 // The gradients of normalize. Its kernel, normalize_backward, stands with normalize.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
+import type { DtypeOption } from '../call/elements.js'
 import { wrongValue } from '../call/errors.js'
 import { type GradientPlaces, type Gradients, readSum } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { type RowKernels, readRowGradients, runRowGradients, runRowGradientsAsync } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import { sumOfRows } from '../kernels/gradient_sums.js'
 import type { Call } from '../kernels/index.js'
 import {
@@ -18,7 +19,7 @@ import {
 } from './normalize_call.js'
 
 /** Options of one backward call of normalize that are not constants of the layer. */
-export interface NormalizeBackwardOptions extends PaddingOptions, GradientPlaces {
+export interface NormalizeBackwardOptions extends PaddingOptions, DtypeOption, GradientPlaces {
   /** One element; receives the gradient of `scale`. Default: new memory, where there is a scale. */
   dscale?: Operand
 }
@@ -26,7 +27,7 @@ export interface NormalizeBackwardOptions extends PaddingOptions, GradientPlaces
 /** Options of {@link normalizeBackward}. p must be 2. */
 export interface NormalizeBackwardFunctionOptions extends NormalizeBackwardOptions, NormalizeConstants {}
 
-const layerOptions: Known<NormalizeBackwardOptions> = { ...paddingOptions, dx: true, dscale: true }
+const layerOptions: Known<NormalizeBackwardOptions> = { ...paddingOptions, dtype: true, dx: true, dscale: true }
 const functionOptions: Known<NormalizeBackwardFunctionOptions> = { ...normalizeConstants, ...layerOptions }
 
 /** What a layer has, or the function is given. */
@@ -63,7 +64,7 @@ export function normalizeBackward(
   normalizedShape: NormalizedShape,
   options?: NormalizeBackwardFunctionOptions
 ): Gradients<Float32Array>
-export function normalizeBackward<X extends TensorLike>(
+export function normalizeBackward<X extends Operand>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,
@@ -110,7 +111,8 @@ function readCall(op: string, dy: Operand, x: Operand, given: NormalizeBackwardO
   const { groups, numbers, hasScale } = parameters
   if (numbers.p !== 2) throw wrongValue(op, 'p', '2 (the gradients of other norms are not there)', String(numbers.p))
   const { dscale: place, ...options } = given
-  const dscale = readSum(op, 'dscale', place, hasScale, [1], 'one number')
+  const like = { shown: new Float32Array(0), dtype: given.dtype }
+  const dscale = readSum(op, 'dscale', place, undefined, hasScale, [1], 'one number', like)
   const read = readRowGradients(op, dy, x, groups, options, undefined, undefined, false, dscale)
   const call = { ...read, columns: undefined }
   const { rule, eps, factor } = numbers

@@ -4,11 +4,12 @@ import { checkThis, gotTensor, refuseAssignments } from '../call/advice.js'
 import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
+import { checkDtype, type DtypeOption } from '../call/elements.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkChoice, checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
-import { isTensor, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
+import { type Elements, isTensor, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type QuantizeOptions, quantizeOptions, readQuantization } from './embeddings_call.js'
 import { type NormalizeConstants, type NormalizeNumbers, readNormalizeConstants } from './normalize_call.js'
@@ -40,7 +41,7 @@ export interface PoolingOptions extends QuantizeOptions {
 }
 
 /** Options of one call of an {@link EmbeddingPooler}. */
-export interface EmbeddingForwardOptions extends PaddingOptions {
+export interface EmbeddingForwardOptions extends PaddingOptions, DtypeOption {
   /** How many real positions of each sample are left out, from the first on (a prompt): a number, or an array of N. Default: 0. */
   skip?: number | ArrayLike<number | bigint>
   /**
@@ -68,6 +69,7 @@ const poolingOptions: Known<PoolingOptions> = {
 }
 const forwardOptions: Known<EmbeddingForwardOptions> = {
   ...paddingOptions,
+  dtype: true,
   skip: true,
   out: true,
   pooled: true,
@@ -75,6 +77,12 @@ const forwardOptions: Known<EmbeddingForwardOptions> = {
   scales: true
 }
 const functionOptions: Known<PoolEmbeddingsOptions> = { ...poolingOptions, ...forwardOptions }
+
+/** Reads the hidden states. */
+function readHidden(op: string, x: Operand, { dtype }: DtypeOption): Elements {
+  checkDtype(op, dtype)
+  return readOperand(op, 'x', x, dtype)
+}
 
 /** Reads what is the same for every call. */
 function readPlan(op: string, options: PoolingOptions, channels: number): Plan {
@@ -155,7 +163,7 @@ export function poolEmbeddings<P extends Precision = 'float32'>(
   const op = 'poolEmbeddings'
   const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
   if (!isTensor(x)) throw wrongType(op, 'x', 'a tensor { data, dims }', gotTensor('x', x, '[N, L, C]'))
-  const elements = readOperand(op, 'x', x)
+  const elements = readHidden(op, x, given)
   const channels = elements.dims?.at(-1)
   if (!channels) throw wrongValue(op, 'x.dims', '[N, L, C] with at least one channel', describe(elements.dims))
   return runPooling(op, elements, given, readPlan(op, given, channels)) as EmbeddingTensor<P>
@@ -217,7 +225,8 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   forward(x: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
     checkThis(this, 'EmbeddingPooler', 'forward')
     const op = 'EmbeddingPooler'
-    return runPooling(op, readOperand(op, 'x', x), readOptions(op, options, forwardOptions), this.#plan)
+    const given = readOptions(op, options, forwardOptions)
+    return runPooling(op, readHidden(op, x, given), given, this.#plan)
   }
 
   /**
@@ -237,7 +246,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
     const op = 'EmbeddingPooler'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return runPoolingAsync(op, readOperand(op, 'x', x), given, this.#plan)
+    return runPoolingAsync(op, readHidden(op, x, given), given, this.#plan)
   }
 }
 

@@ -10,7 +10,7 @@ import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { Operands } from '../call/overlap.js'
 import { type PaddingOptions, readPadding, skipPositions } from '../call/padding.js'
 import { type Elements, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
-import { lengthOf } from '../kernels/arrays.js'
+import { asFloat32, elementTypeOf, lengthOf } from '../kernels/arrays.js'
 import type { Call, Op, Statistic } from '../kernels/index.js'
 import { firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
 import { checkRows, type Quantization, readScales, resultOf } from './embeddings_call.js'
@@ -123,6 +123,8 @@ function readPooled(op: string, value: Operand | undefined, dims: readonly numbe
     dims.reduce((product, dim) => product * dim, 1),
     `[${dims.join(', ')}]`
   )
+  const type = elementTypeOf(place.data)
+  if (type !== 'float32') throw wrongType(op, 'pooled', 'float32', type)
   if (place.dims && (place.dims.length !== dims.length || place.dims.some((dim, i) => dim !== dims[i]))) {
     throw wrongValue(op, 'pooled.dims', `[${dims.join(', ')}]`, describe(place.dims))
   }
@@ -285,6 +287,13 @@ function keptBetween(length: number): Float32Array {
   return memory
 }
 
+/** With pooling 'none' x itself goes through the stages: as float32, in memory of the call's own where it has another type. */
+function rowsAsFloat32(data: Float32Array, { kinds }: Plan): { x: Float32Array; ownsX: boolean } {
+  if (kinds[0] !== 'none') return { x: data, ownsX: false }
+  const x = asFloat32(data)
+  return { x, ownsX: x !== data }
+}
+
 /** One call. */
 export function runPooling(
   op: string,
@@ -298,7 +307,8 @@ export function runPooling(
   const result = resultOf(elements, out, codes, plan.quantization.precision, read.dims)
   checkMemory(op, read)
   taken = 0
-  const places = { x: elements.data, ownsX: false, codes, pooled, norm, scales, between: keptBetween }
+  const { x, ownsX } = rowsAsFloat32(elements.data, plan)
+  const places = { x, ownsX, codes, pooled, norm, scales, between: keptBetween }
   const steps = stages(plan, read, places)
   let step = steps.next()
   while (!step.done) {
@@ -325,8 +335,8 @@ export async function runPoolingAsync(
   const { data } = elements
   if (transfer) checkTransfer(op, data, plan.kinds[0] === 'none' ? options.out : undefined)
   const places: Places = {
-    x: transfer ? memory.take(data) : memory.own(data),
-    ownsX: !isShared(data),
+    x: rowsAsFloat32(transfer ? memory.take(data) : memory.own(data), plan).x,
+    ownsX: !isShared(data) || elementTypeOf(data) !== 'float32',
     codes: read.codes && isShared(read.codes) ? read.codes : new Uint8Array(rows * plan.quantization.bytesPerRow),
     pooled: memory.place('pooled', read.pooled),
     norm: memory.place('norm', read.norm),

@@ -9,9 +9,11 @@ import {
   type Precision,
   readCodesOutput
 } from '../call/codes.js'
+import type { DtypeOption } from '../call/elements.js'
 import { type Known, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
+import { asFloat32 } from '../kernels/arrays.js'
 import {
   type QuantizeOptions,
   quantizeOptions,
@@ -22,7 +24,7 @@ import {
 } from './embeddings_call.js'
 
 /** Options of {@link quantizeEmbeddings}. */
-export interface QuantizeEmbeddingsOptions extends QuantizeOptions {
+export interface QuantizeEmbeddingsOptions extends QuantizeOptions, DtypeOption {
   /**
    * Receives the codes: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
    * it is exactly that of x. Default: new memory.
@@ -32,7 +34,7 @@ export interface QuantizeEmbeddingsOptions extends QuantizeOptions {
   scales?: Float32Array
 }
 
-const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, out: true, scales: true }
+const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, dtype: true, out: true, scales: true }
 
 /**
  * Embeddings in another precision, row by row (NUMERICS.md, rule 19; the last stage of {@link poolEmbeddings}).
@@ -68,7 +70,7 @@ export function quantizeEmbeddings(
 ): EmbeddingArray | TensorLike {
   const op = 'quantizeEmbeddings'
   const given = readOptions(op, options, known)
-  const { elements, rows } = readEmbeddings(op, x, dimensions)
+  const { elements, rows } = readEmbeddings(op, x, dimensions, given.dtype)
   const quantization = readQuantization(op, given, dimensions)
   const { precision, format, bytesPerRow, low, step } = quantization
   const dims = [...(elements.dims?.slice(0, -1) ?? [rows]), codesPerRow(precision, dimensions)]
@@ -81,7 +83,7 @@ export function quantizeEmbeddings(
   operands.add('out', out && codes, 'result')
   operands.add('scales', scales, 'statistic')
   operands.check()
-  if (format === undefined) codes.set(bytesOf(elements.data))
+  if (format === undefined) codes.set(bytesOf(asFloat32(elements.data)))
   else if (rows > 0) {
     const shape = { outer: rows, size: dimensions, inner: 1 }
     kernelOf('quantize_embeddings')({ codes, scales, x: elements.data, low, step, shape, format })

@@ -26,7 +26,7 @@ import {
   type Shape
 } from '../call/rows.js'
 import { runCall, runCallAsync } from '../call/run.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
 import type { Call } from '../kernels/index.js'
 import { type RMSNormBackwardOptions, rmsNormGradients, rmsNormGradientsAsync } from './rms_norm_backward.js'
@@ -79,11 +79,7 @@ const plain = plainKernelOf('rms_norm', { residualScale: 1, weightOffset: 0 })
  * ```
  */
 export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: RMSNormOptions): Float32Array
-export function rmsNorm<X extends TensorLike>(
-  x: X,
-  normalizedShape: NormalizedShape | Axis,
-  options?: RMSNormOptions
-): X
+export function rmsNorm<X extends Operand>(x: X, normalizedShape: NormalizedShape | Axis, options?: RMSNormOptions): X
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
   let read = options
@@ -193,7 +189,7 @@ export class RMSNorm {
 
   /** The result of {@link rmsNorm} with this layer's parameters, and its errors. */
   forward(x: Float32Array, options?: RowOptions): Float32Array
-  forward<X extends TensorLike>(x: X, options?: RowOptions): X
+  forward<X extends Operand>(x: X, options?: RowOptions): X
   forward(x: Operand, options: RowOptions = {}): Operand {
     checkThis(this, 'RMSNorm', 'forward')
     let read = options
@@ -209,7 +205,7 @@ export class RMSNorm {
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
   forwardAsync(x: Float32Array, options?: RowOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends TensorLike>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
   async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'RMSNorm', 'forwardAsync')
     const op = 'RMSNorm'
@@ -224,7 +220,7 @@ export class RMSNorm {
    * {@link LayerNorm.backward}.
    */
   backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
-  backward<X extends TensorLike>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
+  backward<X extends Operand>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
   backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
     checkThis(this, 'RMSNorm', 'backward')
     return rmsNormGradients(dy, x, options, this.#parameters())
@@ -236,7 +232,7 @@ export class RMSNorm {
     x: Float32Array,
     options?: RMSNormBackwardOptions & AsyncOptions
   ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends Operand>(
     dy: Operand,
     x: X,
     options?: RMSNormBackwardOptions & AsyncOptions

@@ -14,7 +14,7 @@ import {
   runRowGradientsAsync
 } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
-import type { Operand, TensorLike } from '../call/tensor.js'
+import type { Operand } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
 import { shifted } from '../kernels/rms_norm.js'
 import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormConstants } from './rms_norm_call.js'
@@ -71,7 +71,7 @@ export function rmsNormBackward(
   normalizedShape: NormalizedShape,
   options?: RMSNormBackwardFunctionOptions
 ): Gradients<Float32Array>
-export function rmsNormBackward<X extends TensorLike>(
+export function rmsNormBackward<X extends Operand>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,

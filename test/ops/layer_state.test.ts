@@ -2,7 +2,7 @@
 import { Tensor } from 'onnxruntime-common'
 import { describe, expect, it } from 'vitest'
 import { BatchNorm, GroupNorm, InstanceNorm, LayerNorm, Normalize, RMSNorm } from '../../dist/esm/index.js'
-import { toBfloat16, toFloat16 } from '../../dist/esm/kernels/quantize_embeddings.js'
+import { toBfloat16, toFloat16 } from '../../dist/esm/kernels/float16.js'
 import { expectSameBits } from '../support/bits.ts'
 import { counting, detach, refuses } from '../support/refusal.ts'
 import { codes, f32, i64, safetensors, type Written } from '../support/safetensors.ts'

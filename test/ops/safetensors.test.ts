@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { random } from '../../dist/esm/cases/data.js'
 import { LayerNorm } from '../../dist/esm/index.js'
-import { toBfloat16, toFloat16 } from '../../dist/esm/kernels/quantize_embeddings.js'
+import { toBfloat16, toFloat16 } from '../../dist/esm/kernels/float16.js'
 import { expectRefusal, refuses } from '../support/refusal.ts'
 import { f32, safetensors, withHeader } from '../support/safetensors.ts'
 

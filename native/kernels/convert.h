@@ -1,0 +1,25 @@
+// Elements of 16 bits as float32, and back (rule 24). The twin of src/kernels/convert.ts.
+// Included inside an ISA file's namespace, which gives the vector type F (width x float32).
+
+template <class T>
+EVENKEEL_NOINLINE void widen(float* to, const uint16_t* from, size_t n) {
+  const T* const x = reinterpret_cast<const T*>(from);
+  each(n, [=](auto at) { at.write(to, at.read(x)); });
+}
+
+// To the nearest, ties to even; one NaN.
+template <class T>
+EVENKEEL_NOINLINE void narrow_to(uint16_t* to, const float* from, size_t n, bool streamed) {
+  T* const y = reinterpret_cast<T*>(to);
+  const auto step = [=](auto at) { at.write(y, at.read(from)); };
+  streams&& streamed ? each_streamed(y, n, step) : each(n, step);
+  if (streamed) end_of_stream();
+}
+
+#define EVENKEEL_WIDEN(name, type) &widen<type>,
+#define EVENKEEL_NARROW(name, type) &narrow_to<type>,
+constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
+                                  {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
+                                  &permute<uint16_t>};
+#undef EVENKEEL_WIDEN
+#undef EVENKEEL_NARROW

@@ -1,0 +1,516 @@
+// Calls whose elements in memory are no dense float32: those of 16 bits (rule 24), and views. Some groups at a time are
+// brought into memory of the call's own, where the kernel works on them, and their results back. The twin of
+// src/kernels/stage.ts, which takes all at once.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "../ops.h"
+#include "../platform/caches.h"
+#include "shares.h"
+
+namespace evenkeel {
+
+// Elements that are brought in at a time: they stay in the first cache. Of channels that are last, so many that each
+// line of memory is used whole.
+constexpr size_t staged_elements = 4096;
+constexpr size_t staged_columns = 32;
+
+// Some of a volume: of a share also some of its positions.
+struct Part {
+  Share share;
+  size_t from, positions;
+};
+
+// Calls step(offset, place, n) for the runs of neighbors that an operand has of some matrices, as they stand in memory
+// and one behind the other.
+template <class Step>
+void each_run(const Storages& all, const Storage& of, size_t stride, const Groups& shape, const Share& some,
+              Step step) {
+  const size_t n = shape.size, columns = some.columns;
+  if (of.is_view) {
+    size_t index[Axes::most], offset = 0, rest = some.first;
+    for (size_t d = all.rank; d-- > 0;) {
+      index[d] = rest % all.dims[d];
+      rest /= all.dims[d];
+      offset += index[d] * of.strides[d];
+    }
+    for (size_t i = 0; i < some.count; ++i) {
+      step(offset, i * n, n);
+      for (size_t d = all.rank; d-- > 0;) {
+        offset += of.strides[d];
+        if (++index[d] < all.dims[d]) break;
+        offset -= all.dims[d] * of.strides[d];
+        index[d] = 0;
+      }
+    }
+    return;
+  }
+  if (columns == shape.pitch && stride == n * columns) return step(some.first * stride, 0, some.count * stride);
+  for (size_t i = 0; i < some.count; ++i) {
+    const size_t at = (some.first + i) * stride;
+    if (columns == shape.pitch) {
+      step(at, i * n * columns, n * columns);
+      continue;
+    }
+    for (size_t row = 0; row < n; ++row) {
+      step(at + row * shape.pitch + some.column, (i * n + row) * columns, columns);
+    }
+  }
+}
+
+// The same of some of a volume.
+template <class Step>
+void each_run(const Volume& shape, const Part& part, Step step) {
+  const size_t per_group = shape.channels_per_group, pitch = shape.pitch, positions = shape.positions;
+  const size_t channels = part.share.columns * per_group, channel = part.share.column * per_group;
+  const size_t first = part.share.first, count = part.share.count, some = part.positions;
+  const size_t sample = pitch * positions;
+  if (channels == pitch && some == positions) return step(first * sample, 0, count * sample);
+  for (size_t s = 0; s < count; ++s) {
+    const size_t from = (first + s) * sample, to = s * channels * some;
+    if (!shape.channels_last && some == positions) {
+      step(from + channel * positions, to, channels * positions);
+    } else if (!shape.channels_last) {
+      for (size_t c = 0; c < channels; ++c) step(from + (channel + c) * positions + part.from, to + c * some, some);
+    } else if (channels == pitch) {
+      step(from + part.from * pitch, to, some * pitch);
+    } else {
+      for (size_t p = 0; p < some; ++p) step(from + (part.from + p) * pitch + channel, to + p * channels, channels);
+    }
+  }
+}
+
+// How much of a shape is worked on at a time.
+struct Blocks {
+  size_t outer;    // matrices or samples
+  size_t columns;  // or groups
+  size_t positions;
+  size_t elements;  // of all that
+};
+
+template <class Operand>
+constexpr bool takes_array = !std::is_same_v<Operand, size_t> && !std::is_same_v<Operand, double> &&
+                             !std::is_same_v<Operand, Counted>;
+template <class Operand>
+constexpr bool is_input = false;
+template <class T>
+constexpr bool is_input<Matrix<const T>> = true;
+template <class Operand>
+constexpr bool is_maybe_input = false;
+template <class T>
+constexpr bool is_maybe_input<Maybe<const T>> = true;
+template <class Operand>
+constexpr bool is_parameter = false;
+template <class T>
+constexpr bool is_parameter<PerElement<T>> = true;
+template <class T>
+constexpr bool is_parameter<PerChannel<T>> = true;
+template <class Operand>
+constexpr bool is_matrix = false;
+template <class T>
+constexpr bool is_matrix<Matrix<T>> = true;
+template <class T>
+constexpr bool is_matrix<Maybe<T>> = true;
+template <class T>
+constexpr bool is_matrix<Tensor<T>> = true;
+template <class Operand>
+constexpr bool is_written = false;
+template <class T>
+constexpr bool is_written<Matrix<T>> = !std::is_const_v<T>;
+template <class T>
+constexpr bool is_written<Maybe<T>> = !std::is_const_v<T>;
+template <class T>
+constexpr bool is_written<Tensor<T>> = !std::is_const_v<T>;
+
+// What a call has beside its operands where not all of its arrays are dense float32: how they stand in memory, and
+// memory for each of the threads that may work on it.
+class Staging {
+ public:
+  Staging(const Storages& storages, const KernelTables& tables) : storages(storages), tables(tables) {}
+  ~Staging() { std::free(memory_); }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  // Memory for so many threads, of so many floats each, and for parameters; false where there is none.
+  bool reserve(size_t threads, size_t elements, size_t parameters) {
+    slots_ = threads;
+    slot_ = elements;
+    const size_t floats = sizeof(float), most = SIZE_MAX / 64;
+    if (elements > most / (threads + 1) || parameters > most) return false;
+    memory_ = std::malloc((threads * elements + parameters) * floats + 64 + threads * sizeof(std::atomic<bool>));
+    if (!memory_) return false;
+    first_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_) + 63) / 64 * 64);
+    parameters_ = first_ + threads * elements;
+    taken_ = reinterpret_cast<std::atomic<bool>*>(parameters_ + parameters);
+    for (size_t i = 0; i < threads; ++i) new (taken_ + i) std::atomic<bool>(false);
+    return true;
+  }
+  size_t threads() const { return slots_; }
+
+  // Memory that no other thread has; there are as many as threads.
+  size_t take() const {
+    for (size_t i = 0;; i = (i + 1) % slots_) {
+      if (!taken_[i].exchange(true, std::memory_order_acquire)) return i;
+    }
+  }
+  void give_back(size_t slot) const { taken_[slot].store(false, std::memory_order_release); }
+  float* memory(size_t slot) const { return first_ + slot * slot_; }
+
+  // A parameter as float32, for good.
+  const float* parameter(const float* data, const Storage& of, size_t n) {
+    float* const to = parameters_;
+    read(to, data, of, 0, n);
+    parameters_ += rounded(n);
+    return to;
+  }
+
+  // Elements of an operand as float32, and back.
+  void read(float* to, const float* data, const Storage& of, size_t offset, size_t n) const {
+    if (of.type == ElementType::float32) {
+      std::memcpy(to, data + offset, n * sizeof(float));
+    } else {
+      tables.convert.widen[static_cast<size_t>(of.type) - 1](to, reinterpret_cast<const uint16_t*>(data) + offset, n);
+    }
+  }
+  void write(float* data, const float* from, const Storage& of, size_t offset, size_t n, bool streamed) const {
+    if (of.type == ElementType::float32) {
+      std::memcpy(data + offset, from, n * sizeof(float));
+    } else {
+      tables.convert.narrow[static_cast<size_t>(of.type) - 1](reinterpret_cast<uint16_t*>(data) + offset, from, n,
+                                                              streamed);
+    }
+  }
+
+  static size_t rounded(size_t n) { return (n + 15) / 16 * 16; }
+
+  const Storages storages;
+  const KernelTables& tables;
+
+ private:
+  void* memory_ = nullptr;
+  size_t slots_ = 0, slot_ = 0;
+  float* first_ = nullptr;
+  float* parameters_ = nullptr;
+  std::atomic<bool>* taken_ = nullptr;
+};
+
+// A share of a call, some blocks at a time. `Split` says how its operands are divided (divide.h).
+template <class Split, class... Operands>
+class StagedCall {
+  using Shape = typename Split::Shape;
+  using All = std::tuple<Operands...>;
+  static constexpr auto every = std::index_sequence_for<Operands...>{};
+  static constexpr bool is_array[] = {takes_array<Operands>...};
+  // A forward that adds a residual: the sum has x's type before it is normalised.
+  static constexpr bool adds_residual = (size_t{is_input<Operands>} + ...) == 1 && (is_maybe_input<Operands> || ...);
+
+  template <class Wanted, size_t i = 0>
+  static constexpr size_t index_of() {
+    if constexpr (std::is_same_v<std::tuple_element_t<i, All>, Wanted>) {
+      return i;
+    } else {
+      return index_of<Wanted, i + 1>();
+    }
+  }
+
+ public:
+  static constexpr size_t array_of(size_t operand) {
+    size_t n = 0;
+    for (size_t i = 0; i < operand; ++i) n += is_array[i];
+    return n;
+  }
+
+  static Blocks blocks_of(const Groups& shape) {
+    const size_t row = shape.size * shape.inner;
+    if (row <= staged_elements || shape.inner == 1) {
+      const size_t outer = std::min(shape.outer, std::max<size_t>(1, staged_elements / row));
+      return {outer, shape.inner, 0, outer * row};
+    }
+    const size_t columns = std::min(shape.inner, std::max(staged_columns, staged_elements / shape.size));
+    return {1, columns, 0, shape.size * columns};
+  }
+  static Blocks blocks_of(const Volume& shape) {
+    const size_t per_group = shape.channels_per_group, positions = shape.positions;
+    const size_t sample = shape.channels() * positions, samples = Split::over_batch ? shape.samples : 1;
+    if (!Split::over_batch && sample <= staged_elements) {
+      const size_t outer = std::min(shape.samples, staged_elements / sample);
+      return {outer, shape.groups, positions, outer * sample};
+    }
+    const bool by_channel = Split::by_channel || Split::over_batch;
+    if (Split::by_position && (shape.channels_last || !by_channel || positions > staged_elements)) {
+      const size_t groups = shape.channels_last || !by_channel ? shape.groups : 1;
+      const size_t least = shape.channels_last ? 1 : staged_columns;
+      const size_t some = std::min(positions, std::max(least, staged_elements / (groups * per_group)));
+      return {1, groups, some, groups * per_group * some};
+    }
+    const size_t group = samples * per_group * positions;
+    const size_t least = shape.channels_last ? (staged_columns + per_group - 1) / per_group : 1;
+    const size_t groups = std::min(shape.groups, std::max(least, staged_elements / group));
+    return {samples, groups, positions, groups * group};
+  }
+  static Blocks blocks_of(const Axes&) { return {0, 0, 0, 0}; }
+
+  // Floats that a thread needs.
+  static size_t elements_of(const Shape& shape) {
+    const size_t matrices = (size_t{is_matrix<Operands>} + ...) + 1;
+    const size_t n = blocks_of(shape).elements;
+    return n > SIZE_MAX / 64 / matrices ? SIZE_MAX : matrices * Staging::rounded(n);
+  }
+  // And all parameters.
+  static size_t parameters_of(const All& operands, const Shape& shape, const Storages& storages) {
+    size_t n = 0;
+    each_operand([&](auto i) {
+      const auto& operand = std::get<i>(operands);
+      if (!storages.of[array_of(i)].plain()) n += parameter_size(operand, shape);
+    });
+    return n;
+  }
+  static void stage_parameters(All& operands, const Shape& shape, Staging& staging) {
+    each_operand([&](auto i) {
+      const Storage& of = staging.storages.of[array_of(i)];
+      auto& operand = std::get<i>(operands);
+      if constexpr (is_parameter<std::tuple_element_t<i, All>>) {
+        if (operand.data && !of.plain()) {
+          operand.data = staging.parameter(operand.data, of, parameter_size(operand, shape));
+        }
+      }
+    });
+  }
+
+  StagedCall(void (*kernel)(Operands...), const All& operands, const Staging& staging)
+      : kernel_(kernel), operands_(operands), staging_(staging) {}
+
+  // A share of which all is real.
+  void run(const Shape& shape, const Share& share) const {
+    const size_t slot = staging_.take();
+    float* const memory = staging_.memory(slot);
+    if constexpr (std::is_same_v<Shape, Groups>) run_groups(shape, share, memory);
+    if constexpr (std::is_same_v<Shape, Volume>) run_volume(shape, share, memory);
+    if constexpr (std::is_same_v<Shape, Axes>) run_axes(shape, share);
+    staging_.give_back(slot);
+  }
+
+  // 0 in all that is written of a share (rule 15), which has all types alike.
+  void clear(const Groups& shape, const Share& share) const {
+    each_operand([&](auto i) {
+      const auto& operand = std::get<i>(operands_);
+      const Storage& of = staging_.storages.of[array_of(i)];
+      using Operand = std::tuple_element_t<i, All>;
+      if constexpr (is_written<Operand>) {
+        if (operand.data && !of.plain()) {
+          each_run(staging_.storages, of, operand.stride, shape, share, [&](size_t offset, size_t, size_t n) {
+            const size_t bytes = bytes_of(of.type);
+            std::memset(reinterpret_cast<char*>(operand.data) + offset * bytes, 0, n * bytes);
+          });
+          return;
+        }
+      }
+      clear_share(operand, shape, share);
+    });
+  }
+
+ private:
+  template <class T>
+  static size_t parameter_size(const PerElement<T>& operand, const Groups& shape) {
+    return operand.data ? Staging::rounded(shape.size) : 0;
+  }
+  template <class T>
+  static size_t parameter_size(const PerChannel<T>& operand, const Volume& shape) {
+    return operand.data ? Staging::rounded(shape.channels()) : 0;
+  }
+  template <class Operand, class Other>
+  static size_t parameter_size(const Operand&, const Other&) {
+    return 0;
+  }
+
+  template <class Step>
+  static void each_operand(Step step) {
+    each_index(step, every);
+  }
+  template <class Step, size_t... i>
+  static void each_index(Step step, std::index_sequence<i...>) {
+    (step(std::integral_constant<size_t, i>{}), ...);
+  }
+
+  // Runs the kernel on a block of n elements: `place` gives an operand as it is there and reads it, `keep` writes back
+  // what is in memory of the call's own.
+  template <class Place, class Keep>
+  void run_block(float* memory, size_t n, Place place, Keep keep) const {
+    All placed;
+    float* own[sizeof...(Operands)] = {};
+    each_operand([&](auto i) {
+      using Operand = std::tuple_element_t<i, All>;
+      if constexpr (is_matrix<Operand>) {
+        if (std::get<i>(operands_).data) {
+          own[i] = memory;
+          memory += Staging::rounded(n);
+        }
+      }
+      std::get<i>(placed) = place(i, own[i]);
+    });
+    if constexpr (adds_residual) add_residual(placed, memory, n);
+    std::apply(kernel_, placed);
+    each_operand([&](auto i) {
+      using Operand = std::tuple_element_t<i, All>;
+      if constexpr (is_written<Operand>) {
+        if (own[i]) keep(i, own[i]);
+      }
+    });
+  }
+
+  // The sum of x and the residual, rounded to the type of x before it is normalised (rule 24): in the place of x, and
+  // of `sum` where there is one.
+  void add_residual(All& placed, float* memory, size_t n) const {
+    constexpr size_t x = index_of<In<float>>(), residual = index_of<MaybeIn<float>>();
+    constexpr size_t sum = index_of<MaybeOut<float>>(), scale = index_of<double>();
+    const Storage& of = staging_.storages.of[array_of(x)];
+    auto& with = std::get<residual>(placed);
+    if (!with || of.type == ElementType::float32) return;
+    auto* const to = const_cast<float*>(std::get<x>(placed).data);
+    const Groups all{1, n, 1, 1, 0};
+    staging_.tables.float32.residual_sum({to, n}, {to, n}, {with.data, n}, all, std::get<scale>(placed));
+    auto* const rounded = reinterpret_cast<uint16_t*>(memory);
+    const size_t type = static_cast<size_t>(of.type) - 1;
+    staging_.tables.convert.narrow[type](rounded, to, n, false);
+    staging_.tables.convert.widen[type](to, rounded, n);
+    with.data = nullptr;
+    auto& written = std::get<sum>(placed);
+    if (written) std::memcpy(written.data, to, n * sizeof(float));
+    written.data = nullptr;
+  }
+
+  void run_groups(const Groups& shape, const Share& share, float* memory) const {
+    const Blocks blocks = blocks_of(shape);
+    // Statistics of several matrices stand side by side: with some of the columns each is on its own.
+    const size_t most = share.columns == shape.inner ? blocks.outer : 1;
+    size_t done = share.done;
+    for (size_t i = 0; i < share.count;) {
+      // Rows that are listed: neighbors together.
+      const size_t first = share.listed ? share.first + share.listed[i] : share.first + i;
+      size_t count = 1;
+      while (i + count < share.count && count < most &&
+             (!share.listed || share.listed[i + count] == share.listed[i] + count)) {
+        ++count;
+      }
+      for (size_t column = 0; column < share.columns; column += blocks.columns) {
+        const size_t columns = std::min(blocks.columns, share.columns - column);
+        run_matrices(shape, Share{first, count, share.column + column, columns, nullptr, done}, memory);
+      }
+      i += count;
+      done += count;
+    }
+  }
+
+  void run_matrices(const Groups& shape, const Share& some, float* memory) const {
+    const Storages& storages = staging_.storages;
+    const size_t row = shape.size * some.columns;
+    // Rows have a stride each, columns of matrices one for all operands.
+    const auto stays = [&](const Storage& of) { return shape.pitch == 1 && of.plain(); };
+    run_block(
+        memory, some.count * row,
+        [&](auto i, float*& own) {
+          using Operand = std::tuple_element_t<i, All>;
+          Operand operand = share_of(std::get<i>(operands_), shape, some);
+          if constexpr (std::is_same_v<Operand, Groups>) {
+            operand = Groups{some.count, shape.size, some.columns, some.columns, 0};
+          }
+          if constexpr (is_matrix<Operand>) {
+            const Storage& of = storages.of[array_of(i)];
+            if (own && stays(of)) own = nullptr;
+            if (own) {
+              if constexpr (!is_written<Operand>) {
+                const auto& from = std::get<i>(operands_);
+                each_run(storages, of, from.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
+                  staging_.read(own + place, from.data, of, offset, n);
+                });
+              }
+              operand.data = own;
+              operand.stride = row;
+            }
+          }
+          return operand;
+        },
+        [&](auto i, const float* own) {
+          const Storage& of = storages.of[array_of(i)];
+          const auto& to = std::get<i>(operands_);
+          each_run(storages, of, to.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
+            staging_.write(to.data, own + place, of, offset, n, false);
+          });
+        });
+  }
+
+  void run_volume(const Volume& shape, const Share& share, float* memory) const {
+    const Blocks blocks = blocks_of(shape);
+    // Statistics of several samples stand side by side: with some of the groups each sample is on its own.
+    const bool whole = share.columns == shape.groups && blocks.columns >= share.columns;
+    const size_t most = Split::over_batch || whole ? blocks.outer : 1;
+    for (size_t sample = 0; sample < share.count; sample += most) {
+      const size_t samples = std::min(most, share.count - sample);
+      for (size_t column = 0; column < share.columns; column += blocks.columns) {
+        const size_t columns = std::min(blocks.columns, share.columns - column);
+        const Share some{share.first + sample, samples, share.column + column, columns};
+        for (size_t from = 0; from < shape.positions; from += blocks.positions) {
+          run_part(shape, Part{some, from, std::min(blocks.positions, shape.positions - from)}, memory);
+        }
+      }
+    }
+  }
+
+  void run_part(const Volume& shape, const Part& part, float* memory) const {
+    const Share& some = part.share;
+    const size_t channels = some.columns * shape.channels_per_group;
+    run_block(
+        memory, some.count * channels * part.positions,
+        [&](auto i, float* own) {
+          using Operand = std::tuple_element_t<i, All>;
+          Operand operand = share_of(std::get<i>(operands_), shape, some);
+          if constexpr (std::is_same_v<Operand, Volume>) {
+            operand.positions = part.positions;
+            operand.pitch = channels;
+            operand.spans.from += part.from;
+            operand.in_caches = true;
+          }
+          if constexpr (is_matrix<Operand>) {
+            if constexpr (!is_written<Operand>) {
+              const Storage& of = staging_.storages.of[array_of(i)];
+              const auto& from = std::get<i>(operands_);
+              each_run(shape, part, [&](size_t offset, size_t place, size_t n) {
+                staging_.read(own + place, from.data, of, offset, n);
+              });
+            }
+            operand.data = own;
+          }
+          return operand;
+        },
+        [&](auto i, const float* own) {
+          const Storage& of = staging_.storages.of[array_of(i)];
+          const auto& to = std::get<i>(operands_);
+          each_run(shape, part, [&](size_t offset, size_t place, size_t n) {
+            staging_.write(to.data, own + place, of, offset, n, false);
+          });
+        });
+  }
+
+  // A copy, of elements of 16 bits as they are.
+  void run_axes(const Axes& shape, const Share& share) const {
+    constexpr size_t y = index_of<Tensor<float>>(), x = index_of<Tensor<const float>>();
+    const Tensor<uint16_t> to{reinterpret_cast<uint16_t*>(std::get<y>(operands_).data)};
+    const Tensor<const uint16_t> from{reinterpret_cast<const uint16_t*>(std::get<x>(operands_).data)};
+    staging_.tables.convert.permute(share_of(to, shape, share), share_of(from, shape, share),
+                                    share_of(shape, shape, share));
+  }
+
+  void (*kernel_)(Operands...);
+  const All& operands_;
+  const Staging& staging_;
+};
+
+}  // namespace evenkeel
