@@ -301,6 +301,7 @@ bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t threads) 
   }
   if (!staging.reserve(threads, elements, Staged::parameters_of(operands, shape, staging.storages))) return false;
   Staged::stage_parameters(operands, shape, staging);
+  staging.streamed = Split::elements(shape) > cached;
   return true;
 }
 

@@ -193,6 +193,7 @@ class Staging {
 
   const Storages storages;
   const KernelTables& tables;
+  bool streamed = false;  // whether results go past the caches
 
  private:
   void* memory_ = nullptr;
@@ -442,7 +443,7 @@ class StagedCall {
           const Storage& of = storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
           each_run(storages, of, to.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
-            staging_.write(to.data, own + place, of, offset, n, false);
+            staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
           });
         });
   }
@@ -494,7 +495,7 @@ class StagedCall {
           const Storage& of = staging_.storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
           each_run(shape, part, [&](size_t offset, size_t place, size_t n) {
-            staging_.write(to.data, own + place, of, offset, n, false);
+            staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
           });
         });
   }
