@@ -13,6 +13,7 @@ export type { LayerParameters, LayerState, LoadableState, LoadStateOptions, Stat
 export type { PaddingOptions } from './call/padding.js'
 export type { NormalizedShape, RowOptions } from './call/rows.js'
 export type { Operand, TensorLike } from './call/tensor.js'
+export { type View, type ViewOptions, view } from './call/views.js'
 export type { Statistic } from './kernels/index.js'
 export {
   BatchNorm,

@@ -6,7 +6,8 @@ export const sections = [
     names: [
       ['layerNorm', 'layerNormBackward', 'LayerNorm'],
       ['rmsNorm', 'rmsNormBackward', 'RMSNorm'],
-      ['normalize', 'normalizeBackward', 'Normalize']
+      ['normalize', 'normalizeBackward', 'Normalize'],
+      ['view']
     ]
   },
   {

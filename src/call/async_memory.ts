@@ -10,6 +10,7 @@ import { hasThreads } from '../backend/threads.js'
 import {
   asFloat32,
   bufferOf,
+  byteLengthOf,
   elementTypeOf,
   isFloat64,
   lengthOf,
@@ -24,6 +25,7 @@ import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
 import { notTransferable, type Signal } from './async_options.js'
 import { endTurn, takeTurn } from './queue.js'
+import { type RowLayout, scatterRows } from './views.js'
 
 /** As they were when this was loaded. */
 const { setTimeout, setImmediate, structuredClone } = globalThis as unknown as {
@@ -44,9 +46,7 @@ function over(array: Memory, buffer: ArrayBufferLike): Memory {
 
 /** New memory of the same kind, for as many elements. */
 function newOf(array: Memory): Memory {
-  const n = lengthOf(array)
-  if (isFloat64(array)) return new Float64Array(n)
-  return typedArrayKind(array) === 'Uint8Array' ? new Uint8Array(n) : newElements(elementTypeOf(array), n)
+  return over(array, new ArrayBuffer(byteLengthOf(array)))
 }
 
 /** A copy of a layer's parameter as float32, in memory that threads may share. */
@@ -71,7 +71,7 @@ export function resultMemory(length: number, type: ElementType = 'float32'): Flo
 /** The memory that one call has for itself, and where its results go in the end. */
 export class CallMemory {
   readonly #op: string
-  readonly #results: { what: string; from: Memory; to: Memory; length: number }[] = []
+  readonly #results: { what: string; from: Memory; to: Memory; length: number; rows?: RowLayout }[] = []
 
   constructor(op: string) {
     this.#op = op
@@ -101,6 +101,16 @@ export class CallMemory {
     const from = at ?? newOf(to)
     this.#results.push({ what, from, to, length })
     return from as A
+  }
+
+  /** The same for the rows of a view, which stand one behind the other here: `deliver` writes nothing between them. */
+  placeRows(what: string, to: Float32Array, rows: RowLayout): Float32Array {
+    const from = newElements(
+      elementTypeOf(to),
+      rows.dims.reduce((count, dim) => count * dim, rows.size)
+    )
+    this.#results.push({ what, from, to, length: lengthOf(to), rows })
+    return from
   }
 
   /** Runs a kernel off the event loop when the call's turn has come. Returns the same call, with its arrays as they are then. */
@@ -136,7 +146,10 @@ export class CallMemory {
       checkAttached(this.#op, what, to)
       checkLength(this.#op, what, to, length, 'its length when it was read')
     }
-    for (const { from, to } of this.#results) set.call(to, from)
+    for (const { from, to, rows } of this.#results) {
+      if (rows) scatterRows(to as Float32Array, from as Float32Array, rows)
+      else set.call(to, from)
+    }
   }
 }
 

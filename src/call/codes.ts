@@ -4,7 +4,8 @@ import { type CodeFormat, codeBytes, codeFormats } from '../kernels/operands.js'
 import { gotCodes, gotCodesType } from './advice.js'
 import { checkAttached, checkLength } from './arrays.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
-import { checkDense, isTensor, readDims, type TensorLike } from './tensor.js'
+import { isTensor, readDims, type TensorLike } from './tensor.js'
+import { checkDense } from './views.js'
 
 /** What the elements of embeddings are. 'binary' and 'ubinary' have 8 of them in a byte, as int8 and as uint8. */
 export type Precision = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'uint8' | 'binary' | 'ubinary'

@@ -8,7 +8,8 @@ import type { Float16ArrayLike } from './codes.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { readOptions } from './options.js'
 import { dtypes, type FileTensor, floatDtypes, numbersOf, readHeader } from './safetensors.js'
-import { checkDense, checkVectorDims, isTensor, readDims, type TensorLike } from './tensor.js'
+import { checkVectorDims, isTensor, readDims, type TensorLike } from './tensor.js'
+import { checkDense } from './views.js'
 
 /** Copies of what a layer has learned: `{}` where it was constructed without weight and bias. */
 export type LayerParameters = {

@@ -3,6 +3,7 @@ import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf } from '../kernels/array
 import type { Role, Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength } from './arrays.js'
 import { wrongValue } from './errors.js'
+import { type RowLayout, sharingOfRows } from './views.js'
 
 /**
  * Whether two arrays share memory: not at all, all of it (same start, same length), or a part. JavaScript cannot tell that
@@ -31,6 +32,8 @@ interface Used {
   readonly length: number
   readonly buffer: ArrayBufferLike
   readonly role: Role
+  /** Of a view: its rows, the only part that is read or written. */
+  readonly rows: RowLayout | undefined
 }
 
 const isWritten = ({ role }: Used) => role === 'result' || role === 'statistic'
@@ -45,8 +48,8 @@ export class Operands {
   }
 
   /** Adds an array, where there is one. */
-  add(name: string, array: Statistic | Uint8Array | undefined, role: Role): void {
-    if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role })
+  add(name: string, array: Statistic | Uint8Array | undefined, role: Role, rows?: RowLayout | undefined): void {
+    if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role, rows })
   }
 
   /**
@@ -74,7 +77,10 @@ export class Operands {
 
   /** Of two arrays over the same buffer, the first of which is written. */
   #compare(written: Used, other: Used): void {
-    const shared = sharing(written.array, other.array)
+    const { rows } = written
+    const near = sharing(written.array, other.array)
+    const isView = rows !== undefined || other.rows !== undefined
+    const shared = near === 'none' || !isView ? near : sharingOfRows(written.array, rows, other.array, other.rows)
     if (shared === 'none') return
     if (written.role === 'result' && other.role === 'input') {
       if (shared === 'all') return

@@ -4,7 +4,8 @@ import { endOfSpans, firstSpan, type Spans, spanBegin, spanEnd } from '../kernel
 import { gotFlag, gotLength } from './advice.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
-import { checkDense, isTensor, readDims } from './tensor.js'
+import { isTensor, readDims } from './tensor.js'
+import { checkDense } from './views.js'
 
 /** Which positions of padded sequences are real. At most one of the two may be given. */
 export interface PaddingOptions {

@@ -1,7 +1,6 @@
 // Reads the calls of all operations over rows: groups over the trailing dimensions or over axes, a fused residual, padding,
 // outputs and statistics.
-import { lengthOf } from '../kernels/arrays.js'
-import type { Axes, Groups, Spans, Statistic } from '../kernels/operands.js'
+import type { Axes, Groups, Spans, Statistic, Strides } from '../kernels/operands.js'
 import { bareArray, gotShape } from './advice.js'
 import { checkStatisticArray, copied } from './arrays.js'
 import { type Axis, type GroupShape, groupsOver, orderedWeight, readAxes } from './axes.js'
@@ -11,7 +10,17 @@ import { checkFinite, readOptions } from './options.js'
 import { Operands } from './overlap.js'
 import { type PaddingOptions, paddingOptions, readPadding } from './padding.js'
 import type { ReadCall } from './run.js'
-import { type Elements, newLike, type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
+import {
+  type Elements,
+  newLike,
+  type Operand,
+  type Output,
+  readOperand,
+  readOutput,
+  readVector,
+  readViewLikeX
+} from './tensor.js'
+import { type PlacedRows, placeRows } from './views.js'
 
 /** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
@@ -106,6 +115,8 @@ export interface RowCall extends ReadCall {
   readonly weight: Float32Array | undefined
   readonly bias: Float32Array | undefined
   readonly shape: Groups
+  /** Of views: elements from one row to the next. */
+  readonly strides: Strides | undefined
 }
 
 /** The options that {@link readRowCall} reads; an operation leaves out what it has not. */
@@ -130,19 +141,18 @@ export function readRowCall(
   // First everything that may run code of the caller's: getters, and the constructor of x's class.
   const { dtype } = options
   checkDtype(op, dtype)
-  const x = readOperand(op, 'x', given, dtype)
-  const length = lengthOf(x.data)
+  const x = readOperand(op, 'x', given, dtype, true)
+  const length = x.count
   const residualScale = readResidualScale(op, options)
   const { groups, permutation, weightDims, weightPermutation } = groupsOf(op, over, x, length, asRows)
   const why = 'axes' in over ? 'axis' : 'normalizedShape'
-  const likeX = (what: string, value: Operand | undefined) =>
-    value === undefined ? undefined : readLikeX(op, what, value, x)
   const weight = readVector(op, 'weight', givenWeight, weightDims, why, dtype)
   const bias = readVector(op, 'bias', givenBias, weightDims, why, dtype)
-  const residual = likeX('residual', options.residual)
-  const sum = likeX('sum', options.sum)
+  const residual = options.residual === undefined ? undefined : readViewLikeX(op, 'residual', options.residual, x)
+  const sum = options.sum === undefined ? undefined : readOutput(op, x, options.sum, 'sum', true, true)
   if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
-  const { out, resultOver } = readOutput(op, x, options.out)
+  const output = readOutput(op, x, options.out, 'out', false, true)
+  const { resultOver } = output
   const perGroup = (what: 'mean' | 'rstd' | 'norm') => {
     const value = options[what]
     if (value !== undefined) checkStatisticArray(op, what, value, length / groups.size, 'rows')
@@ -152,28 +162,34 @@ export function readRowCall(
   const rstd = perGroup('rstd')
   const norm = perGroup('norm')
   const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined)
-  const y = out ?? (async ? x.data : newLike(x))
-  const result = async ? undefined : resultOver(y)
+  const rows = readViews(op, { x, residual, sum, output }, groups, permutation !== undefined)
+  const strides = rows && stridesOf(rows)
+  const placed = {
+    x: rows?.x?.array ?? x.data,
+    residual: rows?.residual?.array ?? residual?.data,
+    sum: rows?.sum?.array ?? sum?.out,
+    out: rows?.out?.array ?? output.out
+  }
+  const { out } = placed
+  const y = out ?? (async && !rows ? x.data : newLike(x))
+  const result = async ? undefined : resultOver(output.out ?? y)
 
   // Then the checks, after which nothing but the kernel runs.
   const operands = new Operands(op)
-  operands.add('x', x.data, 'input')
-  operands.add('residual', residual, 'input')
+  operands.add('x', placed.x, 'input', rows?.x?.rows)
+  operands.add('residual', placed.residual, 'input', rows?.residual?.rows)
   operands.add('weight', weight, 'parameter')
   operands.add('bias', bias, 'parameter')
-  operands.add('out', out, 'result')
-  operands.add('sum', sum, 'result')
+  operands.add('out', out, 'result', rows?.out?.rows)
+  operands.add('sum', placed.sum, 'result', rows?.sum?.rows)
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
   operands.add('norm', norm, 'statistic')
   operands.check()
   return {
-    x: x.data,
+    ...placed,
     y,
-    out,
-    residual,
     residualScale,
-    sum,
     mean,
     rstd,
     norm,
@@ -183,8 +199,43 @@ export function readRowCall(
     permutation,
     empty: groups.outer === 0 || groups.inner === 0,
     result,
-    resultOver
+    resultOver,
+    strides,
+    views: rows && { x: rows.x?.rows, residual: rows.residual?.rows, sum: rows.sum?.rows, out: rows.out?.rows }
   }
+}
+
+/** The operands of a call that may be views. */
+interface Views {
+  readonly x: Elements
+  readonly residual: Elements | undefined
+  readonly sum: Output | undefined
+  readonly output: Output
+}
+
+/** The rows of all of them, where one is a view or is broadcast; else undefined. */
+function readViews(
+  op: string,
+  { x, residual, sum, output }: Views,
+  groups: Groups,
+  permuted: boolean
+): { [name in 'x' | 'residual' | 'sum' | 'out']?: PlacedRows } | undefined {
+  const { dims } = x
+  const isBroadcast = residual?.dims && residual.count !== x.count
+  if (!dims || !(x.layout || residual?.layout || sum?.layout || output.layout || isBroadcast)) return undefined
+  if (permuted || groups.inner !== 1) {
+    const what = x.layout ? 'x' : residual?.layout || isBroadcast ? 'residual' : sum?.layout ? 'sum' : 'out'
+    throw wrongValue(op, `${what}.strides`, 'those of a dense tensor, where the axes are not the last ones', 'a view')
+  }
+  const written = (place: Output | undefined) =>
+    place?.out && { data: place.out, dims: undefined, layout: place.layout }
+  const operands = { x, residual, sum: written(sum), out: written(output) }
+  return placeRows(op, operands, ['sum', 'out'], dims, groups)
+}
+
+/** The strides of a call's matrices, where the kernel is to be told. */
+function stridesOf(rows: { [name in 'x' | 'residual' | 'sum' | 'out']?: PlacedRows }): Strides | undefined {
+  return { x: rows.x?.stride, residual: rows.residual?.stride, sum: rows.sum?.stride, y: rows.out?.stride }
 }
 
 /** The groups of x. With `asRows`, those that are columns are copied into rows, too. */

@@ -12,6 +12,7 @@ import { inverse } from './axes.js'
 import { wrongValue } from './errors.js'
 import { sharing } from './overlap.js'
 import type { Operand } from './tensor.js'
+import { type RowLayout, refuseTransfer } from './views.js'
 
 /** As it was when this was loaded. */
 const fill = Float32Array.prototype.fill as (this: Statistic, value: number) => void
@@ -29,6 +30,8 @@ export interface ReadCall {
   readonly result: Operand | undefined
   /** The result over other memory. */
   readonly resultOver: (y: Float32Array) => Operand
+  /** Where operands are views: the rows of each that is one. */
+  readonly views?: { readonly [operand: string]: RowLayout | undefined } | undefined
 }
 
 /** The arrays that every call has, and those that some have. */
@@ -92,28 +95,39 @@ export function ownCall<Name extends Op>(
   { transfer = false }: AsyncOptions
 ): Call<Name> {
   const given = call as unknown as { readonly [operand: string]: Statistic | undefined }
-  const { x, out } = read
+  const { x, out, views } = read
   if (transfer) {
+    refuseTransfer(op, views?.x)
     checkTransfer(op, x, out)
     if (given.sum && sharing(given.sum, x) !== 'none') {
       throw wrongValue(op, 'sum', 'no memory shared with x, because transfer is given', 'an overlap')
     }
   }
   const own: { [operand: string]: unknown } = { ...call }
+  const strides = { ...call.strides } as { [operand: string]: number | undefined }
+  /** A place for a result: of a view one behind the other, and only its rows are copied to where they belong. */
+  const place = (what: string, operand: string, to: Float32Array, fresh?: Float32Array) => {
+    const rows = views?.[what]
+    if (!rows || isShared(to)) return memory.place(what, to, fresh)
+    strides[operand] = undefined
+    return memory.placeRows(what, to, rows)
+  }
   const signature: { readonly [operand: string]: Kind } = signatures[name]
   for (const operand of Object.keys(signature)) {
     const { role } = kinds[signature[operand]]
     const array = given[operand]
     if (role === 'input' && operand !== 'x') own[operand] = memory.own(array)
     else if (role === 'parameter') own[operand] = memory.own(array)
-    else if (role === 'statistic' || operand === 'sum') own[operand] = memory.place(operand, array)
+    else if (operand === 'sum' && array) own.sum = place('sum', 'sum', array as Float32Array)
+    else if (role === 'statistic') own[operand] = memory.place(operand, array)
   }
   const ownX = transfer ? memory.take(x) : memory.own(x)
   own.x = ownX
   const type = elementTypeOf(x)
   const fresh = isShared(x) ? undefined : ownX
-  if (out) own.y = memory.place('out', out, elementTypeOf(out) === type ? fresh : undefined)
-  else own.y = fresh ?? resultMemory(lengthOf(x), type)
+  if (out) own.y = place('out', 'y', out, elementTypeOf(out) === type && !views ? fresh : undefined)
+  else if (!views) own.y = fresh ?? resultMemory(lengthOf(x), type)
+  own.strides = strides
   return own as unknown as Call<Name>
 }
 

@@ -5,10 +5,12 @@ import { gotArray } from './advice.js'
 import { checkLength, checkStatisticArray, copied } from './arrays.js'
 import { type Bits16, type Dtype, type Float16Elements, readElements, shownAs } from './elements.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
+import { checkWithin, type Layout, readLayout, refuseView } from './views.js'
 
 /**
  * Any object with `data` and `dims`: a tensor of onnxruntime or transformers.js, or a plain `{ data, dims }`. Its elements are
- * dense and row-major; `strides` or an `offset` that say otherwise are refused.
+ * dense and row-major. layerNorm, rmsNorm, normalize and their layers take views as well, whose `strides` and `offset` say
+ * otherwise ({@link view}); all else refuses them.
  */
 export interface TensorLike {
   /**
@@ -20,6 +22,10 @@ export interface TensorLike {
   readonly dims: readonly number[]
   /** Type of the elements: where there is one, it must be 'float32', 'float16' or 'bfloat16', or that of the codes. */
   readonly type?: string | undefined
+  /** Of a view: how many elements of `data` there are from one index of each dimension to the next. Default: those of a dense tensor. */
+  readonly strides?: readonly number[] | undefined
+  /** Of a view: where in `data` its first element is. Default: 0. */
+  readonly offset?: number | undefined
 }
 
 /**
@@ -38,6 +44,10 @@ export interface Elements {
   readonly dtype: Dtype | undefined
   /** undefined for an array. */
   readonly dims: number[] | undefined
+  /** How many elements there are. */
+  readonly count: number
+  /** Where they stand in the data, where that is not one behind the other from the first on. */
+  readonly layout: Layout | undefined
   /** The tensor that it came from, and its type. */
   readonly tensor: TensorLike | undefined
   readonly type: string | undefined
@@ -45,14 +55,19 @@ export interface Elements {
 
 const MOST_WITHOUT_ELEMENTS = 2 ** 31
 
-/** Reads an operand: an array or a tensor of float32 or of 16 bits; `dtype` says what arrays of bits are. */
-export function readOperand(op: string, what: string, value: unknown, dtype?: Dtype): Elements {
+/**
+ * Reads an operand: an array or a tensor of float32 or of 16 bits; `dtype` says what arrays of bits are. Views are refused, but with
+ * `views`.
+ */
+export function readOperand(op: string, what: string, value: unknown, dtype?: Dtype, views = false): Elements {
   if (!isTensor(value)) {
     if (typedArrayKind(value) === undefined) {
       throw wrongType(op, what, 'Float32Array or a tensor { data, dims }', gotArray(what, value))
     }
     const data = readElements(op, what, value, dtype)
-    return { data, shown: value as Float32Array, dtype, dims: undefined, tensor: undefined, type: undefined }
+    const shown = value as Float32Array
+    const none = undefined
+    return { data, shown, dtype, dims: none, count: lengthOf(data), layout: none, tensor: none, type: none }
   }
   const { type, location } = value as TensorLike & { readonly location?: unknown }
   if (typeof location === 'string' && !location.startsWith('cpu')) {
@@ -67,9 +82,15 @@ export function readOperand(op: string, what: string, value: unknown, dtype?: Dt
   if (size === 0 && others > MOST_WITHOUT_ELEMENTS) {
     throw wrongValue(op, `${what}.dims`, 'a product of at most 2^31 beside the 0', describe(dims))
   }
-  checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
-  checkDense(op, what, value, dims)
-  return { data, shown: shown as Float32Array, dtype, dims, tensor: value, type }
+  const given = readLayout(op, what, value, dims)
+  const layout = views && given && !(given.dense && lengthOf(data) === size) ? given : undefined
+  if (layout) {
+    checkWithin(op, what, lengthOf(data), dims, layout.strides, layout.offset)
+  } else {
+    refuseView(op, what, given, dims)
+    checkLength(op, `${what}.data`, data, size, `the product of ${what}.dims`)
+  }
+  return { data, shown: shown as Float32Array, dtype, dims, count: size, layout, tensor: value, type }
 }
 
 /** Reads the dims of a tensor: integers >= 0. */
@@ -84,25 +105,6 @@ export function readDims(op: string, what: string, given: unknown): number[] {
   return dims
 }
 
-/** A tensor that says where its elements stand must say that they are dense, from the first of its data on. */
-export function checkDense(op: string, what: string, value: object, dims: readonly number[]): void {
-  const { strides, offset } = value as { readonly strides?: unknown; readonly offset?: unknown }
-  if (offset !== undefined && offset !== null && Number(offset) !== 0) {
-    throw wrongValue(op, `${what}.offset`, '0 (copy the elements to dense memory first)', describe(offset))
-  }
-  if (strides === undefined || strides === null || typeof strides === 'function') return
-  if (dims.includes(0)) return // whatever they say, nothing stands anywhere
-  const given = copied(op, `${what}.strides`, strides as ArrayLike<unknown>).map(Number)
-  let dense = 1
-  for (let axis = dims.length - 1; axis >= 0; axis--) {
-    if (given.length !== dims.length || (dims[axis] > 1 && given[axis] !== dense)) {
-      const expected = 'those of dense row-major memory (copy the elements first)'
-      throw wrongValue(op, `${what}.strides`, expected, describe(given))
-    }
-    dense *= dims[axis]
-  }
-}
-
 /** Throws unless a tensor has these dims. */
 export function checkDims(op: string, what: string, { dims }: Elements, expected: readonly number[] | undefined): void {
   if (!dims || !expected) return
@@ -114,10 +116,31 @@ export function checkDims(op: string, what: string, { dims }: Elements, expected
 /** Reads an array of x's shape and of its type. */
 export function readLikeX(op: string, what: string, value: Operand, x: Elements): Float32Array {
   const read = readOperand(op, what, value, x.dtype)
-  checkLength(op, what, read.data, lengthOf(x.data), 'x.length')
+  checkLength(op, what, read.data, x.count, 'x.length')
   checkDims(op, what, read, x.dims)
   checkType(op, what, read, x)
   return read.data
+}
+
+/** The same where it may be a view, or have dims that are broadcast to those of x: 1, or missing from the left. */
+export function readViewLikeX(op: string, what: string, value: Operand, x: Elements): Elements {
+  const read = readOperand(op, what, value, x.dtype, true)
+  checkType(op, what, read, x)
+  const { dims } = read
+  if (!dims || !x.dims) {
+    checkLength(op, what, read.data, x.count, 'x.length')
+    return read
+  }
+  const missing = x.dims.length - dims.length
+  if (missing < 0 || dims.some((dim, i) => dim !== 1 && dim !== x.dims?.[i + missing])) {
+    throw wrongValue(
+      op,
+      `${what}.dims`,
+      `[${x.dims.join(', ')}] (x.dims), or what is broadcast to them`,
+      describe(dims)
+    )
+  }
+  return read
 }
 
 /** Throws unless elements have the type of x. */
@@ -201,13 +224,15 @@ export function isTensor(value: unknown): value is TensorLike {
 export interface Output {
   /** The caller's `out`, if there is one. */
   readonly out: Float32Array | undefined
+  /** Where its elements stand, where it is a view. */
+  readonly layout?: Layout | undefined
   /** What the caller gets when the result was written to this memory: `out`, or something like x. */
   readonly resultOver: (y: Float32Array) => Operand
 }
 
 /** New memory for a result like x: of its type. */
-export function newLike({ data }: Elements): Float32Array {
-  return newElements(elementTypeOf(data), lengthOf(data))
+export function newLike({ data, count }: Elements): Float32Array {
+  return newElements(elementTypeOf(data), count)
 }
 
 /**
@@ -219,16 +244,19 @@ export function readOutput(
   x: Elements,
   given: Operand | undefined,
   what = 'out',
-  sameType = false
+  sameType = false,
+  views = false
 ): Output {
   if (given === undefined) return { out: undefined, resultOver: y => like(x, y, shownAs(x.shown, y)) }
-  const out = readOperand(op, what, given, x.dtype)
-  checkLength(op, what, out.data, lengthOf(x.data), x.dims ? 'x.data.length' : 'x.length')
+  const out = readOperand(op, what, given, x.dtype, views)
+  const { layout } = out
+  if (!layout) checkLength(op, what, out.data, x.count, x.dims ? 'x.data.length' : 'x.length')
   checkDims(op, what, out, x.dims)
+  if (layout && !x.dims) throw wrongType(op, 'x', 'a tensor { data, dims }, because out is a view', 'an array')
   if (sameType) checkType(op, what, out, x)
   // Over other memory than the place the result is shown as that is.
   const shown = (y: Float32Array) => (y === out.data ? out.shown : shownAs(out.shown, y))
-  return { out: out.data, resultOver: y => (x.dims && out.dims ? given : like(x, y, shown(y))) }
+  return { out: out.data, layout, resultOver: y => (x.dims && out.dims ? given : like(x, y, shown(y))) }
 }
 
 /**

@@ -57,8 +57,8 @@ export function byteLengthOf(array: ArrayBufferView): number {
 /** How the elements of an array stand in memory, where they are no dense float32. */
 export interface Storage {
   readonly type: ElementType
-  /** Of a view: the dimensions of its rows, how far apart they stand along each, and how many elements all have. */
-  readonly rows?: { readonly dims: readonly number[]; readonly strides: readonly number[]; readonly count: number }
+  /** Of a view: the dimensions of its rows, and how far apart they stand along each. */
+  readonly rows?: { readonly dims: readonly number[]; readonly strides: readonly number[] }
 }
 
 /** What a constructor that extends this adds its private fields to: the object that it was given. */

@@ -328,6 +328,6 @@ refuseAssignments('LayerNorm', LayerNorm.prototype)
 
 /** The kernel's operands. */
 function callOf(call: RowCall, eps: number): Call<'layer_norm'> {
-  const { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale } = call
-  return { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale, eps }
+  const { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale, strides } = call
+  return { y, sum, mean, rstd, x, residual, weight, bias, shape, residualScale, eps, strides }
 }

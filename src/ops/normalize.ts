@@ -107,8 +107,8 @@ function readCall(
 ): { call: RowCall; operands: Call<'normalize'> } {
   // Sums of other powers than squares are made over rows only.
   const call = readRowCall(op, x, groups, options, undefined, undefined, { asRows: numbers.p !== 2, async })
-  const { y, x: data, shape, norm } = call
-  return { call, operands: { y, norm, x: data, shape, ...numbers } }
+  const { y, x: data, shape, norm, strides } = call
+  return { call, operands: { y, norm, x: data, shape, ...numbers, strides } }
 }
 
 /**

@@ -273,7 +273,7 @@ refuseAssignments('RMSNorm', RMSNorm.prototype)
 
 /** The kernel's operands. */
 function callOf(call: RowCall, { eps, weightOffset, partial }: Required<RMSNormConstants>): Call<'rms_norm'> {
-  const { y, sum, rstd, x, residual, weight, shape, residualScale } = call
+  const { y, sum, rstd, x, residual, weight, shape, residualScale, strides } = call
   const counted = countedOf(shape.size, partial)
-  return { y, sum, rstd, x, residual, weight, shape, counted, residualScale, eps, weightOffset }
+  return { y, sum, rstd, x, residual, weight, shape, counted, residualScale, eps, weightOffset, strides }
 }

@@ -1,0 +1,349 @@
+// Views: tensors whose elements do not stand one behind the other, and inputs that are broadcast.
+import {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  elementTypeOf,
+  lengthOf,
+  storedOver,
+  typedArrayKind
+} from '../kernels/arrays.js'
+import type { ElementType } from '../kernels/elements.js'
+import { type Groups, MOST_AXES } from '../kernels/operands.js'
+import { copied } from './arrays.js'
+import { describe, wrongType, wrongValue } from './errors.js'
+
+/** Where the elements of a tensor stand in its data: element [i, j] at offset + i * strides[0] + j * strides[1]. */
+export interface Layout {
+  readonly strides: readonly number[]
+  readonly offset: number
+  /** Whether they are those of a dense tensor. */
+  readonly dense: boolean
+}
+
+/** The strides of a dense row-major tensor. */
+export function denseStrides(dims: readonly number[]): number[] {
+  const strides: number[] = new Array(dims.length)
+  let dense = 1
+  for (let axis = dims.length - 1; axis >= 0; axis--) {
+    strides[axis] = dense
+    dense *= dims[axis]
+  }
+  return strides
+}
+
+/** Reads `strides` and `offset` of a tensor; undefined where it has neither. */
+export function readLayout(op: string, what: string, tensor: object, dims: readonly number[]): Layout | undefined {
+  const { strides, offset } = tensor as { readonly strides?: unknown; readonly offset?: unknown }
+  const hasStrides = strides !== undefined && strides !== null && typeof strides !== 'function'
+  const hasOffset = offset !== undefined && offset !== null && typeof offset !== 'function'
+  if (!hasStrides && !hasOffset) return undefined
+  const dense = denseStrides(dims)
+  const read = hasStrides ? integers(op, `${what}.strides`, strides as ArrayLike<unknown>) : dense
+  if (read.length !== dims.length) {
+    throw wrongValue(op, `${what}.strides`, `${dims.length} of them, one for each dim`, describe(read))
+  }
+  const first = hasOffset ? integers(op, `${what}.offset`, [offset])[0] : 0
+  // Whatever they say of dims of 1, nothing stands anywhere else; and of no elements nothing stands anywhere.
+  const same = dims.includes(0) || dims.every((dim, axis) => dim === 1 || read[axis] === dense[axis])
+  return { strides: read, offset: first, dense: same && first === 0 }
+}
+
+function integers(op: string, what: string, given: ArrayLike<unknown>): number[] {
+  const read = copied(op, what, given).map(Number)
+  const wrong = read.find(value => !(Number.isSafeInteger(value) && value >= 0))
+  if (wrong !== undefined) throw wrongValue(op, what, 'integers >= 0', describe(wrong))
+  return read
+}
+
+/** Throws unless a tensor's data has all its elements. */
+export function checkWithin(
+  op: string,
+  what: string,
+  length: number,
+  dims: readonly number[],
+  strides: readonly number[],
+  offset: number
+): void {
+  if (dims.includes(0)) return
+  const last = dims.reduce((at, dim, axis) => at + (dim - 1) * strides[axis], offset)
+  if (!(last < length)) {
+    throw wrongValue(op, `${what}.data.length`, `at least ${last + 1} (dims, strides and offset)`, String(length))
+  }
+}
+
+/** An operand of a call over rows, as it was read. */
+export interface ViewOperand {
+  /** All of its data. */
+  readonly data: Float32Array
+  readonly dims: readonly number[] | undefined
+  readonly layout: Layout | undefined
+}
+
+/** The rows of an operand in memory: how far apart they stand along each of the call's dimensions. */
+export interface RowLayout {
+  /** Elements of a row. */
+  readonly size: number
+  readonly dims: readonly number[]
+  readonly strides: readonly number[]
+}
+
+/** What of an operand a kernel gets. */
+export interface PlacedRows {
+  readonly array: Float32Array
+  /** Elements from one row to the next, where the kernel is to be told. */
+  readonly stride: number | undefined
+  /** Undefined where it is dense. */
+  readonly rows: RowLayout | undefined
+}
+
+/**
+ * The rows of the operands of a call, of which at least one is a view or is broadcast to the dims of x. `outputs` names those that are
+ * written. Groups must be rows: the last dims of x.
+ */
+export function placeRows<Name extends string>(
+  op: string,
+  operands: { readonly [name in Name]?: ViewOperand | undefined },
+  outputs: readonly string[],
+  dims: readonly number[],
+  { size }: Groups
+): { [name in Name]?: PlacedRows } {
+  let tail = 0
+  for (let n = 1; n < size; tail++) n *= dims[dims.length - 1 - tail]
+  const outer = dims.slice(0, dims.length - tail)
+  const layouts: { name: Name; data: Float32Array; strides: number[]; offset: number }[] = []
+  const placed: { [name in Name]?: PlacedRows } = {}
+  for (const name of Object.keys(operands) as Name[]) {
+    const operand = operands[name]
+    if (!operand) continue
+    const { data, dims: own = dims, layout } = operand
+    const strides = broadcast(own, layout?.strides ?? denseStrides(own), dims)
+    const dense = denseStrides(dims)
+    for (let axis = dims.length - tail; axis < dims.length; axis++) {
+      if (dims[axis] === 1 || strides[axis] === dense[axis]) continue
+      const expected = `${dense[axis]}: the axes that are normalised over must be contiguous`
+      throw wrongValue(op, `${name}.strides[${axis}]`, expected, String(strides[axis]))
+    }
+    layouts.push({ name, data, strides: strides.slice(0, outer.length), offset: layout?.offset ?? 0 })
+  }
+  const merged = merge(outer, layouts)
+  if (merged.length > MOST_AXES) {
+    throw wrongValue(op, 'x.strides', `views of at most ${MOST_AXES} dimensions`, String(merged.length))
+  }
+  for (const { name, data, strides, offset } of layouts) {
+    const rows = {
+      size,
+      dims: merged.map(axis => outer[axis.last] * axis.inner),
+      strides: merged.map(axis => strides[axis.last])
+    }
+    if (outputs.includes(name)) checkApart(op, name, rows)
+    placed[name] = place(data, offset, rows)
+  }
+  return placed
+}
+
+/** The strides of an operand along the dims of x: 0 where it is broadcast. */
+function broadcast(own: readonly number[], strides: readonly number[], dims: readonly number[]): number[] {
+  const missing = dims.length - own.length
+  return dims.map((dim, axis) => {
+    const at = axis - missing
+    return at < 0 || (own[at] === 1 && dim !== 1) ? 0 : strides[at]
+  })
+}
+
+/** Neighbouring dimensions as one, where every operand's rows stand so: the last of each, and how many the others before it make. */
+function merge(dims: readonly number[], layouts: readonly { strides: number[] }[]): { last: number; inner: number }[] {
+  const merged: { last: number; inner: number }[] = []
+  for (let axis = 0; axis < dims.length; axis++) {
+    if (dims[axis] === 1) continue
+    const before = merged.at(-1)
+    const joins = before && layouts.every(({ strides }) => strides[before.last] === strides[axis] * dims[axis])
+    if (joins) merged[merged.length - 1] = { last: axis, inner: before.inner * dims[before.last] }
+    else merged.push({ last: axis, inner: 1 })
+  }
+  return merged
+}
+
+function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows {
+  const { size, dims, strides } = rows
+  const extent = dims.reduce((extent, dim, i) => extent + (dim - 1) * strides[i], size)
+  const type = elementTypeOf(data)
+  const bytes = type === 'float32' ? 4 : 2
+  const begin = byteOffsetOf(data) + bytes * offset
+  const simple = dims.length === 0 || (dims.length === 1 && strides[0] >= size)
+  const storage = simple ? storageOfType(type) : { type, rows: { dims, strides } }
+  const array = storedOver(storage, bufferOf(data), begin, extent)
+  if (simple && (dims.length === 0 || strides[0] === size)) return { array, stride: undefined, rows: undefined }
+  return { array, stride: simple ? strides[0] : undefined, rows }
+}
+
+const storageOfType = (type: ElementType) => (type === 'float32' ? undefined : { type })
+
+/** Throws unless no two rows of a place share memory. */
+function checkApart(op: string, name: string, { size, dims, strides }: RowLayout): void {
+  const order = dims.map((_, i) => i).sort((a, b) => strides[a] - strides[b])
+  let extent = size
+  for (const i of order) {
+    if (strides[i] < extent) {
+      throw wrongValue(op, `${name}.strides`, `rows that share no memory: ${extent} or more`, String(strides[i]))
+    }
+    extent += (dims[i] - 1) * strides[i]
+  }
+}
+
+/** Whether two views of one buffer share an element: none, exactly the same ones in the same order, or some. */
+export function sharingOfRows(
+  a: ArrayBufferView,
+  aRows: RowLayout | undefined,
+  b: ArrayBufferView,
+  bRows: RowLayout | undefined
+): 'none' | 'all' | 'part' {
+  const [start, otherStart] = [byteOffsetOf(a), byteOffsetOf(b)]
+  const [first, second] = [rowsOf(a, aRows), rowsOf(b, bRows)]
+  const same =
+    first.size === second.size &&
+    first.dims.length === second.dims.length &&
+    first.dims.every((dim, i) => dim === second.dims[i] && first.strides[i] === second.strides[i])
+  if (same && start === otherStart) return 'all'
+  if (same && isNested(first)) return touches(Math.abs(start - otherStart), first, 0) ? 'part' : 'none'
+  const [here, there] = [startsOf(start, first), startsOf(otherStart, second)]
+  for (let i = 0, k = 0; i < here.length && k < there.length; ) {
+    if (here[i] < there[k] + second.size && there[k] < here[i] + first.size) return 'part'
+    if (here[i] < there[k]) i++
+    else k++
+  }
+  return 'none'
+}
+
+/** Whether each dimension, from the last to the first, goes beyond all rows of those behind it. */
+function isNested({ size, dims, strides }: RowLayout): boolean {
+  let extent = size
+  for (let i = dims.length - 1; i >= 0; i--) {
+    if (strides[i] < extent) return false
+    extent += (dims[i] - 1) * strides[i]
+  }
+  return true
+}
+
+/** Whether a row of such a view, from a dimension on, shares memory with one of the same rows that begin so much later. */
+function touches(later: number, rows: RowLayout, dim: number): boolean {
+  if (dim === rows.dims.length) return Math.abs(later) < rows.size
+  const stride = rows.strides[dim]
+  const nearest = Math.floor(later / stride)
+  return [nearest, nearest + 1].some(
+    steps => Math.abs(steps) < rows.dims[dim] && touches(later - steps * stride, rows, dim + 1)
+  )
+}
+
+/** Rows in bytes; an array without has one. */
+function rowsOf(array: ArrayBufferView, rows: RowLayout | undefined): RowLayout {
+  if (!rows) return { size: byteLengthOf(array), dims: [], strides: [] }
+  const bytes = byteLengthOf(array) / lengthOf(array)
+  return { size: rows.size * bytes, dims: rows.dims, strides: rows.strides.map(stride => stride * bytes) }
+}
+
+/** Where all rows begin, in ascending order. */
+function startsOf(start: number, { dims, strides }: RowLayout): Float64Array {
+  let starts = Float64Array.of(start)
+  for (let i = 0; i < dims.length; i++) {
+    if (strides[i] === 0) continue // the same ones again
+    const more = new Float64Array(starts.length * dims[i])
+    for (let k = 0; k < starts.length; k++) {
+      for (let j = 0; j < dims[i]; j++) more[k * dims[i] + j] = starts[k] + j * strides[i]
+    }
+    starts = more
+  }
+  return starts.sort()
+}
+
+/** Copies rows that stand one behind the other to where those of a view stand. */
+export function scatterRows(to: Float32Array, from: Float32Array, { size, dims, strides }: RowLayout): void {
+  const starts = dims.map(() => 0)
+  const count = dims.reduce((count, dim) => count * dim, 1)
+  for (let row = 0, offset = 0; row < count; row++) {
+    for (let i = 0; i < size; i++) to[offset + i] = from[row * size + i]
+    for (let d = dims.length - 1; d >= 0; d--) {
+      offset += strides[d]
+      if (++starts[d] < dims[d]) break
+      offset -= dims[d] * strides[d]
+      starts[d] = 0
+    }
+  }
+}
+
+/** Throws for a view where only dense tensors are taken. */
+export function refuseView(op: string, what: string, layout: Layout | undefined, dims: readonly number[]): void {
+  if (!layout || layout.dense) return
+  const hint = 'copy the elements to dense memory first'
+  if (layout.offset !== 0) throw wrongValue(op, `${what}.offset`, `0 (${hint})`, describe(layout.offset))
+  const expected = `[${denseStrides(dims).join(', ')}], those of dense row-major memory (${hint})`
+  throw wrongValue(op, `${what}.strides`, expected, describe(layout.strides))
+}
+
+/** Throws unless a tensor is dense. */
+export function checkDense(op: string, what: string, tensor: object, dims: readonly number[]): void {
+  refuseView(op, what, readLayout(op, what, tensor, dims), dims)
+}
+
+/** `transfer` takes whole arrays. */
+export function refuseTransfer(op: string, rows: RowLayout | undefined): void {
+  if (rows) throw wrongType(op, 'x', 'a dense tensor, because transfer is given', 'a view')
+}
+
+/** What {@link view} is told. */
+export interface ViewOptions {
+  /** Size of each dimension. */
+  readonly dims: readonly number[]
+  /** How many elements there are from one index of each dimension to the next; 0 shows the same ones again. Default: those of a dense tensor. */
+  readonly strides?: readonly number[] | undefined
+  /** Where the first element is. Default: 0. */
+  readonly offset?: number | undefined
+}
+
+/** What {@link view} returns: a tensor over the same memory. */
+export interface View<Data = unknown> {
+  /** The array that the view is of. */
+  readonly data: Data
+  readonly dims: readonly number[]
+  readonly strides: readonly number[]
+  readonly offset: number
+  /** Where the view is of a tensor that has one. */
+  readonly type?: string
+}
+
+/**
+ * Some elements of an array or a tensor as a tensor of their own, without a copy: a slice of heads, every second row, one row many
+ * times. layerNorm, rmsNorm, normalize and their layers take views as x, residual, `sum` and `out`; what is normalised over must be
+ * contiguous. Nothing between the rows of a view is read or written.
+ *
+ * @param of a Float32Array, a Float16Array, a Uint16Array of bits, or a tensor, whose `data` is meant
+ * @throws TypeError for a wrong kind of argument, RangeError for a wrong value, also where an element is beyond the data
+ * @example
+ * ```ts
+ * import { rmsNorm, view } from 'evenkeel'
+ *
+ * // queries, keys and values of two tokens, one head of two numbers each: [tokens, 3, heads, 2]
+ * const qkv = Float32Array.of(1, 1, 5, 5, 7, 7, 3, -3, 5, 5, 7, 7)
+ * const queries = view(qkv, { dims: [2, 1, 2], strides: [6, 2, 1] })
+ * rmsNorm(queries, 2, { eps: 0, out: queries }) // in place
+ * console.log(qkv) // Float32Array(12) [ 1, 1, 5, 5, 7, 7, 1, -1, 5, 5, 7, 7 ]
+ * ```
+ */
+export function view<Data extends ArrayBufferView>(
+  of: Data | { readonly data: Data; readonly type?: string | undefined },
+  options: ViewOptions
+): View<Data> {
+  const op = 'view'
+  const isArray = typedArrayKind(of) !== undefined
+  if (!isArray && !isObject(of)) throw wrongType(op, 'of', 'an array or a tensor { data, dims }', describe(of))
+  const { data, type } = isArray ? { data: of as Data, type: undefined } : (of as { data: Data; type?: string })
+  if (typedArrayKind(data) === undefined) throw wrongType(op, 'of.data', 'a typed array', describe(data))
+  if (!isObject(options)) throw wrongType(op, 'options', 'an object with dims', describe(options))
+  const dims = integers(op, 'dims', options.dims)
+  const given = { strides: options.strides, offset: options.offset }
+  const { strides, offset } = readLayout(op, op, given, dims) ?? { strides: denseStrides(dims), offset: 0 }
+  checkWithin(op, 'of', lengthOf(data), dims, strides, offset)
+  return type === undefined ? { data, dims, strides, offset } : { data, dims, strides, offset, type }
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
