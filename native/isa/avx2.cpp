@@ -37,7 +37,10 @@ constexpr bool streams = true;
 // Past the caches; p is aligned to a vector.
 inline void stream(float* p, F a) { _mm256_stream_ps(p, a.v); }
 inline void end_of_stream() { _mm_sfence(); }
-inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+template <class T>
+inline void prefetch(const T* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
 
 // Of 16 bits: parts of a vector by way of a copy.
 inline F load(const Float16* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
@@ -55,8 +58,7 @@ inline __m128i bits_of(F a, const Bfloat16*) {
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   const __m256i no_number = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
-  const __m256i high =
-      _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), _mm256_set1_epi32(0x7fc0), no_number);
+  const __m256i high = _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), _mm256_set1_epi32(0x7fc0), no_number);
   return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
 }
 template <class T>
@@ -75,10 +77,10 @@ inline F operator*(F a, F b) { return {_mm256_mul_ps(a.v, b.v)}; }
 
 // Two loads of 128 bits, not one of 256 and an extract: the conversions bound the statistics (measured).
 inline D load_wide(const float* p) { return {_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))}; }
-inline D load_wide(const float* p, size_t n) {
-  const __m256 a = load(p, n).v;
-  return {_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))};
+inline D widen(F a) {
+  return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v)), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))};
 }
+inline D load_wide(const float* p, size_t n) { return widen(load(p, n)); }
 inline D load_wide(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
 inline void store(double* p, D a) {
   _mm256_storeu_pd(p, a.low);

@@ -32,12 +32,13 @@ constexpr bool streams = true;
 // Past the caches; p is aligned to a vector.
 inline void stream(float* p, F a) { _mm512_stream_ps(p, a.v); }
 inline void end_of_stream() { _mm_sfence(); }
-inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+template <class T>
+inline void prefetch(const T* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
 
 // Of 16 bits: parts of a vector by way of a copy.
-inline F load(const Float16* p) {
-  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
-}
+inline F load(const Float16* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 inline F load(const Bfloat16* p) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
@@ -52,8 +53,7 @@ inline __m256i bits_of(F a, const Bfloat16*) {
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __mmask16 no_number = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(
-      _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), no_number, _mm512_set1_epi32(0x7fc0)));
+  return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), no_number, _mm512_set1_epi32(0x7fc0)));
 }
 template <class T>
 inline void store(T* p, F a) {
@@ -72,11 +72,11 @@ inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline D load_wide(const float* p) {
   return {_mm512_cvtps_pd(_mm256_loadu_ps(p)), _mm512_cvtps_pd(_mm256_loadu_ps(p + 8))};
 }
-inline D load_wide(const float* p, size_t n) {
-  const __m512 a = load(p, n).v;
-  const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(a), 1);
-  return {_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm256_castpd_ps(high))};
+inline D widen(F a) {
+  const __m256d high = _mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1);
+  return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(_mm256_castpd_ps(high))};
 }
+inline D load_wide(const float* p, size_t n) { return widen(load(p, n)); }
 inline D load_wide(const double* p) { return {_mm512_loadu_pd(p), _mm512_loadu_pd(p + 8)}; }
 inline void store(double* p, D a) {
   _mm512_storeu_pd(p, a.low);

@@ -34,8 +34,8 @@
 
 // The tables of an ISA file, from its namespace of that name: kernels for each type of elements.
 #define EVENKEEL_KERNELS_OF(name, type, array) kernels<type>,
-#define EVENKEEL_EXPORT_TABLES(isa)                                      \
-  namespace isa {                                                        \
+#define EVENKEEL_EXPORT_TABLES(isa)                                                  \
+  namespace isa {                                                                    \
   constexpr KernelTables tables{EVENKEEL_ELEMENTS(EVENKEEL_KERNELS_OF) conversions}; \
-  }                                                                      \
+  }                                                                                  \
   extern const KernelTables isa##_kernels = isa::tables;

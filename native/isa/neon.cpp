@@ -35,7 +35,8 @@ inline void store(float* p, F a, size_t n) {
 constexpr bool streams = false;  // no store goes past the caches
 inline void stream(float* p, F a) { store(p, a); }
 inline void end_of_stream() {}
-inline void prefetch(const float*) {}
+template <class T>
+inline void prefetch(const T*) {}
 
 // Of 16 bits: parts of a vector by way of a copy.
 inline F load(const Float16* p) {

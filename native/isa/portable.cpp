@@ -42,7 +42,8 @@ inline void store(float* p, F a, size_t n) {
 constexpr bool streams = false;  // no store goes past the caches
 inline void stream(float* p, F a) { store(p, a); }
 inline void end_of_stream() {}
-inline void prefetch(const float*) {}
+template <class T>
+inline void prefetch(const T*) {}
 
 // Of 16 bits: parts of a vector by way of a copy.
 inline F load(const Float16* p) {
@@ -80,6 +81,9 @@ inline D load_wide(const float* p) {
 }
 inline D load_wide(const float* p, size_t n) {
   return build<D>([=](size_t i) { return i < n ? static_cast<double>(p[i]) : 0.0; });
+}
+inline D widen(F a) {
+  return build<D>([&](size_t i) { return static_cast<double>(a.v[i]); });
 }
 inline D load_wide(const double* p) {
   return build<D>([=](size_t i) { return p[i]; });

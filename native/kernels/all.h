@@ -28,6 +28,7 @@
 #include "residual_sum.h"
 #include "rms_norm.h"
 
+// What belongs to no op; it takes some of them.
 #include "convert.h"
 
 #define EVENKEEL_KERNEL(name, signature) &name<T>,

@@ -5,9 +5,8 @@
 template <class T>
 EVENKEEL_NOINLINE void widen(float* to, const uint16_t* from, size_t n) {
   const T* const x = reinterpret_cast<const T*>(from);
-  const float* const next = reinterpret_cast<const float*>(x + n);
   each_unrolled(to, n, [=](auto at) {
-    prefetch(next + at.i / 2);
+    prefetch(x + n + at.i);
     at.write(to, at.read(x));
   });
 }
@@ -21,10 +20,19 @@ EVENKEEL_NOINLINE void narrow_to(uint16_t* to, const float* from, size_t n, bool
   if (streamed) end_of_stream();
 }
 
+// Statistics over a batch, of which there is no part that could be brought in alone.
+template <class T>
+void batch_statistics_of(OverBatch<double> mean, OverBatch<double> variance, Tensor<const uint16_t> x, Volume shape) {
+  batch_statistics<T>(mean, variance, {reinterpret_cast<const T*>(x.data)}, shape);
+}
+
+#define EVENKEEL_STATISTICS(name, type) &batch_statistics_of<type>,
 #define EVENKEEL_WIDEN(name, type) &widen<type>,
 #define EVENKEEL_NARROW(name, type) &narrow_to<type>,
 constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
                                   {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
+                                  {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_STATISTICS)},
                                   &permute<uint16_t>};
+#undef EVENKEEL_STATISTICS
 #undef EVENKEEL_WIDEN
 #undef EVENKEEL_NARROW

@@ -2,12 +2,20 @@
 // Included inside an ISA file's namespace, which gives the vector types F (width x float32) and D (width x float64).
 // "Rule n" is a rule of NUMERICS.md.
 
-// The first n elements of 16 bits, and where they go.
+// Elements of 16 bits, all of a vector or the first n.
 template <class T>
 F load(const T* p, size_t n) {
   T part[width] = {};
   std::memcpy(part, p, n * sizeof(T));
   return load(part);
+}
+template <class T>
+D load_wide(const T* p) {
+  return widen(load(p));
+}
+template <class T>
+D load_wide(const T* p, size_t n) {
+  return widen(load(p, n));
 }
 template <class T>
 void store(T* p, F a, size_t n) {

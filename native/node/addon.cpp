@@ -137,7 +137,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     }
     Napi::Object table = Napi::Object::New(env);
     table.Set("name", backend.name);
-#define EVENKEEL_SET(name, type, array) table.Set(#name, table_of<type>(env, environment, *backend.kernels, backend.kernels->name));
+#define EVENKEEL_SET(name, type, array) \
+  table.Set(#name, table_of<type>(env, environment, *backend.kernels, backend.kernels->name));
     EVENKEEL_ELEMENTS(EVENKEEL_SET)
 #undef EVENKEEL_SET
     append(backends, table);

@@ -172,6 +172,8 @@ class Arguments {
       of.is_view = (views >> k & 1) != 0;
       for (size_t i = 0; i < storages.rank && of.is_view; ++i) of.strides[i] = size();
     }
+    // Whatever the caller says: nothing is to be brought in where all are plain.
+    storages.any = (types | views) != 0;
   }
 
   EVENKEEL_NOINLINE View read_view() {

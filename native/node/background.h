@@ -182,8 +182,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   const Reading reading = read(arguments, operands);
   if (reading == Reading::empty) arguments.fail("shape expected at least one element");
   if (!environment->structured_clone) arguments.fail("the runtime expected a global structuredClone");
-  Staging* const staging =
-      arguments.error ? nullptr : new_staging(arguments, *kernel->tables, operands, helpers() + 1);
+  Staging* const staging = arguments.error ? nullptr : new_staging(arguments, *kernel->tables, operands, helpers() + 1);
   if (arguments.error) {
     end_staging(staging);
     return refuse(env, kernel->name, arguments);

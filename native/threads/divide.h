@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "../ops.h"
+#include "../platform/caches.h"
 #include "../platform/float_control.h"
 #include "pool.h"
 #include "shares.h"
@@ -286,13 +287,14 @@ void run_shares(const Call& call, const Shape& shape, const Division& division, 
   run_pieces({run, &divided, pieces}, helpers);
 }
 
-// Memory for a call whose elements are no dense float32, on so many threads; its parameters are brought in. False where
-// there is none.
+// Memory for a call whose elements are no dense float32, on at most so many threads; its parameters are brought in.
+// False where there is none.
 template <class... Operands>
-bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t threads) {
+bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t most) {
   using Split = Splitter<Operands...>;
   using Staged = StagedCall<Split, Operands...>;
   const auto shape = std::get<typename Split::Shape>(operands);
+  const size_t threads = std::max<size_t>(1, std::min(most, Split::elements(shape) / piece_size));
   size_t elements = Staged::elements_of(shape);
   if constexpr (Split::by_position) {
     auto flat = shape;

@@ -4,17 +4,14 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "../ops.h"
-#include "../platform/caches.h"
 #include "shares.h"
+#include "staging.h"
 
 namespace evenkeel {
 
@@ -23,184 +20,12 @@ namespace evenkeel {
 constexpr size_t staged_elements = 4096;
 constexpr size_t staged_columns = 32;
 
-// Some of a volume: of a share also some of its positions.
-struct Part {
-  Share share;
-  size_t from, positions;
-};
-
-// Calls step(offset, place, n) for the runs of neighbors that an operand has of some matrices, as they stand in memory
-// and one behind the other.
-template <class Step>
-void each_run(const Storages& all, const Storage& of, size_t stride, const Groups& shape, const Share& some,
-              Step step) {
-  const size_t n = shape.size, columns = some.columns;
-  if (of.is_view) {
-    size_t index[Axes::most], offset = 0, rest = some.first;
-    for (size_t d = all.rank; d-- > 0;) {
-      index[d] = rest % all.dims[d];
-      rest /= all.dims[d];
-      offset += index[d] * of.strides[d];
-    }
-    for (size_t i = 0; i < some.count; ++i) {
-      step(offset, i * n, n);
-      for (size_t d = all.rank; d-- > 0;) {
-        offset += of.strides[d];
-        if (++index[d] < all.dims[d]) break;
-        offset -= all.dims[d] * of.strides[d];
-        index[d] = 0;
-      }
-    }
-    return;
-  }
-  if (columns == shape.pitch && stride == n * columns) return step(some.first * stride, 0, some.count * stride);
-  for (size_t i = 0; i < some.count; ++i) {
-    const size_t at = (some.first + i) * stride;
-    if (columns == shape.pitch) {
-      step(at, i * n * columns, n * columns);
-      continue;
-    }
-    for (size_t row = 0; row < n; ++row) {
-      step(at + row * shape.pitch + some.column, (i * n + row) * columns, columns);
-    }
-  }
-}
-
-// The same of some of a volume.
-template <class Step>
-void each_run(const Volume& shape, const Part& part, Step step) {
-  const size_t per_group = shape.channels_per_group, pitch = shape.pitch, positions = shape.positions;
-  const size_t channels = part.share.columns * per_group, channel = part.share.column * per_group;
-  const size_t first = part.share.first, count = part.share.count, some = part.positions;
-  const size_t sample = pitch * positions;
-  if (channels == pitch && some == positions) return step(first * sample, 0, count * sample);
-  for (size_t s = 0; s < count; ++s) {
-    const size_t from = (first + s) * sample, to = s * channels * some;
-    if (!shape.channels_last && some == positions) {
-      step(from + channel * positions, to, channels * positions);
-    } else if (!shape.channels_last) {
-      for (size_t c = 0; c < channels; ++c) step(from + (channel + c) * positions + part.from, to + c * some, some);
-    } else if (channels == pitch) {
-      step(from + part.from * pitch, to, some * pitch);
-    } else {
-      for (size_t p = 0; p < some; ++p) step(from + (part.from + p) * pitch + channel, to + p * channels, channels);
-    }
-  }
-}
-
 // How much of a shape is worked on at a time.
 struct Blocks {
   size_t outer;    // matrices or samples
   size_t columns;  // or groups
   size_t positions;
   size_t elements;  // of all that
-};
-
-template <class Operand>
-constexpr bool takes_array = !std::is_same_v<Operand, size_t> && !std::is_same_v<Operand, double> &&
-                             !std::is_same_v<Operand, Counted>;
-template <class Operand>
-constexpr bool is_input = false;
-template <class T>
-constexpr bool is_input<Matrix<const T>> = true;
-template <class Operand>
-constexpr bool is_maybe_input = false;
-template <class T>
-constexpr bool is_maybe_input<Maybe<const T>> = true;
-template <class Operand>
-constexpr bool is_parameter = false;
-template <class T>
-constexpr bool is_parameter<PerElement<T>> = true;
-template <class T>
-constexpr bool is_parameter<PerChannel<T>> = true;
-template <class Operand>
-constexpr bool is_matrix = false;
-template <class T>
-constexpr bool is_matrix<Matrix<T>> = true;
-template <class T>
-constexpr bool is_matrix<Maybe<T>> = true;
-template <class T>
-constexpr bool is_matrix<Tensor<T>> = true;
-template <class Operand>
-constexpr bool is_written = false;
-template <class T>
-constexpr bool is_written<Matrix<T>> = !std::is_const_v<T>;
-template <class T>
-constexpr bool is_written<Maybe<T>> = !std::is_const_v<T>;
-template <class T>
-constexpr bool is_written<Tensor<T>> = !std::is_const_v<T>;
-
-// What a call has beside its operands where not all of its arrays are dense float32: how they stand in memory, and
-// memory for each of the threads that may work on it.
-class Staging {
- public:
-  Staging(const Storages& storages, const KernelTables& tables) : storages(storages), tables(tables) {}
-  ~Staging() { std::free(memory_); }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-
-  // Memory for so many threads, of so many floats each, and for parameters; false where there is none.
-  bool reserve(size_t threads, size_t elements, size_t parameters) {
-    slots_ = threads;
-    slot_ = elements;
-    const size_t floats = sizeof(float), most = SIZE_MAX / 64;
-    if (elements > most / (threads + 1) || parameters > most) return false;
-    memory_ = std::malloc((threads * elements + parameters) * floats + 64 + threads * sizeof(std::atomic<bool>));
-    if (!memory_) return false;
-    first_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_) + 63) / 64 * 64);
-    parameters_ = first_ + threads * elements;
-    taken_ = reinterpret_cast<std::atomic<bool>*>(parameters_ + parameters);
-    for (size_t i = 0; i < threads; ++i) new (taken_ + i) std::atomic<bool>(false);
-    return true;
-  }
-  size_t threads() const { return slots_; }
-
-  // Memory that no other thread has; there are as many as threads.
-  size_t take() const {
-    for (size_t i = 0;; i = (i + 1) % slots_) {
-      if (!taken_[i].exchange(true, std::memory_order_acquire)) return i;
-    }
-  }
-  void give_back(size_t slot) const { taken_[slot].store(false, std::memory_order_release); }
-  float* memory(size_t slot) const { return first_ + slot * slot_; }
-
-  // A parameter as float32, for good.
-  const float* parameter(const float* data, const Storage& of, size_t n) {
-    float* const to = parameters_;
-    read(to, data, of, 0, n);
-    parameters_ += rounded(n);
-    return to;
-  }
-
-  // Elements of an operand as float32, and back.
-  void read(float* to, const float* data, const Storage& of, size_t offset, size_t n) const {
-    if (of.type == ElementType::float32) {
-      std::memcpy(to, data + offset, n * sizeof(float));
-    } else {
-      tables.convert.widen[static_cast<size_t>(of.type) - 1](to, reinterpret_cast<const uint16_t*>(data) + offset, n);
-    }
-  }
-  void write(float* data, const float* from, const Storage& of, size_t offset, size_t n, bool streamed) const {
-    if (of.type == ElementType::float32) {
-      std::memcpy(data + offset, from, n * sizeof(float));
-    } else {
-      tables.convert.narrow[static_cast<size_t>(of.type) - 1](reinterpret_cast<uint16_t*>(data) + offset, from, n,
-                                                              streamed);
-    }
-  }
-
-  static size_t rounded(size_t n) { return (n + 15) / 16 * 16; }
-
-  const Storages storages;
-  const KernelTables& tables;
-  bool streamed = false;  // whether results go past the caches
-
- private:
-  void* memory_ = nullptr;
-  size_t slots_ = 0, slot_ = 0;
-  float* first_ = nullptr;
-  float* parameters_ = nullptr;
-  std::atomic<bool>* taken_ = nullptr;
 };
 
 // A share of a call, some blocks at a time. `Split` says how its operands are divided (divide.h).
@@ -261,6 +86,7 @@ class StagedCall {
 
   // Floats that a thread needs.
   static size_t elements_of(const Shape& shape) {
+    if (std::is_same_v<All, Statistics>) return 0;
     const size_t matrices = (size_t{is_matrix<Operands>} + ...) + 1;
     const size_t n = blocks_of(shape).elements;
     return n > SIZE_MAX / 64 / matrices ? SIZE_MAX : matrices * Staging::rounded(n);
@@ -291,6 +117,7 @@ class StagedCall {
 
   // A share of which all is real.
   void run(const Shape& shape, const Share& share) const {
+    if constexpr (std::is_same_v<All, Statistics>) return run_statistics(shape, share);
     const size_t slot = staging_.take();
     float* const memory = staging_.memory(slot);
     if constexpr (std::is_same_v<Shape, Groups>) run_groups(shape, share, memory);
@@ -401,6 +228,13 @@ class StagedCall {
              (!share.listed || share.listed[i + count] == share.listed[i] + count)) {
         ++count;
       }
+      if (const size_t along = staging_.along(); along > 1) {
+        count = std::min(count, along - first % along);
+        run_views(shape, Share{first, count, 0, 1, nullptr, done});
+        i += count;
+        done += count;
+        continue;
+      }
       for (size_t column = 0; column < share.columns; column += blocks.columns) {
         const size_t columns = std::min(blocks.columns, share.columns - column);
         run_matrices(shape, Share{first, count, share.column + column, columns, nullptr, done}, memory);
@@ -408,6 +242,24 @@ class StagedCall {
       i += count;
       done += count;
     }
+  }
+
+  // Rows along the last dimension of views, all float32: each operand has a stride there.
+  void run_views(const Groups& shape, const Share& some) const {
+    All placed;
+    each_operand([&](auto i) {
+      using Operand = std::tuple_element_t<i, All>;
+      const Storages& storages = staging_.storages;
+      const Storage& of = storages.of[array_of(i)];
+      std::get<i>(placed) = share_of(std::get<i>(operands_), shape, some);
+      if constexpr (is_matrix<Operand>) {
+        if (std::get<i>(operands_).data && of.is_view) {
+          std::get<i>(placed) = {std::get<i>(operands_).data + offset_of(storages, of, some.first),
+                                 of.strides[storages.rank - 1]};
+        }
+      }
+    });
+    std::apply(kernel_, placed);
   }
 
   void run_matrices(const Groups& shape, const Share& some, float* memory) const {
@@ -498,6 +350,18 @@ class StagedCall {
             staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
           });
         });
+  }
+
+  // Those over a batch, of elements of 16 bits as they are.
+  using Statistics = std::tuple<OverBatch<double>, OverBatch<double>, Tensor<const float>, Volume>;
+  void run_statistics(const Volume& shape, const Share& share) const {
+    constexpr size_t x = index_of<Tensor<const float>>();
+    const auto type = staging_.storages.of[array_of(x)].type;
+    if (type == ElementType::float32) return;  // only a call that is not TypeScript's
+    const Tensor<const uint16_t> from{reinterpret_cast<const uint16_t*>(std::get<x>(operands_).data)};
+    staging_.tables.convert.batch_statistics[static_cast<size_t>(type) - 1](
+        share_of(std::get<0>(operands_), shape, share), share_of(std::get<1>(operands_), shape, share),
+        share_of(from, shape, share), share_of(shape, shape, share));
   }
 
   // A copy, of elements of 16 bits as they are.

@@ -33,7 +33,7 @@ export function gotType(what: string, type: string, data: unknown): string {
 export const gotBits = (what: string, inTensor: boolean): string =>
   inTensor
     ? `Uint16Array; { type: 'float16', data: ${what}.data, dims: ${what}.dims } (or 'bfloat16')`
-    : "Uint16Array; pass { dtype: 'float16' } (or 'bfloat16')"
+    : `Uint16Array; pass { dtype: 'float16' } (or 'bfloat16') if these are the bits of such numbers, else ${numbersOf(what, 'Uint16Array')}`
 
 /** The numbers of 16 bits, whose pattern an array has, as float32. */
 const fromBits = (what: string) => `dequantizeEmbeddings(${what}, length, { precision: 'float16' }) (or 'bfloat16')`

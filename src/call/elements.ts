@@ -66,12 +66,7 @@ export function readElements(
   const kind = typedArrayKind(value)
   const is = type ?? (kind === 'Float16Array' ? 'float16' : kind === 'Uint16Array' ? dtype : undefined)
   if (is === undefined && kind === 'Uint16Array') {
-    throw wrongType(
-      op,
-      name,
-      'Float32Array, or the bits of numbers and what they are',
-      gotBits(what, tensor !== undefined)
-    )
+    throw wrongType(op, name, 'Float32Array', gotBits(what, tensor !== undefined))
   }
   const takes =
     is === 'float16' ? ['Float16Array', 'Uint16Array'] : is === 'bfloat16' ? ['Uint16Array'] : ['Float32Array']

@@ -79,7 +79,7 @@ class Stored extends Given {
   }
 
   static of(array: object): Storage | undefined {
-    return #storage in array ? array.#storage : undefined
+    return typeof array === 'object' && #storage in array ? array.#storage : undefined
   }
 }
 

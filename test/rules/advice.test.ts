@@ -45,7 +45,7 @@ const operands: [value: unknown, got: string][] = [
   [new BigInt64Array(4), 'BigInt64Array; Float32Array.from(x, Number)'],
   [
     new Uint16Array(4),
-    "Uint16Array; Float32Array.from(x), or dequantizeEmbeddings(x, length, { precision: 'float16' }) (or 'bfloat16') if these are the bits of such numbers"
+    "Uint16Array; pass { dtype: 'float16' } (or 'bfloat16') if these are the bits of such numbers, else Float32Array.from(x)"
   ],
   [bytes, 'Uint8Array; new Float32Array(x.buffer, x.byteOffset, x.byteLength / 4) if these are the bytes of float32'],
   [odd, 'Uint8Array; new Float32Array(Uint8Array.from(x).buffer) if these are the bytes of float32'],
@@ -109,12 +109,12 @@ describe('behaviour: what messages say to do', () => {
     [
       'a type',
       () => layerNorm({ type: 'int64', data: new BigInt64Array(4), dims: [4] }, 4),
-      'x.type expected float32, got int64; { data: Float32Array.from(x.data, Number), dims: x.dims }'
+      'x.type expected float32, float16 or bfloat16, got int64; { data: Float32Array.from(x.data, Number), dims: x.dims }'
     ],
     [
-      'float16',
-      () => layerNorm({ type: 'float16', data: new Uint16Array(4), dims: [4] }, 4),
-      "got float16; { data: dequantizeEmbeddings(x.data, length, { precision: 'float16' }) (or 'bfloat16'), dims: x.dims }"
+      'bits without a type',
+      () => layerNorm({ data: new Uint16Array(4), dims: [4] }, 4),
+      "got Uint16Array; { type: 'float16', data: x.data, dims: x.dims } (or 'bfloat16')"
     ],
     [
       'an array over channels',
@@ -246,7 +246,11 @@ describe('behaviour: what messages say to do', () => {
     ],
     ['the start of two', () => poolEmbeddings(tensor, { pool: 'cls' } as never), /\w, got "pool"$/],
     ['output', () => layerNorm(array, 4, { output: array } as never), 'got "output"; here it is called out'],
-    ['dtype', () => poolEmbeddings(tensor, { dtype: 'int8' } as never), 'got "dtype"; here it is called precision'],
+    [
+      'dtype',
+      () => dequantizeEmbeddings(array, 8, { dtype: 'int8' } as never),
+      'got "dtype"; here it is called precision'
+    ],
     [
       'a nested mask',
       () => poolEmbeddings(tensor, { mask: [[1, 1]] as never }),

@@ -9,6 +9,7 @@ import {
   instanceNorm,
   LayerNorm,
   layerNorm,
+  layerNormBackward,
   localResponseNorm,
   normalize,
   RMSNorm,
@@ -45,19 +46,29 @@ describe('behaviour: tensors that are not dense', () => {
   const dense = { strides: [3, 1], offset: 0 }
   const others = [{ strides: [1, 2] }, { strides: [0, 1] }, { strides: [6, 2] }, { offset: 1 }, { strides: [3] }]
 
-  it('are refused as x, residual, out and weight', () => {
+  it('are refused as weight, and by operations over channels and gradients', () => {
     for (const other of others) {
       const odd = { ...zeros(2, 3), ...other }
       const x = zeros(2, 3)
       const calls = [
-        () => layerNorm(odd, 3),
-        () => layerNorm(x, 3, { residual: odd }),
-        () => layerNorm(x, 3, { out: odd }),
         () => layerNorm(x, [2, 3], { weight: odd }),
-        () => batchNorm(odd, { training: true })
+        () => batchNorm(odd, { training: true }),
+        () => layerNormBackward(x, odd, 3),
+        () => layerNormBackward(odd, x, 3)
       ]
       for (const call of calls) expect(call, JSON.stringify(other)).toThrow(RangeError)
     }
+  })
+
+  it('are refused over rows where a row is not contiguous, is beyond the data, or would be written twice', () => {
+    const rows = (other: object) => ({ ...zeros(2, 3), ...other })
+    const x = zeros(2, 3)
+    for (const other of others.filter(({ strides }) => strides?.[0] !== 0)) {
+      for (const call of [() => layerNorm(rows(other), 3), () => layerNorm(x, 3, { residual: rows(other) })]) {
+        expect(call, JSON.stringify(other)).toThrow(RangeError)
+      }
+    }
+    for (const other of others) expect(() => layerNorm(x, 3, { out: rows(other) })).toThrow(RangeError)
   })
 
   it('are refused as running statistics of other dims, and as masks that are not dense', () => {
