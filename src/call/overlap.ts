@@ -44,9 +44,9 @@ export class Operands {
     this.#op = op
   }
 
-  /** Adds an array, where there is one. */
-  add(name: string, array: Statistic | Uint8Array | undefined, role: Role): void {
-    if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role })
+  /** Adds an array, where there is one; `length` is what it had when it was read. */
+  add(name: string, array: Statistic | Uint8Array | undefined, role: Role, length = array ? lengthOf(array) : 0): void {
+    if (array) this.#used.push({ name, array, length, buffer: bufferOf(array), role })
   }
 
   /**
