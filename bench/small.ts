@@ -35,9 +35,10 @@ console.log('\nlayer, [1, 64] | ns\n-- | --:')
 const x = { data: Float32Array.from({ length: 64 }, (_, i) => Math.sin(i)), dims: [1, 64] }
 const spatial = { data: x.data, dims: [1, 8, 8] }
 const out = new Float32Array(64)
-const batchNorm = new BatchNorm(64).eval()
-const groupNorm = new GroupNorm(8, 64)
-const instanceNorm = new InstanceNorm(8)
+const affine = (n: number) => ({ weight: x.data.slice(0, n), bias: x.data.slice(0, n) })
+const batchNorm = new BatchNorm(64, affine(64)).eval()
+const groupNorm = new GroupNorm(8, 64, affine(64))
+const instanceNorm = new InstanceNorm(8, affine(8))
 console.log(`BatchNorm, evaluation | ${quickest(() => batchNorm.forward(x, { out })).toFixed(0)}`)
 console.log(`GroupNorm | ${quickest(() => groupNorm.forward(x, { out })).toFixed(0)}`)
 console.log(`InstanceNorm of [1, 8, 8] | ${quickest(() => instanceNorm.forward(spatial, { out })).toFixed(0)}`)

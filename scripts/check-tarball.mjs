@@ -1,5 +1,5 @@
-// Checks a tarball of the npm package: its files, no more and no fewer; each binary of the platform that its name says; no
-// script that runs at install time; its size. usage: check-tarball.mjs FILE.tgz [--prebuilds=all|PLATFORM,...]
+// Checks a tarball of the npm package: its files, no more and no fewer; each binary of the platform that its name says,
+// with its checksum; no script that runs at install time; its size. usage: check-tarball.mjs FILE.tgz [--prebuilds=all|PLATFORM,...]
 // Without --prebuilds any of the binaries may be there.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -85,7 +85,8 @@ function check(tarball, prebuilds) {
       )
       .sort()
     const isBinary = name => name.endsWith('.node')
-    const expected = new Set(expectedFiles())
+    const checksums = files.filter(isBinary).map(name => `${name}.sha256`)
+    const expected = new Set([...expectedFiles(), ...checksums])
     for (const name of files) if (!isBinary(name) && !expected.has(name)) wrong.push(`${name} does not belong there`)
     for (const name of expected) if (!files.includes(name)) wrong.push(`${name} is missing`)
 
@@ -94,8 +95,12 @@ function check(tarball, prebuilds) {
     for (const name of wanted ?? []) if (!binaries.includes(name)) wrong.push(`${name} is missing`)
     for (const name of binaries) {
       if (wanted && !wanted.includes(name)) wrong.push(`${name} does not belong there`)
-      const platform = platformOf(readFileSync(join(unpacked, name)))
+      const bytes = readFileSync(join(unpacked, name))
+      const platform = platformOf(bytes)
       if (name !== `prebuilds/${platform}.node`) wrong.push(`${name} is of ${platform}`)
+      const checksum = `${name}.sha256`
+      const isOf = () => readFileSync(join(unpacked, checksum), 'utf8') === load.checksumOf(`${platform}.node`, bytes)
+      if (files.includes(checksum) && !isOf()) wrong.push(`${checksum} is of another binary`)
     }
     const { scripts = {} } = JSON.parse(readFileSync(join(unpacked, 'package.json'), 'utf8'))
     for (const name of ['preinstall', 'install', 'postinstall', 'prepublish', 'prepare']) {

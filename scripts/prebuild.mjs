@@ -1,5 +1,5 @@
 // Builds the binaries of the npm package into prebuilds/<platform>-<arch>.node: all that this machine has a compiler for,
-// or those that are named. usage: npm run build:prebuilds [-- TARGET...]
+// or those that are named, each with its checksum beside it. usage: npm run build:prebuilds [-- TARGET...]
 //
 // The releases' binaries come from the release workflow, each built and tested on its own system. The one for Windows that
 // MinGW makes here serves as a check alone.
@@ -104,6 +104,7 @@ function prebuild(target) {
   mkdirSync(dirname(path), { recursive: true })
   rmSync(path, { force: true }) // a process may have loaded the old one
   cpSync(made, path)
+  writeFileSync(`${path}.sha256`, load.checksumOf(`${target}.node`, readFileSync(path)))
   console.log(`prebuilds/${target}.node: ${statSync(path).size} bytes`)
 }
 
@@ -118,7 +119,8 @@ for (const target of named.length > 0 ? named : load.PLATFORMS) {
   } catch (error) {
     if (!(error instanceof Unavailable) || named.length > 0) throw error
     // A binary of an earlier build would pass for one of these sources.
-    rmSync(join(root, 'prebuilds', `${target}.node`), { force: true })
+    for (const name of [`${target}.node`, `${target}.node.sha256`])
+      rmSync(join(root, 'prebuilds', name), { force: true })
     console.log(`${target}: not built here, ${error.message}`)
   }
 }

@@ -23,6 +23,7 @@
 #include "background.h"
 #include "environment.h"
 #include "prepared.h"
+#include "prepared_channels.h"
 #include "readers.h"
 
 namespace evenkeel {
@@ -79,6 +80,10 @@ void add_all_of(const Tables& tables, const Kernel<Operands...>& kernel) {
   constexpr size_t inputs = (size_t{std::is_same_v<Operands, In<T>>} + ...);
   constexpr bool has_result = (std::is_same_v<Operands, Out<T>> || ...);
   if constexpr (has_result && inputs == 1) add(tables.prepare, prepare<T, Operands...>, kernel);
+  // Those over channels: also with a number of positions, and running statistics.
+  constexpr size_t tensors = (size_t{std::is_same_v<Operands, Tensor<const T>>} + ...);
+  constexpr bool per_channel = (std::is_same_v<Operands, PerChannel<T>> || ...);
+  if constexpr (per_channel && tensors == 1) add(tables.prepare, prepare_channels<T, Operands...>, kernel);
 }
 
 template <class... Operands>

@@ -1,4 +1,5 @@
-// Layers over rows: their parameters and numbers live in native memory, and a call passes y and x alone.
+// Layers: their parameters and numbers live in native memory. A call of one over rows passes y and x alone; those over
+// channels are in prepared_channels.h.
 #pragma once
 
 #include <napi.h>
@@ -34,12 +35,30 @@ void own(PerElement<T>& operand, size_t size, char*& to) {
   operand.data = reinterpret_cast<const T*>(to);
   to += (size * sizeof(T) + alignment - 1) / alignment * alignment;
 }
+template <class T>
+void own(PerChannel<T>& operand, size_t size, char*& to) {
+  PerElement<T> copy{operand.data};
+  own(copy, size, to);
+  operand.data = copy.data;
+}
+// Running statistics, which each call brings: room for them.
+inline void own(OverBatch<const double>& operand, size_t size, char*& to) {
+  operand.data = reinterpret_cast<const double*>(to);
+  to += (size * sizeof(double) + alignment - 1) / alignment * alignment;
+}
 template <class Operand>
 void own(Operand&, size_t, char*&) {}
 
 template <class T>
 size_t bytes_of(const PerElement<T>& operand, size_t size) {
   return operand.data ? (size * sizeof(T) + alignment - 1) / alignment * alignment : 0;
+}
+template <class T>
+size_t bytes_of(const PerChannel<T>& operand, size_t size) {
+  return bytes_of(PerElement<T>{operand.data}, size);
+}
+inline size_t bytes_of(const OverBatch<const double>&, size_t size) {
+  return (size * sizeof(double) + alignment - 1) / alignment * alignment;
 }
 template <class Operand>
 size_t bytes_of(const Operand&, size_t) {
@@ -55,6 +74,11 @@ template <class T>
 bool fits_layer(const Maybe<T>& operand) {
   return operand.data == nullptr;
 }
+template <class T>
+bool fits_layer(const Tensor<T>& operand) {
+  return operand.data == nullptr;
+}
+inline bool fits_layer(const OverBatch<const double>& operand) { return operand.data == nullptr; }
 inline bool fits_layer(const PerGroup& operand) { return !operand.single && !operand.full; }
 template <class Operand>
 bool fits_layer(const Operand&) {
@@ -91,22 +115,11 @@ napi_value call_prepared(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// The arguments of the kernel, without y, x and a number of rows. Returns a function of y and x.
-template <class T, class... Operands>
-napi_value prepare(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info);
-  const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
+// A function of JavaScript that has a layer: a copy of its parameters, of so many elements each.
+template <class... Operands>
+napi_value layer_of(napi_env env, const Kernel<Operands...>& kernel, const std::tuple<Operands...>& operands,
+                    size_t size, napi_callback callback) {
   using Layer = Prepared<Operands...>;
-  std::tuple<Operands...> operands;
-  const Reading reading = read(arguments, operands);
-  const Groups& shape = std::get<Groups>(operands);
-  if (reading == Reading::good) arguments.fail("shape expected no rows yet");
-  if (!arguments.error && (shape.inner != 1 || shape.spans)) arguments.fail("shape expected rows without padding");
-  const auto fits = [&](const auto&... operand) { return (fits_layer(operand) && ...); };
-  if (arguments.storages.any) arguments.fail("arrays expected float32");
-  if (!arguments.error && !std::apply(fits, operands)) arguments.fail("arrays expected parameters alone");
-  if (arguments.error) return refuse(env, kernel->name, arguments);
-  const size_t size = shape.size;
   const size_t bytes =
       std::apply([&](const auto&... operand) { return (bytes_of(operand, size) + ... + 0); }, operands);
   void* parameters = std::malloc(bytes + alignment);
@@ -117,11 +130,9 @@ napi_value prepare(napi_env env, napi_callback_info info) {
     napi_throw_error(env, nullptr, "evenkeel: no memory for a layer");
     return nullptr;
   }
-  // Every call has dense rows: no stride that was passed here was held against any memory.
-  std::get<Out<T>>(operands).stride = std::get<In<T>>(operands).stride = size;
   char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(parameters) + alignment - 1) / alignment * alignment);
-  std::apply([&](auto&... operand) { (own(operand, size, to), ...); }, operands);
-  auto* layer = new (memory) Layer{kernel->name, kernel->run, operands, parameters, static_cast<int64_t>(bytes)};
+  auto* layer = new (memory) Layer{kernel.name, kernel.run, operands, parameters, static_cast<int64_t>(bytes)};
+  std::apply([&](auto&... operand) { (own(operand, size, to), ...); }, layer->operands);
   const auto release = [](napi_env env, void* gone, void*) {
     auto* layer = static_cast<Layer*>(gone);
     int64_t known = 0;
@@ -132,13 +143,31 @@ napi_value prepare(napi_env env, napi_callback_info info) {
   int64_t known = 0;
   napi_adjust_external_memory(env, layer->bytes, &known);
   napi_value function = nullptr;
-  if (napi_create_function(env, kernel->name, NAPI_AUTO_LENGTH, call_prepared<T, Operands...>, layer, &function) !=
-          napi_ok ||
+  if (napi_create_function(env, kernel.name, NAPI_AUTO_LENGTH, callback, layer, &function) != napi_ok ||
       napi_add_finalizer(env, function, layer, release, nullptr, nullptr) != napi_ok) {
     release(env, layer, nullptr);
     return nullptr;
   }
   return function;
+}
+
+// The arguments of the kernel, without y, x and a number of rows. Returns a function of y and x.
+template <class T, class... Operands>
+napi_value prepare(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
+  std::tuple<Operands...> operands;
+  const Reading reading = read(arguments, operands);
+  const Groups& shape = std::get<Groups>(operands);
+  if (reading == Reading::good) arguments.fail("shape expected no rows yet");
+  if (!arguments.error && (shape.inner != 1 || shape.spans)) arguments.fail("shape expected rows without padding");
+  const auto fits = [&](const auto&... operand) { return (fits_layer(operand) && ...); };
+  if (arguments.storages.any) arguments.fail("arrays expected float32");
+  if (!arguments.error && !std::apply(fits, operands)) arguments.fail("arrays expected parameters alone");
+  if (arguments.error) return refuse(env, kernel->name, arguments);
+  // Every call has dense rows: no stride that was passed here was held against any memory.
+  std::get<Out<T>>(operands).stride = std::get<In<T>>(operands).stride = shape.size;
+  return layer_of(env, *kernel, operands, shape.size, call_prepared<T, Operands...>);
 }
 
 }  // namespace

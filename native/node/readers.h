@@ -64,7 +64,9 @@ struct ArrayReader {
 template <class T>
 struct Reader<Tensor<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
-  bool fits(const Volume& shape) const { return this->holds_elements(shape.in_memory()); }
+  bool fits(const Volume& shape) const {
+    return (this->view.absent && shape.samples == 0) || this->holds_elements(shape.in_memory());  // a layer that is prepared
+  }
   bool fits(const Axes& shape) const {
     if (shape.count() == 0) return true;
     // The last element, checked not to be beyond any memory when the shape was read.
@@ -94,7 +96,9 @@ struct Reader<PerChannel<T>> : ArrayReader<T> {
 template <class T>
 struct Reader<OverBatch<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
-  bool fits(const Volume& shape) const { return this->holds(shape.groups); }
+  bool fits(const Volume& shape) const {
+    return (this->view.absent && shape.samples == 0) || this->holds(shape.groups);
+  }
   OverBatch<T> value() const { return {static_cast<T*>(this->view.data)}; }
 };
 

@@ -66,6 +66,38 @@ function damageOf(path: string): string | undefined {
   }
 }
 
+/**
+ * What is said of a released binary in the file beside it, NAME.sha256: its length, and its SHA-256 in the form that
+ * `sha256sum --check` reads. scripts/prebuild.mjs writes it.
+ */
+export function checksumOf(name: string, bytes: Uint8Array): string {
+  const { createHash } = process.getBuiltinModule?.('node:crypto') ?? require('node:crypto')
+  return `# ${bytes.length} bytes\n${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`
+}
+
+/**
+ * What is wrong with a binary of the package whose bytes are not those that were released: to run it could end the process.
+ * undefined also where nothing is said of it, and where it has another length: signing a binary gives it one, and where it
+ * is cut off its headers say so.
+ */
+function changeOf(path: string, name: string): string | undefined {
+  const { existsSync, readFileSync } = process.getBuiltinModule?.('node:fs') ?? require('node:fs')
+  const list = `${path}.sha256`
+  if (!existsSync(list)) return undefined
+  const released = readFileSync(list, 'utf8')
+  const [, length] = /^# (\d+) bytes\n[\da-f]{64} /.exec(released) ?? []
+  if (length === undefined) return `its checksum, ${list}, is damaged`
+  const bytes = readFileSync(path)
+  if (bytes.length !== Number(length)) return undefined
+  try {
+    return released === checksumOf(name, bytes)
+      ? undefined
+      : 'it is damaged: its bytes are not those that were released'
+  } catch {
+    return undefined // a Node.js without OpenSSL has no node:crypto
+  }
+}
+
 /** How long a binary must be at least, as its headers say: ELF, PE and Mach-O of 64 bits. */
 function endOf(bytes: (length: number, at: number) => Buffer): number | undefined {
   const head = bytes(64, 0)
@@ -146,6 +178,7 @@ function oddityOf(addon: Addon, version: string): string | undefined {
 export function loadAddon(version: string): Loaded {
   const failures: { path: string; why: string }[] = []
   const platform = `${process.platform}-${process.arch}`
+  const binary = `${platform}.node`
   const fail = (failure: string, ordinary = false) => ({ failure, failures, ordinary })
   try {
     // The functions of Node.js in a way that bundlers leave alone in each of their formats; Node.js before 20.16 has
@@ -160,10 +193,10 @@ export function loadAddon(version: string): Loaded {
     const found = /\bload\.cjs$/.test(file)
       ? [
           `${__dirname}/../../../native/build/Release/evenkeel.node`, // `npx evenkeel build`
-          `${__dirname}/../../../prebuilds/${platform}.node`
+          `${__dirname}/../../../prebuilds/${binary}`
         ]
       : file !== ''
-        ? [`${__dirname}/evenkeel/${platform}.node`] // a bundle: prebuilds/ was copied beside it under this name
+        ? [`${__dirname}/evenkeel/${binary}`] // a bundle: prebuilds/ was copied beside it under this name
         : []
     const paths = forced ? [forced] : found
     for (const path of paths.map(path => resolve(path))) {
@@ -172,7 +205,8 @@ export function loadAddon(version: string): Loaded {
         continue
       }
       try {
-        const damage = damageOf(path)
+        const isReleased = !forced && path.endsWith(binary) // and neither built nor named by the user
+        const damage = damageOf(path) ?? (isReleased ? changeOf(path, binary) : undefined)
         if (damage !== undefined) {
           failures.push({ path, why: `${damage}; install it again, or ${rebuild}` })
           continue

@@ -18,17 +18,35 @@ export type NativeKernel = (numbers: Float64Array, ...arrays: Arrays) => void
  */
 export type NativeStart = (numbers: Float64Array, ...arrays: Arrays) => Promise<ArrayBufferLike[]>
 
-/** Copies the parameters and numbers of a layer; returns its kernel for dense rows: y, then x. */
-export type NativePrepare = (numbers: Float64Array, ...arrays: Arrays) => RunPrepared
+/** Copies the parameters and numbers of a layer; returns its kernel. */
+export type NativePrepare = (numbers: Float64Array, ...arrays: Arrays) => RunPrepared | RunPreparedChannels
 
-/** Throws, and writes nothing, unless both are Float32Arrays of as many whole rows. */
+/** The kernel of a layer over rows. Throws, and writes nothing, unless both are Float32Arrays of as many whole rows. */
 export type RunPrepared = (y: Float32Array, x: Float32Array) => void
+
+/**
+ * The same of a layer over channels: of dense tensors whose channels are first. Returns true where it ran, undefined where
+ * anything is wrong, or y shares memory that it must not share: then nothing was written.
+ */
+export type RunPreparedChannels = (
+  y: Float32Array,
+  x: Float32Array,
+  positions: number,
+  runningMean?: Float32Array,
+  runningVar?: Float32Array
+) => true | undefined
+
+/** What a layer's kernel is called as, by its op. */
+type RunPreparedOf<Name extends Op> = Name extends ChannelOp ? RunPreparedChannels : RunPrepared
+
+/** Operations over channels that have layers. */
+export type ChannelOp = 'batch_norm' | 'group_norm'
 
 /** A backend's functions for one type of elements. */
 export interface NativeTables {
   readonly run: { readonly [op in Op]: NativeKernel }
   readonly start: { readonly [op in Op]: NativeStart }
-  /** Of operations over rows alone. */
+  /** Of operations that have layers. */
   readonly prepare: { readonly [op in Op]?: NativePrepare }
 }
 
@@ -57,7 +75,7 @@ export interface Backend {
   /** Runs a kernel in a thread, where there are threads. */
   readonly start?: { readonly [op in Op]: (call: Call<op>) => Promise<ArrayBufferLike[]> }
   /** Prepares a layer's kernel, where that is native. */
-  readonly prepare?: { readonly [op in Op]?: (call: Partial<Call<op>>) => RunPrepared }
+  readonly prepare?: { readonly [op in Op]?: (call: Partial<Call<op>>) => RunPreparedOf<op> }
 }
 
 /** What came of looking for the native binary. */

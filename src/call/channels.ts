@@ -77,27 +77,45 @@ export function readPerChannel(op: string, what: string, value: Operand | undefi
 /** What every operation over channels reads of a call. */
 export interface VolumeCall extends ReadCall {
   readonly y: Float32Array
+  /** Elements of x and y when they were read. */
+  readonly length: number
 }
 
 /**
- * Reads `out` and makes the result; then checks that everything is still as it was when it was read, and what memory is
- * shared. `operands` has all but x and out. Writes nothing. With `async`, where no `out` is given there is no place for the
- * result yet: y is x.
+ * Reads `out` and makes the result. Writes nothing. With `async`, where no `out` is given there is no place for the result
+ * yet: y is x.
  */
-export function readVolumeCall(
+export function readVolumeOutput(
   op: string,
   { elements, data }: VolumeInput,
   givenOut: Operand | undefined,
-  operands: Operands,
   async = false
 ): VolumeCall {
   const length = lengthOf(data)
   const { out, resultOver } = readOutput(op, elements, givenOut)
   const y = out ?? (async ? data : newLike(elements))
   const result = async ? undefined : resultOver(y)
-  // From here on no code of the caller's runs.
-  operands.add('x', data, 'input')
-  operands.add('out', out, 'result')
+  return { x: data, y, length, out, empty: length === 0, result, resultOver }
+}
+
+/**
+ * Checks that everything is still as it was when it was read, and what memory is shared. `operands` has all but x and out.
+ * From here on no code of the caller's may run.
+ */
+export function checkVolumeCall({ x, out, length }: VolumeCall, operands: Operands): void {
+  operands.add('x', x, 'input', length)
+  operands.add('out', out, 'result', length)
   operands.check()
-  return { x: data, y, out, empty: length === 0, result, resultOver }
+}
+
+/** Both. */
+export function readVolumeCall(
+  op: string,
+  input: VolumeInput,
+  out: Operand | undefined,
+  operands: Operands
+): VolumeCall {
+  const call = readVolumeOutput(op, input, out)
+  checkVolumeCall(call, operands)
+  return call
 }

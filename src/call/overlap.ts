@@ -47,9 +47,15 @@ export class Operands {
     this.#op = op
   }
 
-  /** Adds an array, where there is one. */
-  add(name: string, array: Statistic | Uint8Array | undefined, role: Role, rows?: RowLayout | undefined): void {
-    if (array) this.#used.push({ name, array, length: lengthOf(array), buffer: bufferOf(array), role, rows })
+  /** Adds an array, where there is one; `length` is what it had when it was read, `rows` what of it belongs to a view. */
+  add(
+    name: string,
+    array: Statistic | Uint8Array | undefined,
+    role: Role,
+    length = array ? lengthOf(array) : 0,
+    rows?: RowLayout | undefined
+  ): void {
+    if (array) this.#used.push({ name, array, length, buffer: bufferOf(array), role, rows })
   }
 
   /**

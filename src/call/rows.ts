@@ -176,12 +176,12 @@ export function readRowCall(
 
   // Then the checks, after which nothing but the kernel runs.
   const operands = new Operands(op)
-  operands.add('x', placed.x, 'input', rows?.x?.rows)
-  operands.add('residual', placed.residual, 'input', rows?.residual?.rows)
+  operands.add('x', placed.x, 'input', undefined, rows?.x?.rows)
+  operands.add('residual', placed.residual, 'input', undefined, rows?.residual?.rows)
   operands.add('weight', weight, 'parameter')
   operands.add('bias', bias, 'parameter')
-  operands.add('out', out, 'result', rows?.out?.rows)
-  operands.add('sum', placed.sum, 'result', rows?.sum?.rows)
+  operands.add('out', out, 'result', undefined, rows?.out?.rows)
+  operands.add('sum', placed.sum, 'result', undefined, rows?.sum?.rows)
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
   operands.add('norm', norm, 'statistic')

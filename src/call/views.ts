@@ -304,10 +304,13 @@ export interface ViewOptions {
 export interface View<Data = unknown> {
   /** The array that the view is of. */
   readonly data: Data
+  /** Size of each dimension. */
   readonly dims: readonly number[]
+  /** How many elements there are from one index of each dimension to the next. */
   readonly strides: readonly number[]
+  /** Where the first element is. */
   readonly offset: number
-  /** Where the view is of a tensor that has one. */
+  /** Type of the elements, where the view is of a tensor that has one. */
   readonly type?: string
 }
 

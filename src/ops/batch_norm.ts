@@ -13,12 +13,15 @@ import {
   rounded
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
-import { checkBoolean, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
+import { checkBoolean, checkCount, type Known, readOptions } from '../call/options.js'
+import { hasOnlyOut } from '../call/quick.js'
+import { QuickChannels } from '../call/quick_channels.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
 import {
   type BatchParameters,
+  checkMomentum,
   checkVariance,
   normalizeBatch,
   normalizeBatchAsync,
@@ -169,6 +172,7 @@ export class BatchNorm {
   readonly #runningMean: Float32Array | undefined
   readonly #runningVar: Float32Array | undefined
   readonly #weights: LayerWeights
+  readonly #quick: QuickChannels
   #numBatchesTracked = 0
   #training: boolean
   /** Settled when all calls of forwardAsync so far have updated the running statistics. */
@@ -213,6 +217,7 @@ export class BatchNorm {
     this.#runningVar = read('runningVar', runningVar, 1)
     this.#weights = new LayerWeights(op, [numFeatures], 'channels')
     this.#weights.set({ weight, bias })
+    this.#quick = new QuickChannels('batch_norm', numFeatures, 1, eps, this.#weights)
   }
 
   /** Number of channels. */
@@ -297,8 +302,7 @@ export class BatchNorm {
    * @throws RangeError also for a running variance below 0 or NaN
    */
   loadState(state: LoadableState, options: LoadStateOptions = {}): this {
-    const running = this.#runningMean ? runningNames : []
-    const loaded = new LoadedState(state, options, [...this.#weights.names, ...running])
+    const loaded = new LoadedState(state, options, [...this.#weights.names, ...(this.#runningMean ? runningNames : [])])
     const replaceWeights = this.#weights.read(loaded)
     const replaceRunning = readRunning(loaded, this.#runningMean, this.#runningVar, this.#numFeatures)
     this.#numBatchesTracked = replaceRunning() ?? this.#numBatchesTracked
@@ -321,9 +325,11 @@ export class BatchNorm {
   /** The result of {@link batchNorm} with this layer's parameters and statistics, which it updates in training; and its errors. */
   forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
     checkThis(this, 'BatchNorm', 'forward')
-    const op = 'BatchNorm'
-    const given = readOptions(op, options, forwardOptions)
-    const { y, updated } = normalizeBatch(op, x, given, this.#parameters(), this.#nextMomentum())
+    const plain = hasOnlyOut(options)
+    const given = plain ? { out: options.out } : readOptions('BatchNorm', options, forwardOptions)
+    const parameters = this.#parameters()
+    const quick = plain && !parameters.training ? this.#quick : undefined
+    const { y, updated } = normalizeBatch('BatchNorm', x, given, parameters, this.#nextMomentum(), quick)
     if (updated) this.#numBatchesTracked++
     return y as X
   }
@@ -391,8 +397,3 @@ export class BatchNorm {
 refuseAssignments('BatchNorm', BatchNorm.prototype)
 
 function nothing(): void {}
-
-function checkMomentum(op: string, momentum: unknown): void {
-  checkFinite(op, 'momentum', momentum)
-  if (momentum < 0 || momentum > 1) throw wrongValue(op, 'momentum', 'a number from 0 to 1', describe(momentum))
-}

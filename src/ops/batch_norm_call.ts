@@ -6,15 +6,18 @@ import type { AsyncOptions } from '../call/async_options.js'
 import {
   type ChannelOptions,
   type ChannelWeights,
+  checkVolumeCall,
   readPerChannel,
   readVolume,
-  readVolumeCall,
-  type VolumeCall
+  readVolumeOutput,
+  type VolumeCall,
+  type VolumeInput
 } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import type { LoadedState } from '../call/layer_state.js'
-import { checkBoolean, checkEps } from '../call/options.js'
+import { checkBoolean, checkEps, checkFinite } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
+import type { QuickChannels } from '../call/quick_channels.js'
 import { ownCall, runCall } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
@@ -109,15 +112,27 @@ export function readRunning(
   }
 }
 
-/** Checks everything about a call; writes nothing. */
-function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: BatchParameters, async: boolean): Read {
-  const { training, numFeatures } = parameters
+/** Reads x, which must have the layer's channels. */
+function readInput(op: string, x: TensorLike, options: BatchOptions, { numFeatures }: BatchParameters): VolumeInput {
   const input = readVolume(op, x, options)
-  const { shape } = input
-  const { groups } = shape
-  if (numFeatures !== undefined && groups !== numFeatures) {
+  if (numFeatures !== undefined && input.shape.groups !== numFeatures) {
     throw wrongValue(op, 'x.dims', `${numFeatures} channels (numFeatures)`, describe(input.dims))
   }
+  return input
+}
+
+/** Checks everything about a call; writes nothing. `output` where that was read already. */
+function readCall(
+  op: string,
+  input: VolumeInput,
+  options: BatchOptions,
+  parameters: BatchParameters,
+  async: boolean,
+  output?: VolumeCall
+): Read {
+  const { training } = parameters
+  const { shape } = input
+  const { groups } = shape
   const weight = readPerChannel(op, 'weight', parameters.weight, groups, options.dtype)
   const bias = readPerChannel(op, 'bias', parameters.bias, groups, options.dtype)
   const runningMean = readStatistic(op, 'runningMean', parameters.runningMean, [groups], 'channels')
@@ -138,7 +153,8 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
   operands.add('runningVar', runningVar, training ? 'statistic' : 'parameter')
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
-  const call = readVolumeCall(op, input, options.out, operands, async)
+  const call = output ?? readVolumeOutput(op, input, options.out, async)
+  checkVolumeCall(call, operands)
   const count = given?.count ?? countValues(input)
   if (training && (count === 1 || (given && count === 0))) {
     const what = given ? 'statistics.count' : 'x'
@@ -152,6 +168,12 @@ function readCall(op: string, x: TensorLike, options: BatchOptions, parameters: 
 export function readConstants(op: string, { eps = 1e-5, unbiased = true }: { eps?: number; unbiased?: boolean }) {
   checkBoolean(op, 'unbiased', unbiased)
   return { eps: checkEps(op, eps), unbiased }
+}
+
+/** A number from 0 to 1. */
+export function checkMomentum(op: string, momentum: unknown): void {
+  checkFinite(op, 'momentum', momentum)
+  if (momentum < 0 || momentum > 1) throw wrongValue(op, 'momentum', 'a number from 0 to 1', describe(momentum))
 }
 
 /** Running statistics are needed without training, and come in pairs. */
@@ -199,16 +221,25 @@ export function asFloat64(array: Statistic, place?: Float64Array): Float64Array 
   return copy
 }
 
-/** One call: the result, and whether the running statistics were updated. */
+/**
+ * One call: the result, and whether the running statistics were updated. `quick` runs it in evaluation where no option but
+ * `out` is given, with a layer's running statistics.
+ */
 export function normalizeBatch(
   op: string,
   x: TensorLike,
   options: BatchOptions,
   parameters: BatchParameters,
-  momentum: number
+  momentum: number,
+  quick?: QuickChannels
 ): { y: TensorLike; updated: boolean } {
-  const { training, eps, unbiased } = parameters
-  const read = readCall(op, x, options, parameters, false)
+  const { training, eps, unbiased, runningMean, runningVar } = parameters
+  const input = readInput(op, x, options, parameters)
+  const output = quick && readVolumeOutput(op, input, options.out)
+  if (output && quick.run(input, output, runningMean as Float32Array, runningVar as Float32Array)) {
+    return { y: output.result as TensorLike, updated: false }
+  }
+  const read = readCall(op, input, options, parameters, false, output)
   const used = knownStatistics(op, read, parameters, scratch) ?? batchMoments(read)
   const y = runCall('batch_norm', callOf(read, used, eps), read.call) as TensorLike
   writeStatistics(read, used, eps)
@@ -241,7 +272,7 @@ export async function normalizeBatchAsync(
 ): Promise<TensorLike> {
   const { signal } = options
   const { training, eps, unbiased } = parameters
-  const read = readCall(op, x, options, parameters, true)
+  const read = readCall(op, readInput(op, x, options, parameters), options, parameters, true)
   const { call, shape, count, given } = read
   const memory = new CallMemory(op)
   // Running statistics as they are now; a thread takes the copies over.

@@ -12,6 +12,8 @@ import {
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
+import { hasOnlyOut } from '../call/quick.js'
+import { QuickChannels } from '../call/quick_channels.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type GroupNormBackwardOptions, groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
@@ -83,6 +85,7 @@ export class GroupNorm {
   readonly #numChannels: number
   readonly #eps: number
   readonly #weights: LayerWeights
+  readonly #quick: QuickChannels
 
   /**
    * Copies weight and bias.
@@ -105,6 +108,7 @@ export class GroupNorm {
     this.#eps = checkEps(op, eps)
     this.#weights = new LayerWeights(op, [numChannels], 'channels')
     this.#weights.set({ weight, bias })
+    this.#quick = new QuickChannels('group_norm', numGroups, numChannels / numGroups, this.#eps, this.#weights)
   }
 
   /** Number of groups. */
@@ -157,7 +161,9 @@ export class GroupNorm {
   forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
     checkThis(this, 'GroupNorm', 'forward')
     const op = 'GroupNorm'
-    return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
+    const plain = hasOnlyOut(options)
+    const given = plain ? { out: options.out } : readOptions(op, options, forwardOptions)
+    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as X
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */

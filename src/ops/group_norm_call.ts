@@ -3,12 +3,16 @@ import type { AsyncOptions } from '../call/async_options.js'
 import {
   type ChannelOptions,
   type ChannelWeights,
+  checkVolumeCall,
   readPerChannel,
   readVolume,
-  readVolumeCall
+  readVolumeOutput,
+  type VolumeCall,
+  type VolumeInput
 } from '../call/channels.js'
 import { describe, wrongValue } from '../call/errors.js'
 import { Operands } from '../call/overlap.js'
+import type { QuickChannels } from '../call/quick_channels.js'
 import { type ReadCall, runCall, runCallAsync } from '../call/run.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Call, Statistic } from '../kernels/index.js'
@@ -36,14 +40,18 @@ export function checkDivides(op: string, numGroups: number, channels: number): v
   }
 }
 
-/** Runs the call; returns what the caller gets. */
+/** Runs the call; returns what the caller gets. `quick` runs it where no option but `out` is given. */
 export function normalizeGroups(
   op: string,
   x: TensorLike,
   options: GroupOptions,
-  parameters: GroupParameters
+  parameters: GroupParameters,
+  quick?: QuickChannels
 ): TensorLike {
-  const { read, operands } = readCall(op, x, options, parameters, false)
+  const input = readInput(op, x, options, parameters)
+  const call = quick && readVolumeOutput(op, input, options.out)
+  if (call && quick.run(input, call)) return call.result as TensorLike
+  const { read, operands } = readCall(op, input, options, parameters, false, call)
   return runCall('group_norm', operands, read) as TensorLike
 }
 
@@ -54,24 +62,30 @@ export async function normalizeGroupsAsync(
   options: GroupOptions & AsyncOptions,
   parameters: GroupParameters
 ): Promise<TensorLike> {
-  const { read, operands } = readCall(op, x, options, parameters, true)
+  const { read, operands } = readCall(op, readInput(op, x, options, parameters), options, parameters, true)
   return (await runCallAsync(op, 'group_norm', operands, read, options)) as TensorLike
 }
 
-/** Checks everything about a call; writes nothing. */
-function readCall(
-  op: string,
-  x: TensorLike,
-  options: GroupOptions,
-  parameters: GroupParameters,
-  async: boolean
-): { read: ReadCall; operands: Call<'group_norm'> } {
+/** Reads x, which must have the layer's channels. */
+function readInput(op: string, x: TensorLike, options: GroupOptions, { numChannels }: GroupParameters): VolumeInput {
   const input = readVolume(op, x, options)
-  const { samples, groups: channels, positions, spans } = input.shape
-  const { numChannels, numGroups, eps } = parameters
-  if (numChannels !== undefined && channels !== numChannels) {
+  if (numChannels !== undefined && input.shape.groups !== numChannels) {
     throw wrongValue(op, 'x.dims', `${numChannels} channels`, describe(input.dims))
   }
+  return input
+}
+
+/** Checks everything about a call; writes nothing. `output` where that was read already. */
+function readCall(
+  op: string,
+  input: VolumeInput,
+  options: GroupOptions,
+  parameters: GroupParameters,
+  async: boolean,
+  output?: VolumeCall
+): { read: ReadCall; operands: Call<'group_norm'> } {
+  const { samples, groups: channels, positions, spans } = input.shape
+  const { numGroups, eps } = parameters
   const groups = numGroups ?? channels
   checkDivides(op, groups, channels)
   const weight = readPerChannel(op, 'weight', parameters.weight, channels, options.dtype)
@@ -83,7 +97,8 @@ function readCall(
   operands.add('bias', bias, 'parameter')
   operands.add('mean', mean, 'statistic')
   operands.add('rstd', rstd, 'statistic')
-  const read = readVolumeCall(op, input, options.out, operands, async)
+  const read = output ?? readVolumeOutput(op, input, options.out, async)
+  checkVolumeCall(read, operands)
   // Without positions a group's channels are neighbours in both layouts: a row.
   const channelsLast = input.shape.channelsLast && positions > 1
   const shape = { samples, groups, channelsPerGroup: channels / groups, positions, channelsLast, spans }

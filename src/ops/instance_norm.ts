@@ -12,6 +12,8 @@ import {
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
+import { hasOnlyOut } from '../call/quick.js'
+import { QuickChannels } from '../call/quick_channels.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
@@ -80,6 +82,7 @@ export class InstanceNorm {
   readonly #numFeatures: number
   readonly #eps: number
   readonly #weights: LayerWeights
+  readonly #quick: QuickChannels
 
   /**
    * Copies weight and bias.
@@ -99,6 +102,7 @@ export class InstanceNorm {
     this.#eps = checkEps(op, eps)
     this.#weights = new LayerWeights(op, [numFeatures], 'channels')
     this.#weights.set({ weight, bias })
+    this.#quick = new QuickChannels('group_norm', numFeatures, 1, this.#eps, this.#weights)
   }
 
   /** Number of channels. */
@@ -146,7 +150,9 @@ export class InstanceNorm {
   forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
     checkThis(this, 'InstanceNorm', 'forward')
     const op = 'InstanceNorm'
-    return normalizeGroups(op, x, readOptions(op, options, forwardOptions), this.#parameters()) as X
+    const plain = hasOnlyOut(options)
+    const given = plain ? { out: options.out } : readOptions(op, options, forwardOptions)
+    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as X
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */

@@ -103,6 +103,12 @@ const calls: { readonly [name: string]: readonly [(options: any) => unknown, () 
   'LayerNorm.forward': [o => new LayerNorm(4).forward(rows, o), () => ({ ...rowOptions(), mean: f32(2) })],
   'RMSNorm.forward, plain': [o => new RMSNorm(4).forward(array, o), () => ({ out: f32(8) })],
   'RMSNorm.forward of a tensor': [o => new RMSNorm(4).forward(rows, o), () => ({ out: f32(8) })],
+  'BatchNorm.forward, plain': [o => new BatchNorm(4).eval().forward(volume, o), () => ({ out: f32(24) })],
+  'GroupNorm.forward, plain': [
+    o => new GroupNorm(2, 4).forward(volume, o),
+    () => ({ out: { ...volume, data: f32(24) } })
+  ],
+  'InstanceNorm.forward, plain': [o => new InstanceNorm(4).forward(volume, o), () => ({ out: f32(24) })],
   'LayerNorm.forwardAsync': [o => new LayerNorm(4).forwardAsync(rows, o), () => ({ ...rowOptions(), signal })],
   'LayerNorm.forwardAsync, transfer': [
     o => new LayerNorm(4).forwardAsync(f32(8), o),

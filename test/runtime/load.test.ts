@@ -15,7 +15,7 @@ import {
 import os from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { noexecMount } from '../../dist/esm/backend/load.cjs'
+import { checksumOf, noexecMount } from '../../dist/esm/backend/load.cjs'
 import { backendInfo } from '../../dist/esm/index.js'
 import { node, root } from '../support/process.ts'
 
@@ -115,6 +115,45 @@ describe.skipIf(binary === undefined)('behaviour: the native binary that is load
       put(prebuilt, Buffer.concat([bytes.subarray(0, length)], bytes.length))
       expect(look().info.failures[0].why).toMatch(/^its end was not written; install it again/)
     }
+  })
+
+  it('is none whose bytes are not those that were released: to run them could end the process', () => {
+    const bytes = readFileSync(binary as string)
+    const said = Buffer.from(checksumOf(`${platform}.node`, bytes))
+    const damaged = bytes.slice()
+    // All that is run when it is loaded, and not its headers and its end.
+    damaged.fill(0, bytes.length >> 3, bytes.length - (bytes.length >> 3))
+    put(`${prebuilt}.sha256`, said)
+    put(prebuilt)
+    expect(look()).toMatchObject({ info: { loadedFrom: join(folder, prebuilt), failures: [] }, stderr: '' })
+    if (process.platform === 'linux') {
+      const check = spawnSync('sha256sum', ['--check', '--strict', `${platform}.node.sha256`], {
+        cwd: join(folder, 'prebuilds')
+      })
+      expect(check.status, String(check.stderr)).toBe(0)
+    }
+    put(prebuilt, damaged)
+    const { info, stderr } = look()
+    expect(info).toMatchObject({ backend: 'js', failures: [{ path: join(folder, prebuilt) }] })
+    expect(info.failures[0].why).toMatch(/^it is damaged: its bytes are not those that were released; install it again/)
+    expect(stderr).toContain('running on the TypeScript backend')
+    put(prebuilt)
+    put(`${prebuilt}.sha256`, Buffer.alloc(said.length))
+    expect(look().info.failures[0].why).toMatch(/^its checksum, .*\.node\.sha256, is damaged; install it again/)
+  })
+
+  it('needs no checksum that the user built, named or signed', () => {
+    const other = Buffer.from(checksumOf(`${platform}.node`, Buffer.alloc(readFileSync(binary as string).length)))
+    put(prebuilt)
+    put(`${prebuilt}.sha256`, other)
+    put(`${own}.sha256`, other)
+    const named = look({ EVENKEEL_NATIVE_PATH: join(folder, prebuilt) }).info
+    expect(named).toMatchObject({ loadedFrom: join(folder, prebuilt), failures: [] })
+    // A signature stands behind the rest.
+    put(prebuilt, Buffer.concat([readFileSync(binary as string), Buffer.alloc(64, 1)]))
+    expect(look().info).toMatchObject({ loadedFrom: join(folder, prebuilt), failures: [] })
+    put(own)
+    expect(look().info).toMatchObject({ loadedFrom: join(folder, own), failures: [] })
   })
 
   it('is none of another platform, cut off or whole', () => {

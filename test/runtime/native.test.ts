@@ -70,6 +70,7 @@ function guarded(value: unknown): { array: unknown; intact: () => boolean } {
   return { array: inside, intact: around }
 }
 
+const floats = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + n))
 const wrongNumbers = [-1, 0.5, Number.NaN, Infinity, 0, 1, 2, 3, 17, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 60, 1e300]
 
 describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native binary, called with anything', op => {
@@ -142,7 +143,7 @@ describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native bi
     const numbers = { residualScale: 1, eps: 1e-5, counted: 24, weightOffset: 0, p: 2, rule: 0, factor: 1 }
     for (const { float32 } of backends) {
       const prepare = float32.prepare[op] as Function | undefined
-      if (!prepare) continue
+      if (!prepare || !('x' in signatures[op] && signatures[op].shape === 'groups')) continue
       const weight = new Float32Array(24).fill(1)
       const args = argumentsOf(op, { weight, shape, ...numbers })
       const layer = prepare(...args) as Function
@@ -178,6 +179,96 @@ describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native bi
   })
 })
 
+describe.skipIf(backends.length === 0).each(['batch_norm', 'group_norm'] as const)(
+  'behaviour: a prepared layer of %s of the native binary, called with anything',
+  op => {
+    const shape = { samples: 0, groups: 3, channelsPerGroup: op === 'batch_norm' ? 1 : 2, positions: 1 }
+    const channels = shape.groups * shape.channelsPerGroup
+    const good = {
+      weight: floats(channels),
+      bias: floats(channels),
+      shape: { ...shape, channelsLast: false },
+      eps: 1e-5
+    }
+    const running = op === 'batch_norm' ? [floats(3), new Float32Array(3).fill(2)] : []
+    const each = (check: (prepare: Function) => void) => {
+      for (const { float32 } of backends) check(float32.prepare[op] as Function)
+    }
+
+    it('takes y, x, positions and statistics, or does nothing, and writes nowhere else', () => {
+      each(prepare => {
+        const layer = prepare(...argumentsOf(op, good)) as Function
+        const x = floats(2 * channels * 5)
+        const args: unknown[] = [new Float32Array(x.length), x, 5, ...running]
+        const gone = new Float32Array(x.length)
+        structuredClone(gone.buffer, { transfer: [gone.buffer] })
+        const odd = new Uint8Array(4 * x.length + 1).subarray(1)
+        const others = [
+          undefined,
+          null,
+          5,
+          'text',
+          Symbol('no'),
+          {},
+          [1],
+          new DataView(new ArrayBuffer(64)),
+          5n,
+          gone,
+          odd
+        ]
+        const wrong = [...others, new Float32Array(0), x.slice(1), ...wrongNumbers.filter(n => n !== 1)]
+        for (let place = 0; place < args.length; place++) {
+          for (const bad of wrong) {
+            const all = args.map(guarded)
+            const result = all[0].array as Float32Array
+            // Another number of positions is another number of samples.
+            const ran = layer(...all.map(({ array }, i) => (i === place ? bad : array)))
+            if (place !== 2) expect(ran, `argument ${place}`).toBe(undefined)
+            if (ran === undefined) expect(result.every(value => value === 0)).toBe(true)
+            expect(all.every(({ intact }) => intact())).toBe(true)
+          }
+        }
+        expect(layer()).toBe(undefined)
+        expect(layer(...args)).toBe(true)
+        // Memory that y must not share.
+        const memory = new Float32Array(x.length + 5)
+        const y = memory.subarray(1, x.length + 1)
+        expect(layer(y, memory.subarray(0, x.length), 5, ...running)).toBe(undefined)
+        for (const place of running.keys()) {
+          const shared = running.map((array, i) => (i === place ? memory.subarray(x.length, x.length + 3) : array))
+          expect(layer(y, x, 5, ...shared)).toBe(undefined)
+        }
+        expect(layer(y, y, 5, ...running)).toBe(true)
+        if (op === 'batch_norm') {
+          expect(layer(y, x, 5, running[0], Float32Array.of(1, -1, 1))).toBe(undefined)
+          expect(layer(y, x, 5, Float32Array.of(1, -1, 1), Float32Array.of(1, Number.NaN, 1))).toBe(true)
+        }
+      })
+    })
+
+    it('has parameters of its channels alone', () => {
+      each(prepare => {
+        const x = floats(10 * channels)
+        const shapes = [
+          { samples: 2, x, y: x, mean: floats(3), variance: floats(3) },
+          { positions: 0 },
+          { positions: 2 },
+          { groups: 0 },
+          { groups: 2 ** 53 - 1, channelsPerGroup: 2 ** 53 - 1 },
+          { spans: Int32Array.of(1) }
+        ]
+        for (const { x, y, mean, variance, ...dims } of shapes as (typeof shapes)[0][]) {
+          const call = { ...good, x, y, mean, variance, shape: { ...good.shape, ...dims } }
+          expect(() => prepare(...argumentsOf(op, call)), JSON.stringify(dims)).toThrow(TypeError)
+        }
+        for (const wrong of [{ weight: floats(channels - 1) }, { x }, { y: x }, { mean: new Float64Array(3) }]) {
+          expect(() => prepare(...argumentsOf(op, { ...good, ...wrong })), Object.keys(wrong)[0]).toThrow(TypeError)
+        }
+      })
+    })
+  }
+)
+
 /** A call with guards around all its arrays: throws what the function throws, and expects that nothing else was written. */
 function callGuarded(name: string, run: Function, op: Op, call: object): void {
   const [numbers, ...arrays] = argumentsOf(op, call)
@@ -192,7 +283,6 @@ function callGuarded(name: string, run: Function, op: Op, call: object): void {
   }
 }
 
-const floats = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + n))
 const zeros = (n: number) => new Float64Array(n)
 const ones = (n: number) => new Float64Array(n).fill(1)
 

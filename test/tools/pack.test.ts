@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { checksumOf } from '../../dist/esm/backend/load.cjs'
 import { VERSION } from '../../dist/esm/version.js'
 import { node, root } from '../support/process.ts'
 
@@ -58,11 +59,24 @@ describe('behaviour: the npm package', () => {
       expect(dead).toEqual([])
       expect(links).toBeGreaterThan(500)
       writeFileSync(join(folder, 'package', 'stray.js'), '')
+      // The header of a binary for Linux on x64.
+      const header = Buffer.alloc(64)
+      header.write('\x7fELF')
+      header.writeUInt16LE(62, 18)
+      mkdirSync(join(folder, 'package', 'prebuilds'), { recursive: true })
+      writeFileSync(join(folder, 'package', 'prebuilds/linux-x64.node'), header)
+      writeFileSync(
+        join(folder, 'package', 'prebuilds/linux-x64.node.sha256'),
+        checksumOf('linux-x64.node', Buffer.alloc(64))
+      )
+      writeFileSync(join(folder, 'package', 'prebuilds/darwin-x64.node.sha256'), '')
       rmSync(join(folder, 'package', 'NUMERICS.md'))
       run('tar', ['-czf', 'other.tgz', 'package'], folder)
       const { status, output } = check('other.tgz')
       expect(output).toContain('stray.js does not belong there')
       expect(output).toContain('NUMERICS.md is missing')
+      expect(output).toContain('prebuilds/linux-x64.node.sha256 is of another binary')
+      expect(output).toContain('prebuilds/darwin-x64.node.sha256 does not belong there')
       expect(status).toBe(1)
     } finally {
       rmSync(folder, { recursive: true })
