@@ -65,7 +65,8 @@ template <class T>
 struct Reader<Tensor<T>> : ArrayReader<T> {
   using ArrayReader<T>::ArrayReader;
   bool fits(const Volume& shape) const {
-    return (this->view.absent && shape.samples == 0) || this->holds_elements(shape.in_memory());  // a layer that is prepared
+    return (this->view.absent && shape.samples == 0) ||
+           this->holds_elements(shape.in_memory());  // a layer that is prepared
   }
   bool fits(const Axes& shape) const {
     if (shape.count() == 0) return true;

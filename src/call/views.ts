@@ -329,7 +329,7 @@ export interface View<Data = unknown> {
  * const qkv = Float32Array.of(1, 1, 5, 5, 7, 7, 3, -3, 5, 5, 7, 7)
  * const queries = view(qkv, { dims: [2, 1, 2], strides: [6, 2, 1] })
  * rmsNorm(queries, 2, { eps: 0, out: queries }) // in place
- * console.log(qkv) // Float32Array(12) [ 1, 1, 5, 5, 7, 7, 1, -1, 5, 5, 7, 7 ]
+ * console.log(qkv.join(' ')) // 1 1 5 5 7 7 1 -1 5 5 7 7
  * ```
  */
 export function view<Data extends ArrayBufferView>(
