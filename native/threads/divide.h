@@ -295,11 +295,11 @@ bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t most) {
   using Staged = StagedCall<Split, Operands...>;
   const auto shape = std::get<typename Split::Shape>(operands);
   const size_t threads = std::max<size_t>(1, std::min(most, Split::elements(shape) / piece_size));
-  size_t elements = Staged::elements_of(shape);
+  size_t elements = Staged::elements_of(operands, shape);
   if constexpr (Split::by_position) {
     auto flat = shape;
     Split::flatten(flat);
-    elements = std::max(elements, Staged::elements_of(flat));
+    elements = std::max(elements, Staged::elements_of(operands, flat));
   }
   if (!staging.reserve(threads, elements, Staged::parameters_of(operands, shape, staging.storages))) return false;
   Staged::stage_parameters(operands, shape, staging);

@@ -17,7 +17,7 @@ namespace evenkeel {
 
 // Elements that are brought in at a time: they stay in the first cache. Of channels that are last, so many that each
 // line of memory is used whole.
-constexpr size_t staged_elements = 4096;
+constexpr size_t staged_elements = 3072;
 constexpr size_t staged_columns = 32;
 
 // How much of a shape is worked on at a time.
@@ -85,9 +85,13 @@ class StagedCall {
   static Blocks blocks_of(const Axes&) { return {0, 0, 0, 0}; }
 
   // Floats that a thread needs.
-  static size_t elements_of(const Shape& shape) {
+  static size_t elements_of(const All& operands, const Shape& shape) {
     if (std::is_same_v<All, Statistics>) return 0;
-    const size_t matrices = (size_t{is_matrix<Operands>} + ...) + 1;
+    size_t matrices = 1;
+    each_operand([&](auto i) {
+      using Operand = std::tuple_element_t<i, All>;
+      if constexpr (is_matrix<Operand>) matrices += std::get<i>(operands).data != nullptr;
+    });
     const size_t n = blocks_of(shape).elements;
     return n > SIZE_MAX / 64 / matrices ? SIZE_MAX : matrices * Staging::rounded(n);
   }

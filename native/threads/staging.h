@@ -122,12 +122,42 @@ constexpr bool is_written<Maybe<T>> = !std::is_const_v<T>;
 template <class T>
 constexpr bool is_written<Tensor<T>> = !std::is_const_v<T>;
 
+// Memory of a call, of which one block is kept for the next one: the system's would have to be cleared at each call,
+// which can take as long as the call (measured).
+class Memory {
+ public:
+  Memory() = default;
+  ~Memory() {
+    void* none = nullptr;
+    if (!is_kept_ || !kept().compare_exchange_strong(none, data_)) std::free(data_);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // Null where there is none.
+  void* get(size_t bytes) {
+    is_kept_ = bytes <= most_kept;
+    if (is_kept_) data_ = kept().exchange(nullptr);
+    if (!data_) data_ = std::malloc(is_kept_ ? most_kept : bytes);
+    return data_;
+  }
+
+ private:
+  static constexpr size_t most_kept = 1 << 18;
+  static std::atomic<void*>& kept() {
+    static std::atomic<void*> block{nullptr};
+    return block;
+  }
+
+  void* data_ = nullptr;
+  bool is_kept_ = false;
+};
+
 // What a call has beside its operands where not all of its arrays are dense float32: how they stand in memory, and
 // memory for each of the threads that may work on it.
 class Staging {
  public:
   Staging(const Storages& storages, const KernelTables& tables) : storages(storages), tables(tables) {}
-  ~Staging() { std::free(memory_); }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
@@ -137,9 +167,10 @@ class Staging {
     slot_ = elements;
     const size_t floats = sizeof(float), most = SIZE_MAX / 64;
     if (elements > most / (threads + 1) || parameters > most) return false;
-    memory_ = std::malloc((threads * elements + parameters) * floats + 64 + threads * sizeof(std::atomic<bool>));
-    if (!memory_) return false;
-    first_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory_) + 63) / 64 * 64);
+    void* const memory =
+        memory_.get((threads * elements + parameters) * floats + 64 + threads * sizeof(std::atomic<bool>));
+    if (!memory) return false;
+    first_ = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory) + 63) / 64 * 64);
     parameters_ = first_ + threads * elements;
     taken_ = reinterpret_cast<std::atomic<bool>*>(parameters_ + parameters);
     for (size_t i = 0; i < threads; ++i) new (taken_ + i) std::atomic<bool>(false);
@@ -198,7 +229,7 @@ class Staging {
   bool streamed = false;  // whether results go past the caches
 
  private:
-  void* memory_ = nullptr;
+  Memory memory_;
   size_t slots_ = 0, slot_ = 0;
   float* first_ = nullptr;
   float* parameters_ = nullptr;

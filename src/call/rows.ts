@@ -187,9 +187,12 @@ export function readRowCall(
   operands.add('norm', norm, 'statistic')
   operands.check()
   return {
-    ...placed,
+    x: placed.x,
     y,
+    out,
+    residual: placed.residual,
     residualScale,
+    sum: placed.sum,
     mean,
     rstd,
     norm,
