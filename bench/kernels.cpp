@@ -141,6 +141,14 @@ void square_rows_of(size_t rows, size_t n, bool backward) {
           [=](auto &k) { k.rms_norm_backward(to, no_out, {dw}, from, in, no_in, {rstd}, {w}, shape, {n}, 1, 1e-5); });
 }
 
+void unit_rows_of(size_t rows, size_t n) {
+  const size_t all = rows * n;
+  float *const x = memory<float>(all, 0, 1), *const y = memory<float>(all, 0, 1);
+  const std::string at = " [" + std::to_string(rows) + ", " + std::to_string(n) + "]";
+  measure("normalize" + at, all, y, x,
+          [=](auto &k) { k.normalize({y, n}, {nullptr, nullptr}, {x, n}, {rows, n, 1}, 2, 0, 1e-12, 1); });
+}
+
 void channels_of(const char *at, Volume shape, size_t groups, const char *op) {
   const size_t channels = shape.groups, all = shape.samples * channels * shape.positions;
   float *const x = memory<float>(all, 0, 1), *const y = memory<float>(all, 0, 1), *const dy = memory<float>(all, 0, 1);
@@ -175,6 +183,8 @@ int main(int, char **arguments) {
   for (const size_t rows : {1, 32, 256, 1024, 8192, 32768}) rows_of(rows, 768, false);
   for (const size_t rows : {1, 32, 256, 1024, 8192, 32768}) square_rows_of(rows, 768, false);
   for (const size_t n : {64, 128, 256}) rows_of(4096, n, false);
+  for (const size_t n : {64, 128, 256}) square_rows_of(4096, n, false);
+  for (const size_t n : {64, 128, 256}) unit_rows_of(4096, n);
   rows_of(16384, 2048, false);
   square_rows_of(16384, 2048, false);
   for (const size_t rows : {64, 1024, 16384}) rows_of(rows, 768, true);

@@ -105,10 +105,27 @@ inline D add_exact_square(D sum, D a) {
 inline D keep(D a, size_t n) {
   return {_mm256_and_pd(a.low, mask64(n < 4 ? n : 4)), _mm256_and_pd(a.high, mask64(n < 4 ? 0 : n - 4))};
 }
+// Half a vector: lane j is j + (j + width / 2).
+using Half = __m256d;
+inline Half half(D a) { return _mm256_add_pd(a.low, a.high); }
 inline double fold(D a) {
-  const __m256d four = _mm256_add_pd(a.low, a.high);
+  const __m256d four = half(a);
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+inline __m256d fold_twos(Half a, Half b) {
+  return _mm256_add_pd(_mm256_permute2f128_pd(a, b, 0x20), _mm256_permute2f128_pd(a, b, 0x31));
+}
+inline __m256d fold_four(const Half* a) {
+  const __m256d even = fold_twos(a[0], a[2]), odd = fold_twos(a[1], a[3]);
+  return _mm256_add_pd(_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd));
+}
+// The sums of `width` vectors, a lane each, in the order of `fold`.
+inline D fold(const Half* a) { return {fold_four(a), fold_four(a + 4)}; }
+// Whether a > b in all lanes.
+inline bool all_above(D a, D b) {
+  const __m256d low = _mm256_cmp_pd(a.low, b.low, _CMP_GT_OQ), high = _mm256_cmp_pd(a.high, b.high, _CMP_GT_OQ);
+  return _mm256_movemask_pd(_mm256_and_pd(low, high)) == 0xf;
 }
 
 #include "../kernels/all.h"

@@ -102,11 +102,32 @@ inline D keep(D a, size_t n) {
   return {_mm512_maskz_mov_pd(static_cast<__mmask8>(first(n)), a.low),
           _mm512_maskz_mov_pd(static_cast<__mmask8>(first(n) >> 8), a.high)};
 }
+// Half a vector: lane j is j + (j + width / 2).
+using Half = __m512d;
+inline Half half(D a) { return _mm512_add_pd(a.low, a.high); }
 inline double fold(D a) {
-  const __m512d eight = _mm512_add_pd(a.low, a.high);
+  const __m512d eight = half(a);
   const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+// Masked, as GCC 12 warns of its own header in the others.
+inline __m512d fold_fours(Half a, Half b) {
+  return _mm512_add_pd(_mm512_maskz_shuffle_f64x2(0xff, a, b, 0x44), _mm512_maskz_shuffle_f64x2(0xff, a, b, 0xee));
+}
+inline __m512d fold_twos(__m512d a, __m512d b) {
+  return _mm512_add_pd(_mm512_maskz_shuffle_f64x2(0xff, a, b, 0x88), _mm512_maskz_shuffle_f64x2(0xff, a, b, 0xdd));
+}
+inline __m512d fold_eight(const Half* a) {
+  const __m512d even = fold_twos(fold_fours(a[0], a[2]), fold_fours(a[4], a[6]));
+  const __m512d odd = fold_twos(fold_fours(a[1], a[3]), fold_fours(a[5], a[7]));
+  return _mm512_add_pd(_mm512_maskz_unpacklo_pd(0xff, even, odd), _mm512_maskz_unpackhi_pd(0xff, even, odd));
+}
+// The sums of `width` vectors, a lane each, in the order of `fold`.
+inline D fold(const Half* a) { return {fold_eight(a), fold_eight(a + 8)}; }
+// Whether a > b in all lanes.
+inline bool all_above(D a, D b) {
+  return (_mm512_cmp_pd_mask(a.low, b.low, _CMP_GT_OQ) & _mm512_cmp_pd_mask(a.high, b.high, _CMP_GT_OQ)) == 0xff;
 }
 
 #include "../kernels/all.h"

@@ -97,9 +97,19 @@ inline D keep(D a, size_t n) {
   for (size_t i = n; i < width; ++i) part[i] = 0;
   return {vld1q_f64(part), vld1q_f64(part + 2)};
 }
+// Half a vector: lane j is j + (j + width / 2).
+using Half = float64x2_t;
+inline Half half(D a) { return vaddq_f64(a.low, a.high); }
 inline double fold(D a) {
-  const float64x2_t two = vaddq_f64(a.low, a.high);
+  const float64x2_t two = half(a);
   return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
+}
+// The sums of `width` vectors, a lane each, in the order of `fold`.
+inline D fold(const Half* a) { return {vpaddq_f64(a[0], a[1]), vpaddq_f64(a[2], a[3])}; }
+// Whether a > b in all lanes.
+inline bool all_above(D a, D b) {
+  const uint64x2_t above = vandq_u64(vcgtq_f64(a.low, b.low), vcgtq_f64(a.high, b.high));
+  return (vgetq_lane_u64(above, 0) & vgetq_lane_u64(above, 1)) != 0;
 }
 
 #include "../kernels/all.h"

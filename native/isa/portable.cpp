@@ -126,7 +126,22 @@ inline D add_exact_square(D sum, D a) { return sum + a * a; }
 inline D keep(D a, size_t n) {
   return build<D>([&](size_t i) { return i < n ? a.v[i] : 0.0; });
 }
+// Half a vector: lane j is j + (j + width / 2).
+struct Half {
+  double v[width / 2];
+};
+inline Half half(D a) { return {{a.v[0] + a.v[2], a.v[1] + a.v[3]}}; }
 inline double fold(D a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
+// The sums of `width` vectors, a lane each, in the order of `fold`.
+inline D fold(const Half* a) {
+  return build<D>([=](size_t i) { return a[i].v[0] + a[i].v[1]; });
+}
+// Whether a > b in all lanes.
+inline bool all_above(D a, D b) {
+  bool all = true;
+  for (size_t i = 0; i < width; ++i) all &= a.v[i] > b.v[i];
+  return all;
+}
 
 #include "../kernels/all.h"
 

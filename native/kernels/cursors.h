@@ -83,6 +83,15 @@ size_t to_alignment(const T* y) {
   return (width - past_alignment(y)) % width;
 }
 
+// Calls step(0) to step(n - 1), each where it stands: the sums that they index can then be kept in registers.
+template <size_t n, size_t k = 0, class Step>
+EVENKEEL_INLINE void unrolled(Step step) {
+  if constexpr (k < n) {
+    step(k);
+    unrolled<n, k + 1>(step);
+  }
+}
+
 // Calls step(at) for the elements 0..n-1, in vectors; no step depends on another.
 template <class Step>
 EVENKEEL_INLINE void each(size_t n, Step step) {
@@ -91,17 +100,28 @@ EVENKEEL_INLINE void each(size_t n, Step step) {
   if (i < n) step(Tail{i, n - i});
 }
 
+// How many elements before the first whole vector of a result, so that these are aligned where that pays: vectors that
+// straddle two lines of memory take twice as long to write, but masked ones take longer with AVX2 (measured).
+template <class T>
+size_t before_vectors(const T* y, size_t n) {
+  constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
+  return width * sizeof(T) >= 32 && n >= worth_aligning * width ? to_alignment(y) : 0;
+}
+
+// The same for a result at y, aligned.
+template <class T, class Step>
+EVENKEEL_INLINE void each_aligned(const T* y, size_t n, Step step) {
+  size_t i = before_vectors(y, n);
+  if (i > 0) step(Tail{0, i});
+  for (; i + width <= n; i += width) step(Whole{i});
+  if (i < n) step(Tail{i, n - i});
+}
+
 // The same, four vectors at a time: for the loops that most of the work is in.
 template <class T, class Step>
 EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
-  size_t i = 0;
-  // Vectors that straddle two lines of memory take twice as long to write. Masked ones take longer with AVX2
-  // (measured).
-  constexpr size_t worth_aligning = width * sizeof(T) == 64 ? 8 : 64;  // vectors of a row
-  if (width * sizeof(T) >= 32 && n >= worth_aligning * width) {
-    i = to_alignment(y);
-    if (i > 0) step(Tail{0, i});
-  }
+  size_t i = before_vectors(y, n);
+  if (i > 0) step(Tail{0, i});
   for (; i + 4 * width <= n; i += 4 * width) {
     step(Whole{i});
     step(Whole{i + width});

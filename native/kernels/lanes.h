@@ -21,44 +21,52 @@ struct Sums {
 // alone waits half as long for its additions, several rows that are summed in turn take longer (measured).
 enum class Squares { fused, separate, centered };
 
-// Rules 1 to 3: two sums of each of several rows in turn, whose additions do not wait for each other. add(s, q, row,
-// at) adds what stands at `at` of a row to its two lanes; it is called once for each, in order.
+// Rules 1 to 3: two sums of each of several rows in turn, whose additions do not wait for each other, over the block
+// from begin to end. add(s, q, row, at) adds what stands at `at` of a row to its two lanes; it is called once for each,
+// in order. In the end the vectors of a row are folded to its first one, s[row * vectors] and q[row * vectors].
+template <size_t rows, class Add>
+EVENKEEL_INLINE void block_sums(size_t begin, size_t end, D* s, D* q, Add add_at) {
+  unrolled<rows * vectors>([&](size_t k) EVENKEEL_INLINE_LAMBDA { s[k] = q[k] = broadcast(0.0); });
+  const auto add = [&](size_t vector, auto at) EVENKEEL_INLINE_LAMBDA {
+    unrolled<rows>([&](size_t row) EVENKEEL_INLINE_LAMBDA {
+      const size_t k = row * vectors + vector;
+      add_at(s[k], q[k], row, at);
+    });
+  };
+  size_t i = begin;
+  for (; i + lanes <= end; i += lanes) {
+    unrolled<vectors>([&](size_t k) EVENKEEL_INLINE_LAMBDA { add(k, Whole{i + k * width}); });
+  }
+  // A lane of the tail without an element receives +0, which leaves its bits as they are (rule 3).
+  unrolled<vectors>([&](size_t k) EVENKEEL_INLINE_LAMBDA {
+    if (i + width <= end) {
+      add(k, Whole{i});
+    } else if (i < end) {
+      add(k, Tail{i, end - i});
+    }
+    i += width;
+  });
+  unrolled<rows>([&](size_t row) EVENKEEL_INLINE_LAMBDA {
+    const size_t first = row * vectors;
+    for (size_t half = vectors / 2; half > 0; half /= 2) {
+      for (size_t k = first; k < first + half; ++k) {
+        s[k] = s[k] + s[k + half];
+        q[k] = q[k] + q[k + half];
+      }
+    }
+  });
+}
+
+// The same over whole rows.
 template <size_t rows, class Add>
 EVENKEEL_INLINE void lane_sums(size_t n, Sums* total, Add add_at) {
   for (size_t row = 0; row < rows; ++row) total[row] = {0, 0};
   for (size_t begin = 0; begin < n; begin += block) {
-    const size_t end = n - begin < block ? n : begin + block;
     D s[rows * vectors], q[rows * vectors];
-    for (D& sum : s) sum = broadcast(0.0);
-    for (D& sum : q) sum = broadcast(0.0);
-    const auto add = [&](size_t vector, auto at) {
-      for (size_t row = 0; row < rows; ++row) {
-        const size_t k = row * vectors + vector;
-        add_at(s[k], q[k], row, at);
-      }
-    };
-    size_t i = begin;
-    for (; i + lanes <= end; i += lanes) {
-      for (size_t k = 0; k < vectors; ++k) add(k, Whole{i + k * width});
-    }
-    // A lane of the tail without an element receives +0, which leaves its bits as they are (rule 3).
-    for (size_t k = 0; k < vectors; ++k, i += width) {
-      if (i + width <= end) {
-        add(k, Whole{i});
-      } else if (i < end) {
-        add(k, Tail{i, end - i});
-      }
-    }
+    block_sums<rows>(begin, n - begin < block ? n : begin + block, s, q, add_at);
     for (size_t row = 0; row < rows; ++row) {
-      const size_t first = row * vectors;
-      for (size_t half = vectors / 2; half > 0; half /= 2) {
-        for (size_t k = first; k < first + half; ++k) {
-          s[k] = s[k] + s[k + half];
-          q[k] = q[k] + q[k + half];
-        }
-      }
-      total[row].s += fold(s[first]);
-      total[row].q += fold(q[first]);
+      total[row].s += fold(s[row * vectors]);
+      total[row].q += fold(q[row * vectors]);
     }
   }
 }
@@ -84,6 +92,28 @@ EVENKEEL_INLINE Sums sums(size_t n, double center, Read read) {
   Sums total;
   interleaved_sums<squares, 1>(n, center, &total, [=](size_t, auto at) { return read(at); });
   return total;
+}
+
+// The sums of `width` rows of at most a block, a lane each; those of the elements themselves are 0 where they are not
+// `wanted`.
+template <bool wanted, class T>
+EVENKEEL_NOINLINE void sums_abreast(size_t n, D& total_s, D& total_q, const T* const* rows) {
+  Half s[width], q[width];
+  for (size_t first = 0; first < width; first += interleaved_rows) {
+    D of_s[interleaved_rows * vectors], of_q[interleaved_rows * vectors];
+    const auto add = [=](D& sum, D& square, size_t row, auto at) EVENKEEL_INLINE_LAMBDA {
+      const D v = at.read_wide(rows[first + row]);
+      square = add_exact_square(square, v);
+      if constexpr (wanted) sum = sum + v;
+    };
+    block_sums<interleaved_rows>(0, n, of_s, of_q, add);
+    unrolled<interleaved_rows>([&](size_t row) EVENKEEL_INLINE_LAMBDA {
+      s[first + row] = half(of_s[row * vectors]);
+      q[first + row] = half(of_q[row * vectors]);
+    });
+  }
+  total_s = wanted ? fold(s) : broadcast(0.0);
+  total_q = fold(q);
 }
 
 // Sum of |x|.

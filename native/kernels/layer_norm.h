@@ -40,7 +40,18 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
   const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     affine_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
   };
-  each_row<true>(y, input, shape, shape.size, statistics, normalize_row);
+  const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
+    D means, variances;
+    if (!moments_abreast(means, variances, shape.size, rows.s, rows.q)) return false;
+    if (!scales.set(means, variances, broadcast(1.0) / root(variances + broadcast(eps)))) return false;  // rule 6
+    rows.save(mean, means);
+    rows.save(rstd, scales.rstd);
+    return true;
+  };
+  const auto normalize_abreast = [=](const RowsAbreast<T>& rows, const ScalesAbreast& scales) {
+    affine_rows(rows.y, rows.x, shape.size, scales, weight.data, bias.data);
+  };
+  each_row<true>(y, input, shape, shape.size, statistics, normalize_row, statistics_abreast, normalize_abreast);
 }
 
 // Rules 21 and 22: rows alone.

@@ -57,6 +57,29 @@ EVENKEEL_NOINLINE void affine_row(T* y, const T* x, size_t n, const Scale& scale
   streams&& streamed ? each_streamed(y, n, step) : each(n, step);
 }
 
+// Rule 7 over `width` rows, none of which needs float64: four at a time, for which a weight and a bias are read once.
+template <class T>
+EVENKEEL_NOINLINE void affine_rows(T* const* y, const T* const* x, size_t n, const ScalesAbreast& scales,
+                                   const T* weight, const T* bias) {
+  const Elements<T> w(weight, no_weight), b(bias, no_bias);
+  for (size_t row = 0; row < width; row += 4) {
+    T* to[4];
+    const T* from[4];
+    F m[4], r[4], c[4];
+    for (size_t k = 0; k < 4; ++k) {
+      to[k] = y[row + k];
+      from[k] = x[row + k];
+      m[k] = broadcast(scales.m[row + k]);
+      r[k] = broadcast(scales.r[row + k]);
+      c[k] = broadcast(scales.c[row + k]);
+    }
+    each_aligned(to[0], n, [&](auto at) {
+      const F of_w = w.read(at), of_b = b.read(at);
+      for (size_t k = 0; k < 4; ++k) at.write(to[k], ((at.read(from[k]) - m[k]) * r[k] + c[k]) * of_w + of_b);
+    });
+  }
+}
+
 // The same for an operation that subtracts no mean and adds no bias; `all` is the weight where there is none for each
 // element, `offset` as in rule 7.
 template <class T>
@@ -74,6 +97,29 @@ EVENKEEL_NOINLINE void scale_row(T* y, const T* x, size_t n, const Scale& scale,
     at.write(y, at.read(x) * r * (w.read(at) + o));
   };
   streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
+}
+
+// The same over `width` rows, none of which needs float64, four at a time.
+template <class T>
+EVENKEEL_NOINLINE void scale_rows(T* const* y, const T* const* x, size_t n, const ScalesAbreast& scales,
+                                  const T* weight, T all, float offset) {
+  if (!weight) offset = 0;
+  const F o = broadcast(offset == 0 ? no_bias : offset);
+  const Elements<T> w(weight, static_cast<float>(all));
+  for (size_t row = 0; row < width; row += 4) {
+    T* to[4];
+    const T* from[4];
+    F r[4];
+    for (size_t k = 0; k < 4; ++k) {
+      to[k] = y[row + k];
+      from[k] = x[row + k];
+      r[k] = broadcast(scales.r[row + k]);
+    }
+    each_aligned(to[0], n, [&](auto at) {
+      const F of_w = w.read(at) + o;
+      for (size_t k = 0; k < 4; ++k) at.write(to[k], at.read(from[k]) * r[k] * of_w);
+    });
+  }
 }
 
 // Whether the results of a call go past the caches: those of large tensors, unless they are written where x is.

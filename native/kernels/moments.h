@@ -18,6 +18,15 @@ Moments moments(size_t n, const T* x, Sums raw) {
   return {mean, centered_squares(n, x, mean) / count};
 }
 
+// The same of `width` rows, a lane each, from their sums; false where one of them may need rule 5.
+inline bool moments_abreast(D& mean, D& var, size_t n, D s, D q) {
+  const D count = broadcast(static_cast<double>(n));
+  mean = s / count;
+  const D square = mean * mean;
+  var = q / count - square;
+  return all_above(var, square * broadcast(threshold));
+}
+
 // The same of the real elements of `channels` runs of a sample (rule 15).
 template <class T>
 Moments real_moments(const T* x, size_t channels, size_t positions, const Spans& spans, size_t sample) {

@@ -12,6 +12,20 @@ inline double reciprocal(double norm, double square, size_t n, size_t rule, doub
   return norm == 0 ? 0 : 1 / norm;
 }
 
+// The same of `width` rows; false where one of them may be at a limit.
+inline bool reciprocals(D& of, D norm, D square, size_t n, size_t rule, double eps) {
+  const D limit = broadcast(eps);
+  if (rule == clamp_norm && !all_above(norm, limit)) return false;
+  if (rule == clamp_square && !all_above(square, limit)) return false;
+  if (rule == zero && !all_above(norm, broadcast(0.0))) return false;
+  D divisor = norm;
+  if (rule == clamp_square) divisor = root(square);
+  if (rule == add_square) divisor = root(square + limit);
+  if (rule == mean_square) divisor = root(square / broadcast(static_cast<double>(n)) + limit);
+  of = broadcast(1.0) / divisor;
+  return true;
+}
+
 // A norm, and what rule 8 asks of it: its square, for p < 1 that of the largest element (rule 8c).
 struct Norm {
   double length;
@@ -67,8 +81,20 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
   const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);
   };
+  const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
+    const D length = root(rows.q);
+    D rstd;
+    if (!reciprocals(rstd, length, rows.q, shape.size, rule, eps)) return false;
+    if (!scales.set(broadcast(0.0), length * length, rstd)) return false;
+    rows.save(norm, length);
+    return true;
+  };
+  const auto normalize_abreast = [=](const RowsAbreast<T>& rows, const ScalesAbreast& scales) {
+    scale_rows<T>(rows.y, rows.x, shape.size, scales, nullptr, f, 0);
+  };
   const Input<T> input(x, {{nullptr, 0}}, 1, {{nullptr, 0}}, y);
-  each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalize_row);
+  each_row<false>(y, input, shape, p == 2 ? shape.size : 0, statistics, normalize_row, statistics_abreast,
+                  normalize_abreast);
 }
 
 // Rule 21, with p = 2 and rows alone. `dots` receives the sum of dy * t of each row.

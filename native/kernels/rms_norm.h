@@ -49,7 +49,16 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
   const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
     scale_row(y.at(row), in, shape.size, scale, weight.data, T{1}, offset, streamed);
   };
-  each_row<false>(y, input, shape, counted.n, statistics, normalize_row);
+  const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
+    const D square = rows.q / broadcast(static_cast<double>(shape.size));
+    if (!scales.set(broadcast(0.0), square, broadcast(1.0) / root(square + broadcast(eps)))) return false;  // rule 6
+    rows.save(rstd, scales.rstd);
+    return true;
+  };
+  const auto normalize_abreast = [=](const RowsAbreast<T>& rows, const ScalesAbreast& scales) {
+    scale_rows(rows.y, rows.x, shape.size, scales, weight.data, T{1}, offset);
+  };
+  each_row<false>(y, input, shape, counted.n, statistics, normalize_row, statistics_abreast, normalize_abreast);
 }
 
 // Rules 21 and 22: rows alone; the weight has its offset.

@@ -46,34 +46,103 @@ EVENKEEL_NOINLINE void sums_of_rows(Sums* total, const Input<T>& x, const Groups
   for (size_t k = 0; k < interleaved_rows; ++k) total[k] = {wanted ? both[k].s : 0, both[k].q};
 }
 
+// Elements of a row up to which it waits longer for what follows its sums, divisions and a root, than for these.
+constexpr size_t most_abreast = 256;
+
+// `width` rows, whose statistics are computed together, and their sums, a lane each.
+template <class T>
+struct RowsAbreast {
+  size_t at[width];
+  T* y[width];
+  const T* x[width];
+  D s, q;
+
+  // Those of a call from the given one on; the sums of the elements themselves are 0 where they are not `wanted`.
+  template <bool wanted>
+  void read(Out<T> to, const Input<T>& from, const Groups& shape, size_t row) {
+    for (size_t k = 0; k < width; ++k) {
+      at[k] = shape.row(row + k);
+      from.add(at[k], shape.size);
+      y[k] = to.at(at[k]);
+      x[k] = from.at(at[k]);
+    }
+    sums_abreast<wanted>(shape.size, s, q, x);
+  }
+  void save(PerGroup to, D statistic) const {
+    if (!to.single && !to.full) return;
+    double of_row[width];
+    store(of_row, statistic);
+    for (size_t k = 0; k < width; ++k) to.set(at[k], of_row[k]);
+  }
+};
+
+// Asks for rows that are no neighbors: the CPU does not see them coming (measured).
+template <class T>
+void ask_for(const Input<T>& x, const Groups& shape, size_t first, size_t count) {
+  for (size_t k = first; k < first + count; ++k) {
+    const T* in = x.x.at(shape.row(k));
+    for (size_t i = 0; i < shape.size; i += 64 / sizeof(T)) prefetch(in + i);
+  }
+}
+
+// Normalizes the first rows of a call, `width` at a time, and returns how many it did: statistics_abreast(rows, scales)
+// is false where some may need more than all have in common (rules 5 and 8), which are then taken one by one.
+template <bool wanted, class T, class Statistics, class Normalize, class StatisticsAbreast, class NormalizeAbreast>
+size_t each_abreast(Out<T> y, const Input<T>& x, const Groups& shape, Statistics statistics, Normalize normalize_row,
+                    StatisticsAbreast statistics_abreast, NormalizeAbreast normalize_abreast) {
+  const size_t rows = shape.outer / width * width;
+  if (rows == 0) return 0;
+  RowsAbreast<T> next;
+  next.template read<wanted>(y, x, shape, 0);
+  for (size_t row = 0; row < rows; row += width) {
+    const RowsAbreast<T> now = next;
+    ScalesAbreast scales;
+    const bool alike = statistics_abreast(now, scales);
+    if (shape.listed && row + 3 * width <= rows) ask_for(x, shape, row + 2 * width, width);
+    if (row + width < rows) next.template read<wanted>(y, x, shape, row + width);
+    if (alike) {
+      normalize_abreast(now, scales);
+      continue;
+    }
+    double s[width], q[width];
+    store(s, now.s);
+    store(q, now.q);
+    for (size_t k = 0; k < width; ++k) {
+      const Scale scale = statistics(now.at[k], now.x[k], Sums{s[k], q[k]});
+      normalize_row(now.at[k], now.x[k], scale, false);
+    }
+  }
+  return rows;
+}
+
 // Normalizes the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
 // its first `counted` elements, and normalize_row(row, x, scale, streamed) writes its result. Where the tensor is
-// cached, the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots.
-template <bool wanted, class T, class Statistics, class Normalize>
-void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics,
-              Normalize normalize_row) {
+// cached, the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots;
+// short rows are then taken by each_abreast.
+template <bool wanted, class T, class Statistics, class Normalize, class StatisticsAbreast, class NormalizeAbreast>
+void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics, Normalize normalize_row,
+              StatisticsAbreast statistics_abreast, NormalizeAbreast normalize_abreast) {
   const size_t rows = shape.outer, n = shape.size;
   const bool sums_first = shape.whole * n <= cached && n <= short_row;
   const bool streamed = streams && shape.whole * n > cached && x.at(0) != y.data;
   const size_t rows_at_once = sums_first ? interleaved_rows : 1;
+  size_t row = 0;
+  if (sums_first && n <= most_abreast && counted == n) {
+    row = each_abreast<wanted>(y, x, shape, statistics, normalize_row, statistics_abreast, normalize_abreast);
+    if (row == rows) return;
+  }
   Sums raw[interleaved_rows];
   Scale scale[interleaved_rows];
-  size_t count = rows < rows_at_once ? rows : rows_at_once;
-  sums_of_rows<wanted>(raw, x, shape, 0, count, counted);
-  for (size_t row = 0; row < rows;) {
+  size_t count = rows - row < rows_at_once ? rows - row : rows_at_once;
+  sums_of_rows<wanted>(raw, x, shape, row, count, counted);
+  while (row < rows) {
     size_t at[interleaved_rows];
     for (size_t k = 0; k < count; ++k) {
       at[k] = shape.row(row + k);
       scale[k] = statistics(at[k], x.at(at[k]), raw[k]);
     }
     const size_t next = row + count;
-    if (shape.listed && next + 2 * rows_at_once <= rows) {
-      // Rows that are no neighbors: the CPU does not see them coming (measured).
-      for (size_t k = next; k < next + rows_at_once; ++k) {
-        const T* in = x.x.at(shape.row(k + rows_at_once));
-        for (size_t i = 0; i < n; i += 64 / sizeof(T)) prefetch(in + i);
-      }
-    }
+    if (shape.listed && next + 2 * rows_at_once <= rows) ask_for(x, shape, next + rows_at_once, rows_at_once);
     const size_t more = rows - next < rows_at_once ? rows - next : rows_at_once;
     if (sums_first && more > 0) sums_of_rows<wanted>(raw, x, shape, next, more, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.

@@ -37,6 +37,25 @@ inline Scale scale_of(double mean, double square, double rstd) {
           static_cast<float>(rstd)};
 }
 
+// The same of `width` rows, none of which needs float64.
+struct ScalesAbreast {
+  D rstd;
+  alignas(64) float m[width];
+  alignas(64) float r[width];
+  alignas(64) float c[width];
+
+  // false where one of them may need it.
+  bool set(D mean, D square, D of_rstd) {
+    rstd = of_rstd;
+    store(m, narrow(mean));
+    store(r, narrow(rstd));
+    store(c, narrow((load_wide(m) - mean) * rstd));
+    const D most = broadcast(large);
+    return all_above(rstd, broadcast(small)) && all_above(most, rstd) && all_above(most, magnitude(mean)) &&
+           all_above(square * rstd * rstd, broadcast(vanishing));
+  }
+};
+
 // What stands in for an absent weight or bias: multiplying by one and adding the other change no bit.
 constexpr float no_weight = 1.0f;
 constexpr float no_bias = -0.0f;
