@@ -43,10 +43,6 @@ const operands: [value: unknown, got: string][] = [
   [new Float64Array(4), 'Float64Array; Float32Array.from(x)'],
   [new Int32Array(4), 'Int32Array; Float32Array.from(x)'],
   [new BigInt64Array(4), 'BigInt64Array; Float32Array.from(x, Number)'],
-  [
-    new Uint16Array(4),
-    "Uint16Array; Float32Array.from(x), or dequantizeEmbeddings(x, length, { precision: 'float16' }) (or 'bfloat16') if these are the bits of such numbers"
-  ],
   [bytes, 'Uint8Array; new Float32Array(x.buffer, x.byteOffset, x.byteLength / 4) if these are the bytes of float32'],
   [odd, 'Uint8Array; new Float32Array(Uint8Array.from(x).buffer) if these are the bytes of float32'],
   [bytes.subarray(1, 4), 'Uint8Array'],
@@ -109,12 +105,22 @@ describe('behaviour: what messages say to do', () => {
     [
       'a type',
       () => layerNorm({ type: 'int64', data: new BigInt64Array(4), dims: [4] }, 4),
-      'x.type expected float32, got int64; { data: Float32Array.from(x.data, Number), dims: x.dims }'
+      'x.type expected float32, float16 or bfloat16, got int64; { data: Float32Array.from(x.data, Number), dims: x.dims }'
     ],
     [
-      'float16',
-      () => layerNorm({ type: 'float16', data: new Uint16Array(4), dims: [4] }, 4),
-      "got float16; { data: dequantizeEmbeddings(x.data, length, { precision: 'float16' }) (or 'bfloat16'), dims: x.dims }"
+      'bits',
+      () => layerNorm(new Uint16Array(4), 4),
+      "x expected Float32Array, or the bits of numbers and what they are, got Uint16Array; pass { dtype: 'float16' } (or 'bfloat16')"
+    ],
+    [
+      'bits in a tensor',
+      () => layerNorm({ data: new Uint16Array(4), dims: [4] }, 4),
+      "x.data expected Float32Array, or the bits of numbers and what they are, got Uint16Array; { type: 'float16', data: x.data, dims: x.dims } (or 'bfloat16')"
+    ],
+    [
+      'bits of a type that is none',
+      () => layerNorm({ type: 'uint16', data: new Uint16Array(4), dims: [4] }, 4),
+      "got uint16; { data: dequantizeEmbeddings(x.data, length, { precision: 'float16' }) (or 'bfloat16'), dims: x.dims }"
     ],
     [
       'an array over channels',
@@ -246,7 +252,11 @@ describe('behaviour: what messages say to do', () => {
     ],
     ['the start of two', () => poolEmbeddings(tensor, { pool: 'cls' } as never), /\w, got "pool"$/],
     ['output', () => layerNorm(array, 4, { output: array } as never), 'got "output"; here it is called out'],
-    ['dtype', () => poolEmbeddings(tensor, { dtype: 'int8' } as never), 'got "dtype"; here it is called precision'],
+    [
+      'dtype',
+      () => poolEmbeddings(tensor, { dtype: 'int8' } as never),
+      /dtype expected 'float16' or 'bfloat16', got "?int8"?$/
+    ],
     [
       'a nested mask',
       () => poolEmbeddings(tensor, { mask: [[1, 1]] as never }),

@@ -47,8 +47,8 @@ export function testRowBehaviour(
       refuses(new Float64Array(4), 4, undefined, TypeError, 'x expected Float32Array, got Float64Array')
       refuses(new DataView(new ArrayBuffer(16)), 4, undefined, TypeError, `${either} an object of class DataView`)
       refuses({ data: [1, 2], dims: [2] }, 2, undefined, TypeError, 'x.data expected Float32Array, got [1, 2]')
-      const half = { type: 'float16', data: new Uint16Array(4), dims: [4] }
-      refuses(half, 4, undefined, TypeError, 'x.type expected float32, got float16')
+      const integers = { type: 'int32', data: new Int32Array(4), dims: [4] }
+      refuses(integers, 4, undefined, TypeError, 'x.type expected float32, float16 or bfloat16, got int32')
     })
 
     it('refuses dims that are not those of the data', () => {
@@ -248,7 +248,7 @@ export function testRowBehaviour(
       expect(operation(given, 4, { out })).toBe(out)
       expectSameBits(out.data as Float32Array, operation(x, 4), 'out')
       expect(() => operation(new Tensor('float64', new Float64Array(4), [4]), 4)).toThrow(
-        `${name}: x.type expected float32, got float64`
+        `${name}: x.type expected float32, float16 or bfloat16, got float64`
       )
     })
 
