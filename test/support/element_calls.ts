@@ -6,6 +6,7 @@ import * as evenkeel from '../../dist/esm/index.js'
 import { asFloat32 } from '../../dist/esm/kernels/arrays.js'
 import { roundTo } from '../../dist/esm/kernels/float16.js'
 import { roundedTo, sumOf } from './elements.ts'
+import { patterns } from './embeddings.ts'
 
 type Dtype = 'float16' | 'bfloat16'
 type Numbers = Float32Array | Float64Array | Uint16Array
@@ -160,7 +161,7 @@ function* rowCalls(dtype: Dtype): Generator<[string, MadeCall]> {
     ]
     const layers = {
       LayerNorm: (m: Maker) => new evenkeel.LayerNorm(n, { weight: m.weight(w, [n]), bias: m.weight(b, [n]) } as Any),
-      RMSNorm: (m: Maker) => new evenkeel.RMSNorm(n, { weight: w, weightOffset: 0.5 }),
+      RMSNorm: () => new evenkeel.RMSNorm(n, { weight: w, weightOffset: 0.5 }),
       Normalize: () => new evenkeel.Normalize(n, { scale: 1.5 })
     }
     for (const [layerName, layer] of Object.entries(layers)) {
@@ -519,7 +520,8 @@ function isRoundingOf(bits: number, type: Dtype, value: number): boolean {
 }
 
 /** What differs between what a call of 16 bits gave and what it has to give; '' where nothing does. */
-function difference(name: string, got: Any, want: Any, dtype: Dtype): string {
+function difference(name: string, given: Any, want: Any, dtype: Dtype): string {
+  let got = given
   if (got === undefined || want === undefined) return got === want ? '' : `${name} is ${got} and ${want}`
   if (typeof got !== 'object') return got === want ? '' : `${name} is ${got} and ${want}`
   if (!ArrayBuffer.isView(got)) {
@@ -528,6 +530,7 @@ function difference(name: string, got: Any, want: Any, dtype: Dtype): string {
     const is = type ?? dtype
     return difference(name, data, want.data, is === 'float32' ? dtype : is)
   }
+  got = patterns(got)
   if (got instanceof Int8Array) return difference(name, Uint8Array.from(got), Uint8Array.from(want), dtype)
   if (!(got instanceof Uint16Array) || want instanceof Uint16Array) {
     const at = firstDifference(got as Float32Array, want)
