@@ -91,7 +91,7 @@ struct Given {
 template <class... Operands>
 void run_call(void (*kernel)(Operands...), typename Given<Operands>::type... operands) {
   using Split = evenkeel::Splitter<Operands...>;
-  const evenkeel::Call<Operands...> call{kernel, std::tuple<Operands...>(operands...)};
+  const evenkeel::Call<Operands...> call{kernel, std::tuple<Operands...>(operands...), nullptr};
   const auto& shape = std::get<typename Split::Shape>(call.operands);
   call.run_real(shape, Split::all(shape));
   (add_up(operands, shape), ...);

@@ -13,6 +13,7 @@
 #include "../platform/caches.h"
 #include "../platform/float_control.h"
 #include "blocks.h"
+#include "check_elements.h"
 #include "check_gradients.h"
 
 namespace {
@@ -256,6 +257,7 @@ int main(int argc, char** argv) {
     if (backend.supported) {
       failures += check_backend(backend) + check_switches(backend);
       failures += check_gradients(backend) + check_gradient_switches(backend);
+      failures += check_elements(backend);
     }
     for (int i = 1; i < argc; ++i) {
       if (backend.supported && !std::strcmp(argv[i], backend.name)) argv[i][0] = 0;

@@ -11,7 +11,8 @@ import {
 import type { ElementType } from '../kernels/elements.js'
 import { gotArray, gotBits, gotType } from './advice.js'
 import { checkAttached } from './arrays.js'
-import { shortened, wrongType, wrongValue } from './errors.js'
+import { shortened, wrongType } from './errors.js'
+import { checkChoice } from './options.js'
 
 /** What the 16 bits of each element of a Uint16Array are. */
 export type Dtype = 'float16' | 'bfloat16'
@@ -38,8 +39,7 @@ const dtypes = ['float16', 'bfloat16'] as const
 
 /** The option `dtype`. */
 export function checkDtype(op: string, dtype: unknown): asserts dtype is Dtype | undefined {
-  if (dtype === undefined || dtypes.some(name => name === dtype)) return
-  throw wrongValue(op, 'dtype', "'float16' or 'bfloat16'", shortened(dtype))
+  if (dtype !== undefined) checkChoice(op, 'dtype', dtype, dtypes, "'float16' or 'bfloat16'")
 }
 
 /**

@@ -1,5 +1,6 @@
 // The calls of batch_norm: volumes, and statistics for each channel.
 import { allRows, fill } from './data.js'
+import { all } from './rows.js'
 import { type VolumeCase, volumeCases } from './volumes.js'
 
 /** Operands of one call. */
@@ -18,6 +19,6 @@ export function givenStatistics({ samples, groups, positions }: VolumeCase) {
   }
 }
 
-export function* batchNormCases(): Generator<BatchNormCase> {
-  for (const given of volumeCases(false)) yield { ...given, ...givenStatistics(given) }
+export function* batchNormCases(isTaken = all): Generator<BatchNormCase> {
+  for (const given of volumeCases(false, isTaken)) yield { ...given, ...givenStatistics(given) }
 }

@@ -19,7 +19,8 @@ export function normal(next: () => number): number {
   return sum
 }
 
-type Fill = (next: () => number, i: number, n: number) => number
+/** A distribution: the number of element i of n. */
+export type Fill = (next: () => number, i: number, n: number) => number
 
 const powerOfTwo = (next: () => number, low: number, high: number) => 2 ** (low + Math.floor(next() * (high - low + 1)))
 const around =
@@ -78,9 +79,12 @@ export const lengths: readonly number[] = [
 const float64Bits = (array: Float64Array) => new BigUint64Array(array.buffer, array.byteOffset, array.length)
 const float32Bits = (array: Float32Array) => new Uint32Array(array.buffer, array.byteOffset, array.length)
 
+/** Elements, or the bits of such. Those of 16 bits have one NaN. */
+type Numbers = Float32Array | Float64Array | Uint8Array | Uint16Array
+
 /** The bits, with one pattern for every NaN: which NaN comes out is not part of the contract (rule 10). */
-export function bits(array: Float32Array | Float64Array | Uint8Array): Uint32Array | BigUint64Array | Uint8Array {
-  if (array instanceof Uint8Array) return array
+export function bits(array: Numbers): Uint32Array | BigUint64Array | Uint8Array | Uint16Array {
+  if (array instanceof Uint8Array || array instanceof Uint16Array) return array
   const copy = array.slice()
   if (copy instanceof Float64Array) {
     const out = float64Bits(copy)
@@ -93,10 +97,7 @@ export function bits(array: Float32Array | Float64Array | Uint8Array): Uint32Arr
 }
 
 /** Index of the first element whose bits differ, -1 where there is none. */
-export function firstDifference(
-  a: Float32Array | Float64Array | Uint8Array,
-  b: Float32Array | Float64Array | Uint8Array
-): number {
+export function firstDifference(a: Numbers, b: Numbers): number {
   if (a.length !== b.length) return Math.min(a.length, b.length)
   const left = bits(a)
   const right = bits(b)

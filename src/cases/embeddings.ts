@@ -1,6 +1,7 @@
 // The calls of the operations on embeddings: samples of positions with and without padding, rows of every kind and format.
 import { codeFormats, type Groups, type Volume } from '../kernels/operands.js'
 import { allRows, fill, finiteRows, lengths, normal } from './data.js'
+import { all } from './rows.js'
 import { volumeCases } from './volumes.js'
 
 /** Samples of positions, the channels last. Operands as kernels take them. */
@@ -19,8 +20,8 @@ const wide: readonly [number, number, number][] = [
 ]
 
 /** Those of operations over channels, whose channels are last, and some of many channels. */
-export function* poolCases(): Generator<PoolCase> {
-  for (const { name, x, shape } of volumeCases(false)) if (shape.channelsLast) yield { name, x, shape }
+export function* poolCases(isTaken = all): Generator<PoolCase> {
+  for (const { name, x, shape } of volumeCases(false, isTaken)) if (shape.channelsLast) yield { name, x, shape }
   for (const [samples, positions, groups] of wide) {
     const shape = { samples, groups, channelsPerGroup: 1, positions, channelsLast: true }
     yield {
@@ -32,8 +33,8 @@ export function* poolCases(): Generator<PoolCase> {
 }
 
 /** The same without positions, and without numbers that are not finite: those are refused. */
-export function* calibrateCases(): Generator<PoolCase> {
-  for (const { name, x, shape } of volumeCases(false)) {
+export function* calibrateCases(isTaken = all): Generator<PoolCase> {
+  for (const { name, x, shape } of volumeCases(false, isTaken)) {
     if (shape.channelsLast && shape.positions === 1 && !shape.spans) yield { name, x, shape }
   }
 }
@@ -49,12 +50,16 @@ export interface QuantizeCase {
 }
 
 /** Rows of every kind and length in every format; for two of three elements near their range. */
-export function* quantizeCases(): Generator<QuantizeCase> {
+export function* quantizeCases(isTaken = all): Generator<QuantizeCase> {
   const kinds = Object.keys(allRows)
   const finite = Object.keys(finiteRows)
   let index = 0
   for (const size of lengths.filter(n => n <= 1028)) {
     for (const format of codeFormats.keys()) {
+      if (!isTaken(index)) {
+        index++
+        continue
+      }
       const kind =
         index % 3 === 0 ? kinds[index % kinds.length] : index % 3 === 1 ? 'N(0,1)' : finite[index % finite.length]
       const x = fill(allRows[kind], 3 * size, index)

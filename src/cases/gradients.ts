@@ -3,7 +3,7 @@
 import { normalizeRules } from '../kernels/normalize.js'
 import type { Groups, Spans } from '../kernels/operands.js'
 import { allRows, fill, finiteRows, normal, ordinaryWeights, random } from './data.js'
-import { type RowCase, rowCases } from './rows.js'
+import { all, type RowCase, rowCases } from './rows.js'
 import { type VolumeCase, volumeCases } from './volumes.js'
 
 /** What arrives and what the forward saved, beside the operands of the forward. */
@@ -77,10 +77,10 @@ const manyRows: readonly (readonly [number, number])[] = [
   [8200, 3]
 ]
 
-export function* rowGradientCases(): Generator<RowGradientCase> {
+export function* rowGradientCases(isTaken = all): Generator<RowGradientCase> {
   let index = 0
   let seen = 0
-  for (const given of rowCases()) {
+  for (const given of rowCases(isTaken)) {
     seen++
     // Two of five: each length, kind and option still occurs.
     if (given.inner > 1 || given.cols > 8192 || (seen % 5 !== 0 && seen % 5 !== 2)) continue
@@ -88,6 +88,7 @@ export function* rowGradientCases(): Generator<RowGradientCase> {
   }
   for (const [rows, cols] of manyRows) {
     for (let k = 0; k < 3; k++, index++) {
+      if (!isTaken(index)) continue
       const x = fill(finiteRows[k === 2 ? 'N(1e3,1)' : 'N(3,0.5)'], rows * cols, index)
       const weight = k === 1 ? undefined : fill(ordinaryWeights, cols, index)
       const counted = k === 2 ? Math.ceil(cols / 3) : cols
@@ -105,9 +106,9 @@ export interface VolumeGradientCase extends VolumeCase, Arriving {
 }
 
 /** `withGroups`: of group_norm, whose statistics may be absent; else of batch_norm, which is given them. */
-export function* volumeGradientCases(withGroups: boolean): Generator<VolumeGradientCase> {
+export function* volumeGradientCases(withGroups: boolean, isTaken = all): Generator<VolumeGradientCase> {
   let index = 0
-  for (const given of volumeCases(withGroups)) {
+  for (const given of volumeCases(withGroups, isTaken)) {
     const { samples, groups, x } = given
     const statistics = arriving(x.length, index, withGroups ? samples * groups : groups)
     const next = random(index)
@@ -131,9 +132,11 @@ export interface ResidualCase {
   readonly residualScale: number
 }
 
-export function* residualCases(): Generator<ResidualCase> {
+export function* residualCases(isTaken = all): Generator<ResidualCase> {
+  let n = 0
   for (const [index, kind] of kinds.entries()) {
     for (const size of [1, 3, 8, 15, 16, 17, 33, 100]) {
+      if (!isTaken(n++)) continue
       const x = fill(allRows[kind], 2 * size, index)
       const residual = fill(index % 2 === 0 ? normal : allRows[kind], 2 * size, index + size)
       const residualScale = [1, 0.3, -3.7, 2 ** 30][(index + size) % 4]

@@ -1,4 +1,5 @@
 // The calls of local_response_norm: windows of every kind over the volumes without padding.
+import { all } from './rows.js'
 import { type VolumeCase, volumeCases } from './volumes.js'
 
 /** Operands of one call. */
@@ -20,9 +21,9 @@ const windows = [
 ]
 const betas = [0.75, 0.5, 1, 2.25, 0.6, -0.3, 3.7, 0]
 
-export function* localResponseCases(): Generator<LocalResponseCase> {
+export function* localResponseCases(isTaken = all): Generator<LocalResponseCase> {
   let index = 0
-  for (const given of volumeCases(false)) {
+  for (const given of volumeCases(false, isTaken)) {
     if (given.spans || given.x.length > 8000) continue
     const [before, behind] = windows[index % windows.length].map(n => Math.min(n, given.groups))
     const beta = betas[index % betas.length]

@@ -1,4 +1,6 @@
 // Runs a case on a backend: what it takes follows from the operands' kinds.
+import { lengthOf, newElements } from '../kernels/arrays.js'
+import type { ElementType } from '../kernels/elements.js'
 import { type Call, type Kernels, type Op, signatures } from '../kernels/index.js'
 import {
   codeBytes,
@@ -19,6 +21,8 @@ export interface Case {
   readonly keepsSum?: boolean
   /** Of codes. */
   readonly format?: number
+  /** Of results; float32 where nothing is said. */
+  readonly types?: { readonly [operand: string]: ElementType }
 }
 
 /** What a call wrote, by name, in the order of its operands. */
@@ -44,7 +48,8 @@ export function runCase(op: Op, kernels: Kernels, given: Case): Result {
       const { outer, size } = given.shape as Groups
       result[name] = new Uint8Array(outer * codeBytes(given.format ?? 0, size))
     } else if (role === 'result') {
-      result[name] = kind !== 'maybeOut' || given.keepsSum ? new Float32Array(given.x.length) : undefined
+      const type = given.types?.[name] ?? 'float32'
+      result[name] = kind !== 'maybeOut' || given.keepsSum ? newElements(type, lengthOf(given.x)) : undefined
     } else if (role === 'statistic') {
       result[name] = new Float64Array(countOf(kind, given.shape))
     } else if (role === 'sum') {

@@ -2,6 +2,7 @@
 // begins anew somewhere, in both layouts, with and without padding, ordinary channels beside hostile ones.
 import type { Spans, Volume } from '../kernels/operands.js'
 import { allRows, fill, finiteRows, normal, ordinaryWeights, random, wildWeights } from './data.js'
+import { all } from './rows.js'
 
 /** Operands of one call; what an op has not, it leaves out. */
 export interface VolumeCase {
@@ -82,13 +83,14 @@ export function spansOfSamples(ranges: Int32Array | undefined): Spans {
 }
 
 /** `withGroups`: also groups of several channels. */
-export function* volumeCases(withGroups: boolean): Generator<VolumeCase> {
+export function* volumeCases(withGroups: boolean, isTaken = all): Generator<VolumeCase> {
   let index = 0
   for (const [samples, groups, channels, positions] of shapes) {
     if (channels > 1 && !withGroups) continue
     for (const channelsLast of [false, true]) {
       if (positions === 1 && channels === 1 && !channelsLast) continue // one memory, one layout
       for (let k = 0; k < 4; k++, index++) {
+        if (!isTaken(index)) continue
         const count = groups * channels
         const x = new Float32Array(samples * count * positions)
         const [perChannel, perPosition] = channelsLast ? [1, count] : [positions, 1]

@@ -4,8 +4,7 @@ import { parseArgs } from 'node:util'
 import { backends, tables } from '../backend/choice.js'
 import { backendInfo } from '../backend/info.js'
 import { BACKEND_NAMES, type BackendName } from '../backend/types.js'
-import { differences, type Golden, goldenOf } from '../cases/index.js'
-import { ops } from '../kernels/index.js'
+import { differences, type Golden, goldenOf, lines } from '../cases/index.js'
 import { type Command, parsed, UsageError } from './usage.js'
 
 const golden: { readonly [op: string]: Golden } = JSON.parse(
@@ -50,15 +49,15 @@ Options:
     const expected = values.expect?.split(',').map(readName) ?? expectedBackends()
     const typescript = tables[tables.length - 1]
     let wrong = 0
-    for (const op of ops) {
+    for (const { name, op, cases } of lines) {
       for (const table of tables) {
-        const found = table === typescript ? [] : [...differences(op, table.float32, typescript.float32)]
-        const hashes = goldenOf(op, table.float32)
-        const same = hashes.output === golden[op]?.output && hashes.statistics === golden[op]?.statistics
+        const found = table === typescript ? [] : [...differences(op, table.float32, typescript.float32, cases())]
+        const hashes = goldenOf(op, table.float32, cases())
+        const same = hashes.output === golden[name]?.output && hashes.statistics === golden[name]?.statistics
         const agrees =
           table === typescript ? '' : found.length === 0 ? 'same bits as js, ' : `${found.length} DIFFERENCES, `
         console.log(
-          `${op.padEnd(20)} ${table.name.padEnd(9)} ${agrees}${same ? 'golden hashes agree' : 'GOLDEN HASHES DIFFER'}`
+          `${name.padEnd(29)} ${table.name.padEnd(9)} ${agrees}${same ? 'golden hashes agree' : 'GOLDEN HASHES DIFFER'}`
         )
         for (const difference of found.slice(0, 5)) console.log(`  ${table.name} against js: ${difference}`)
         if (found.length > 0 || !same) wrong++

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { allRows, fill, finiteRows, normal, ordinaryWeights, random, wildWeights } from '../../dist/esm/cases/data.js'
 import type { Case } from '../../dist/esm/cases/index.js'
 import { spansOf, spansOfSamples } from '../../dist/esm/cases/volumes.js'
+import type { ElementType } from '../../dist/esm/kernels/elements.js'
 import { type Op, ops, signatures } from '../../dist/esm/kernels/index.js'
 import { normalizeRules } from '../../dist/esm/kernels/normalize.js'
 import { codeFormats, type Groups } from '../../dist/esm/kernels/operands.js'
@@ -40,6 +41,8 @@ export interface CallText {
   readonly beta: number
   readonly format: number
   readonly threads: number
+  /** Of the elements. */
+  readonly type?: ElementType
 }
 
 /** Any bits: NaN with and without signs, infinities, subnormal numbers, every exponent. */
@@ -104,7 +107,8 @@ export const calls = (chosen: readonly Op[] = ops): fc.Arbitrary<CallText> =>
       window: fc.tuple(fc.nat({ max: 5 }), fc.nat({ max: 5 })),
       beta: fc.constantFrom(0.75, 0.5, 1, 2.25, 0.6, -0.3, 3.7, 0),
       format: fc.nat({ max: codeFormats.length - 1 }),
-      threads: fc.integer({ min: 1, max: 4 })
+      threads: fc.integer({ min: 1, max: 4 }),
+      type: fc.constantFrom('float32', 'float32', 'float16', 'bfloat16')
     })
     .map(fitted)
 

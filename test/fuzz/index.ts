@@ -4,9 +4,11 @@ import { parseArgs } from 'node:util'
 import fc from 'fast-check'
 import { tables } from '../../dist/esm/backend/choice.js'
 import { firstDifference } from '../../dist/esm/cases/data.js'
+import { storedCase } from '../../dist/esm/cases/elements.js'
 import { runCase } from '../../dist/esm/cases/index.js'
 import { setNumThreads } from '../../dist/esm/index.js'
 import { type Op, ops } from '../../dist/esm/kernels/index.js'
+import { roundedResult } from '../support/elements.ts'
 import { type CallText, calls, caseOf } from './calls.ts'
 import { modelOf, type Results } from './models.ts'
 
@@ -25,14 +27,15 @@ function compare(names: string, actual: Results, expected: Results): void {
 
 /** Makes one call everywhere. */
 function check(text: CallText): void {
-  const { op, threads } = text
-  const given = caseOf(text)
+  const { op, threads, type = 'float32', seed } = text
+  const plain = caseOf(text)
+  const given = type === 'float32' ? plain : storedCase(op, plain, type, seed)
   const expected = runCase(op, typescript.float32, given) as Results
   setNumThreads(threads)
   for (const { name, float32 } of tables.slice(0, -1)) {
     compare(`${op}, ${name} and js`, runCase(op, float32, given) as Results, expected)
   }
-  const model = modelOf(op, given)
+  const model = type === 'float32' ? modelOf(op, given) : (roundedResult(op, typescript.float32, given) as Results)
   if (model) compare(`${op}, js and the model`, expected, model)
   made.set(op, (made.get(op) ?? 0) + 1)
 }

@@ -112,9 +112,14 @@ describe('behaviour: what messages say to do', () => {
       'x.type expected float32, float16 or bfloat16, got int64; { data: Float32Array.from(x.data, Number), dims: x.dims }'
     ],
     [
-      'bits without a type',
+      'bits in a tensor',
       () => layerNorm({ data: new Uint16Array(4), dims: [4] }, 4),
-      "got Uint16Array; { type: 'float16', data: x.data, dims: x.dims } (or 'bfloat16')"
+      "x.data expected Float32Array, got Uint16Array; { type: 'float16', data: x.data, dims: x.dims } (or 'bfloat16')"
+    ],
+    [
+      'bits of a type that is none',
+      () => layerNorm({ type: 'uint16', data: new Uint16Array(4), dims: [4] }, 4),
+      "got uint16; { data: dequantizeEmbeddings(x.data, length, { precision: 'float16' }) (or 'bfloat16'), dims: x.dims }"
     ],
     [
       'an array over channels',

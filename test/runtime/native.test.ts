@@ -1,34 +1,14 @@
 // The functions of the native binary, called with anything: they throw or do their work, and never touch other memory.
 import { describe, expect, it } from 'vitest'
-import { flattened } from '../../dist/esm/backend/flatten.js'
 import { native } from '../../dist/esm/backend/native.js'
 import { type Case, cases, runCase } from '../../dist/esm/cases/index.js'
 import { kernels, type Op, ops, signatures } from '../../dist/esm/kernels/index.js'
 import type { Kind } from '../../dist/esm/kernels/operands.js'
+import { argumentsOf, exactArguments, guarded, type NativeFunction, wrongNumbers } from '../support/native_calls.ts'
 
-type Function = (...args: unknown[]) => unknown
+type Function = NativeFunction
 
 const backends = native.addon?.backends ?? []
-
-/** The arguments of a call as the addon takes them: numbers, then arrays; memory of their own, filled with marks. */
-function argumentsOf(op: Op, call: object): unknown[] {
-  let args: unknown[] = []
-  const take = flattened(op, (numbers, ...arrays) => {
-    args = [numbers.slice(), ...arrays.filter(array => array !== undefined).map(array => structuredClone(array))]
-  })
-  take(call)
-  return args
-}
-
-/** The same with the arrays themselves. */
-function exactArguments(op: Op, call: object): unknown[] {
-  let args: unknown[] = []
-  const take = flattened(op, (numbers, ...arrays) => {
-    args = [numbers.slice(), ...arrays.filter(array => array !== undefined)]
-  })
-  take(call)
-  return args
-}
 
 /** How many numbers a call has: which arrays there are, three or five of the shape, a stride or a type, and its own. */
 function numbersOf(op: Op): number {
@@ -52,26 +32,6 @@ function goodCalls(op: Op): unknown[][] {
   for (let i = 0; i < small.length; i += every) runCase(op, recording, small[i])
   return out.slice(0, 12)
 }
-
-/** Guards on both sides of an array. */
-function guarded(value: unknown): { array: unknown; intact: () => boolean } {
-  if (!ArrayBuffer.isView(value)) return { array: value, intact: () => true }
-  const array = value as Float32Array
-  const bytes = new Uint8Array(array.byteLength + 128).fill(0xa5)
-  const Class = array.constructor as unknown as new (
-    buffer: ArrayBuffer,
-    offset: number,
-    length: number
-  ) => Float32Array
-  const inside = new Class(bytes.buffer, 64, array.length)
-  inside.set(array)
-  const around = () =>
-    bytes.subarray(0, 64).every(b => b === 0xa5) && bytes.subarray(64 + array.byteLength).every(b => b === 0xa5)
-  return { array: inside, intact: around }
-}
-
-const floats = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + n))
-const wrongNumbers = [-1, 0.5, Number.NaN, Infinity, 0, 1, 2, 3, 17, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 60, 1e300]
 
 describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native binary, called with anything', op => {
   const good = goodCalls(op)

@@ -53,6 +53,8 @@ export function testChannelBehaviour({ name, call, layer, written, why, affine, 
       refuses(new Float64Array(4), {}, TypeError, 'x expected a tensor { data, dims }, got Float64Array')
       const half = { type: 'float16', data: new Float32Array(4), dims: [2, 2] }
       refuses(half, {}, TypeError, 'x.data expected Float16Array or Uint16Array (type float16), got Float32Array')
+      const integers = { type: 'int32', data: new Int32Array(4), dims: [2, 2] }
+      refuses(integers, {}, TypeError, 'x.type expected float32, float16 or bfloat16, got int32')
       refuses({ data: [1, 2], dims: [1, 2] }, {}, TypeError, 'x.data expected Float32Array, got [1, 2]')
       refuses({ data, dims: [24] }, {}, RangeError, 'x.dims expected at least [N, C], got [24]')
       refuses({ data, dims: [3, 5, 2] }, {}, RangeError, 'x.data.length expected 30 (the product of x.dims), got 24')

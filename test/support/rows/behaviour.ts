@@ -55,6 +55,8 @@ export function testRowBehaviour(
         TypeError,
         'x.data expected Float16Array or Uint16Array (type float16), got Float32Array'
       )
+      const integers = { type: 'int32', data: new Int32Array(4), dims: [4] }
+      refuses(integers, 4, undefined, TypeError, 'x.type expected float32, float16 or bfloat16, got int32')
     })
 
     it('refuses dims that are not those of the data', () => {
