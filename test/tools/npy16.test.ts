@@ -150,7 +150,11 @@ describe('equality: evenkeel apply on files of 16 bits', () => {
   it('in several blocks, in Fortran order, in part and from a pipe; the line counts their bytes', async () => {
     const [rows, columns] = [1500, 768]
     const some = fill(normal, 997, 6)
-    const x = tensor('float16', Float32Array.from({ length: rows * columns }, (_, i) => some[i % 997]), [rows, columns])
+    const x = tensor(
+      'float16',
+      Float32Array.from({ length: rows * columns }, (_, i) => some[i % 997]),
+      [rows, columns]
+    )
     const across = new Uint16Array(x.data.length)
     for (let i = 0; i < across.length; i++) across[(i % columns) * rows + Math.floor(i / columns)] = x.data[i]
     const header = `{'descr': '<f2', 'fortran_order': True, 'shape': (${rows}, ${columns}), }\n`
