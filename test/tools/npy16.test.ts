@@ -1,6 +1,7 @@
 // Files of float16 and bfloat16 on the command line. In this process, by the functions that the command line calls.
 import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Dtype } from '../../dist/esm/call/elements.js'
 import { fill, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
 import { apply } from '../../dist/esm/cli/apply.js'
 import { calibrate } from '../../dist/esm/cli/calibrate.js'
@@ -8,7 +9,6 @@ import { embed } from '../../dist/esm/cli/embed.js'
 import {
   batchNorm,
   calibrateEmbeddings,
-  type Dtype,
   groupNorm,
   instanceNorm,
   layerNorm,
