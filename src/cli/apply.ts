@@ -1,7 +1,22 @@
 // evenkeel apply: normalises a .npy file, block by block.
+import type { Dtype as Bits } from '../call/elements.js'
+import type { ElementType } from '../kernels/elements.js'
 import { applyHelp, helpOf } from './apply_help.js'
-import { checkSize, type Part, type Results, readBlocks, withInput } from './files.js'
-import { npyHeader, readElements, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
+import { bytesOf, type Dtype, descriptions } from './dtypes.js'
+import {
+  bytesOfType,
+  checkDtype,
+  checkElements,
+  type ElementsHeader,
+  type FileArray,
+  newArray,
+  type Part,
+  readBlocks,
+  readDtype,
+  readElementsHeader
+} from './elements.js'
+import { type Results, withInput } from './files.js'
+import { npyHeader, readElements, shapeText, writeElements, writeFully } from './npy.js'
 import { allOptions, type Block, operations, type Plan, type Read, readOptions, rowsOf, unitsOf } from './operations.js'
 import { type Given, parseOptions, readInputs, readPath, withoutCommon } from './options.js'
 import { type Files, paddingOf, readFiles } from './parameters.js'
@@ -36,29 +51,41 @@ function readArguments(args: readonly string[]): Arguments {
   }
 }
 
+/** The types of the elements that are read and written. */
+interface Types {
+  readonly from: ElementType
+  readonly to: ElementType
+}
+
 /** Normalises the input's blocks, each with its part of what belongs to it, and writes them. */
 async function applyPlan(
   { leading, run }: Plan,
   { dims, first: firstRow }: Region,
+  { from, to }: Types,
   files: Files,
   blocks: AsyncIterable<Part>,
-  readResidual: ((into: Float32Array) => Promise<void>) | undefined,
-  write: (from: Float32Array, done: number) => Promise<void>
+  readResidual: ((into: FileArray) => Promise<void>) | undefined,
+  write: (from: FileArray, done: number) => Promise<void>
 ): Promise<void> {
-  let memory: Float32Array | undefined
+  let added: FileArray | undefined
+  let written: FileArray | undefined
   // Once at least: also where there are no units, the operation checks its options.
   for await (const { first, count, data } of blocks) {
-    if (readResidual) memory ??= new Float32Array(data.length)
-    const residual = memory?.subarray(0, data.length)
+    if (readResidual) added ??= newArray(from, data.length)
+    if (to !== from) written ??= newArray(to, data.length)
+    const residual = added?.subarray(0, data.length)
     if (residual) await readResidual?.(residual)
+    const y = written?.subarray(0, data.length) ?? data
     const whole = leading === 0
+    const shape = whole ? [...dims] : [count, ...dims.slice(leading)]
     const block: Block = {
-      x: { data, dims: whole ? [...dims] : [count, ...dims.slice(leading)] },
-      residual,
+      x: { data, dims: shape, type: from },
+      out: { data: y, dims: shape, type: to },
+      residual: residual && { data: residual, dims: shape, type: from },
       ...(whole ? paddingOf(files, firstRow, dims[0]) : paddingOf(files, firstRow + first, count))
     }
     run(block)
-    await write(data, first + count)
+    await write(y, first + count)
   }
 }
 
@@ -80,24 +107,30 @@ export async function applyFile(
   { op, given, read, files, rows }: Application,
   results: Results
 ): Promise<Work> {
-  const header = await readNpyHeader(file, name)
+  const bits = readDtype(given)
+  const header = await readElementsHeader(file, name, bits)
   const plan = operations[op].plan(name, header.dims, read, files)
-  await checkSize(name, header.size * 4, header.start)
+  await checkElements(name, header)
+  checkDtype(name, header, bits, '; --out-dtype says what is written')
   const region = regionOf(header, name, rows)
   const { dims, size, data } = region
   const residual = given.residual as string | undefined
-  await withResidual(residual, header.dims, rows, async readResidual => {
+  const wanted = read.choice['out-dtype'] as ElementType | undefined
+  const types: Types = { from: header.type, to: wanted ?? header.type }
+  const descr: Dtype = wanted === undefined ? header.dtype : descriptions[wanted]
+  await withResidual(residual, header, bits, rows, async readResidual => {
     const { units, elements } = unitsOf(dims, plan.leading)
     await results(units, async ([to], update) => {
-      await writeFully(to, npyHeader(dims))
-      const blocks = readBlocks(data, name, units, elements)
-      await applyPlan(plan, region, files, blocks, readResidual, async (from, done) => {
+      await writeFully(to, npyHeader(dims, descr))
+      const blocks = readBlocks(data, name, types.from, units, elements)
+      await applyPlan(plan, region, types, files, blocks, readResidual, async (from, done) => {
         await writeElements(to, from)
         update(done)
       })
     })
   })
-  return { rows: rowsOf(dims), bytes: 4 * size * (residual === undefined ? 2 : 3) }
+  const perElement = bytesOf(header.dtype) * (residual === undefined ? 1 : 2) + bytesOfType(types.to)
+  return { rows: rowsOf(dims), bytes: size * perElement }
 }
 
 const operationIn = (args: readonly string[]) => args.find(arg => Object.hasOwn(operations, arg))
@@ -116,20 +149,24 @@ export const apply: Command = {
   }
 }
 
-/** Opens the residual, where there is one: a file of the input's shape. */
+/** Opens the residual, where there is one: a file of the input's shape and type. */
 async function withResidual(
   path: string | undefined,
-  dims: readonly number[],
+  { dims, type }: ElementsHeader,
+  dtype: Bits | undefined,
   rows: RowRange | undefined,
-  use: (read: ((into: Float32Array) => Promise<void>) | undefined) => Promise<void>
+  use: (read: ((into: FileArray) => Promise<void>) | undefined) => Promise<void>
 ): Promise<void> {
   if (path === undefined) return use(undefined)
   return withInput(path, async (file, name) => {
-    const header = await readNpyHeader(file, name)
+    const header = await readElementsHeader(file, name, dtype)
+    if (header.type !== type) {
+      throw new Error(`--residual: dtype expected ${type}, that of the input, got ${header.type}`)
+    }
     if (shapeText(header.dims) !== shapeText(dims)) {
       throw new Error(`--residual: shape expected ${shapeText(dims)}, got ${shapeText(header.dims)}`)
     }
-    await checkSize(name, header.size * 4, header.start)
+    await checkElements(name, header)
     const { data } = regionOf(header, name, rows)
     return use(into => readElements(data, name, into))
   })

@@ -1,6 +1,6 @@
 // What `evenkeel apply --help` prints: one table of options, for all operations or for one.
 import { operations } from './operations.js'
-import { commonHelp } from './run_files.js'
+import { commonHelp, dtypeHelp } from './run_files.js'
 
 /** What an operation does. */
 const formulas: { readonly [op: string]: string } = {
@@ -78,8 +78,13 @@ function entry(option: string, op: string): string {
   return lines.map((line, i) => `${(i === 0 ? left : '').padEnd(35)}${line}`).join('\n')
 }
 
-const files = `Files are .npy of float32, little-endian; - is standard input or output. A file is read in blocks, except where everything in
-it belongs together (--training, --axis 0) or where it is a matrix in Fortran order.`
+const files = `Files are .npy of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy holds it), little-endian; - is standard input or
+output. The result has the type of the input; a residual must have it, weights may have another. A file is read in blocks, except
+where everything in it belongs together (--training, --axis 0) or where it is a matrix in Fortran order.`
+
+const elementsHelp = `${dtypeHelp}
+      --out-dtype <name>         float32, float16 or bfloat16 (then '<V2'): the type of the result; default: that of the input
+`
 
 /** What is read and written in a pipe. */
 const pipe = (op: string) => `In a pipe: cat in.npy | evenkeel apply ${op} - -o - | gzip > out.npy.gz`
@@ -99,7 +104,7 @@ Options of each op; "evenkeel apply <op> --help" explains them:
 ${ops.map(op => `  ${op.padEnd(21)} ${wrapped(optionsOf(op))}`).join('\n')}
 
 Options of all:
-${commonHelp}
+${elementsHelp}${commonHelp}
 ${pipe('layer-norm')}
 `
 
@@ -127,7 +132,7 @@ ${optionsOf(op)
   .join('\n')}
 
 Options of every op:
-${commonHelp}
+${elementsHelp}${commonHelp}
 ${pipe(op)}
 `
 }

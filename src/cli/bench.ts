@@ -5,11 +5,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { backends } from '../backend/choice.js'
+import type { Dtype } from '../call/elements.js'
 import { fill, finiteRows, ordinaryWeights } from '../cases/data.js'
 import { VERSION } from '../version.js'
 import { type Candidate, Contender, textOf } from './bench/contender.js'
 import { measure } from './bench/measure.js'
-import { MEMCPY, PLAIN, type RowProblem } from './bench/rows.js'
+import { largest16, MEMCPY, PLAIN, type RowProblem, rounded16 } from './bench/rows.js'
 import { type Command, parsed, UsageError } from './usage.js'
 
 const ops = { 'layer-norm': 'layerNorm', 'rms-norm': 'rmsNorm' } as const
@@ -44,12 +45,17 @@ function problem(op: string, rows: number, kind: Kind, threads: number): RowProb
   return { op, dims: [rows, COLUMNS], x, weight, bias, eps: op === 'layerNorm' ? 1e-5 : 1e-6, threads }
 }
 
+const types16 = Object.keys(largest16) as Dtype[]
+/** Of a candidate on elements of 16 bits their type. */
+const typeOf = (name: string): Dtype | undefined => types16.find(type => name.includes(`, ${type} `))
+const bits = { float32: 24, float16: 11, bfloat16: 8 }
+/** Rounded to 16 bits a result is half a unit off, and a little for what float32 was. */
+const boundOf = (op: keyof typeof BOUND, type: Dtype | undefined) => (type ? 0.5 + BOUND[op] / 2 ** 10 : BOUND[op])
+
 /** The largest error of some rows against float64, whose own is a millionth of it. */
-function errorOf(
-  { op, dims: [rows, cols], x, weight, bias, eps }: RowProblem,
-  y: Float32Array,
-  affine: boolean
-): number {
+function errorOf(given: RowProblem, y: Float32Array, affine: boolean, type: Dtype | undefined): number {
+  const { op, dims, x, weight, bias, eps } = type ? rounded16(given, type) : given
+  const [rows, cols] = dims
   let worst = 0
   for (const row of new Set([0, rows >> 1, rows - 1])) {
     const values = Float64Array.from(x.subarray(row * cols, (row + 1) * cols))
@@ -63,7 +69,7 @@ function errorOf(
       if (!(error <= worst)) worst = error
     }
   }
-  return worst * 2 ** 23
+  return worst * 2 ** (bits[type ?? 'float32'] - 1)
 }
 
 /** A candidate of a problem that a contender has under its key. */
@@ -119,30 +125,33 @@ class Bench {
     }
     const [first] = this.#ours
     for (const contender of [...this.#ours, ...this.#others]) {
-      await enter(contender, ONE, text, name => name !== MEMCPY || contender === first)
+      // Of 16 bits all are checked, and the best one timed.
+      const once = (name: string) => name === MEMCPY || (budget > 0 && typeOf(name) !== undefined)
+      await enter(contender, ONE, text, name => !once(name) || contender === first)
     }
     const several = budget > 0 && rows > 1 && os.availableParallelism() > 1
     if (several) {
       const problem = JSON.stringify({ ...JSON.parse(text), threads: 0 })
-      await enter(first, ALL, problem, name => name.startsWith('prepared'))
+      await enter(first, ALL, problem, name => name.startsWith('prepared') && !typeOf(name))
     }
 
     const errors: number[] = []
-    let bits = ''
+    const digests = new Map<string | undefined, string>()
     for (const entrant of entrants) {
       const { contender, key, name, affine } = entrant
       if (name === MEMCPY) {
         errors.push(0)
         continue
       }
-      const error = errorOf(given, await contender.result(key, name, this.#folder), affine)
+      const type = typeOf(name)
+      const error = errorOf(given, await contender.result(key, name, this.#folder), affine, type)
       errors.push(error)
       if (!this.#ours.includes(contender)) continue
-      if (!(error <= BOUND[op]))
+      if (!(error <= boundOf(op, type)))
         throw new Error(`${op}, ${numbers}: ${labelOf(entrant)} is ${error.toFixed(1)} ULP off`)
       const digest = await contender.digest(key, name)
-      bits ||= digest
-      if (digest !== bits) throw new Error(`${op}, ${numbers}: ${labelOf(entrant)} has other bits`)
+      if (!digests.has(type)) digests.set(type, digest)
+      if (digest !== digests.get(type)) throw new Error(`${op}, ${numbers}: ${labelOf(entrant)} has other bits`)
     }
     const times = budget
       ? await measure(
@@ -181,7 +190,7 @@ function printTimes({ op, dims, results }: Comparison): void {
   const rows = results.map(({ name, ulp, nanosecondsPerRow: time = Number.NaN }) => [
     name,
     time.toFixed(0),
-    ((8 * dims[1]) / time).toFixed(1),
+    (((typeOf(name) ? 4 : 8) * dims[1]) / time).toFixed(1),
     `${(plain / time).toFixed(2)}x`,
     name === MEMCPY ? '' : ulps(ulp)
   ])
@@ -193,7 +202,10 @@ function printErrors(comparisons: readonly Comparison[]): void {
   const names = comparisons[0].results
     .map(({ name }) => name)
     .filter(name => name !== MEMCPY && !name.includes('output'))
-  const cell = (one: Comparison, name: string) => ulps(one.results.find(entry => entry.name === name)?.ulp ?? null)
+  const cell = ({ results }: Comparison, name: string) => {
+    const entry = results.find(entry => entry.name === name)
+    return entry ? ulps(entry.ulp) : 'beyond its range'
+  }
   const head = [`${comparisons[0].op}, error in ULP`, ...comparisons.map(({ numbers }) => numbers)]
   console.log(
     `${table(
@@ -207,9 +219,9 @@ export const bench: Command = {
   help: `Usage: evenkeel bench [options]
 
 Checks, then times LayerNorm and RMSNorm of rows of ${COLUMNS} (${ROWS.join(', ')} rows) on one thread: every backend of
-this machine, a plain loop, a copy of the same bytes, and onnxruntime-node and @huggingface/transformers where the
+this machine, the best one on float16 and bfloat16, too, a plain loop, a copy of the same bytes, and onnxruntime-node and @huggingface/transformers where the
 current folder has them; the best backend on all threads, too. All in one run, in turn, each in a process of its own;
-medians. Exit code 1 where a result of evenkeel is wrong.
+medians. Errors are in ULP of the result's type. Exit code 1 where a result of evenkeel is wrong.
 
 Options:
       --only <op>    ${Object.keys(ops).join(' or ')}; default: both
@@ -244,8 +256,8 @@ Options:
       for (const [name, version] of Object.entries(all.versions)) say(`${name} ${version}`)
       for (const { name, why } of all.absent) say(`without ${name}: ${why}`)
       say('')
-      // Two candidates for each backend, and some five others.
-      const budget = (seconds * 1000) / (wanted.length * ROWS.length * (2 * backends.length + 5)) / 1.7
+      // Two candidates for each backend, two of 16 bits, and some five others.
+      const budget = (seconds * 1000) / (wanted.length * ROWS.length * (2 * backends.length + 7)) / 1.7
       for (const op of wanted) {
         const errors = []
         for (const kind of ['N(0,1)', 'N(1e4,1)', 'N(0,1e20)'] as const) errors.push(await all.compare(op, 4, kind, 0))

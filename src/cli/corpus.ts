@@ -10,6 +10,8 @@ import { Stopped } from '../corpus/job.js'
 import { localEngine } from '../corpus/local.js'
 import { Reporter } from '../corpus/report.js'
 import { type Corpus, runCorpus } from '../corpus/run.js'
+import { calibrateOptions } from './calibrate.js'
+import { readDtype } from './elements.js'
 import { embedOptions, readEmbedding } from './embed.js'
 import { allOptions, operations, readOptions } from './operations.js'
 import { type Given, type Known, parseOptions, readList } from './options.js'
@@ -38,7 +40,7 @@ run:
                            what was read and written, rows, seconds, worker
       --verify             compares all files with their manifests by sha256; default: by size and time, by sha256 where
                            these differ
-      --column <name>      the column of embeddings of .parquet and .arrow shards; default: the only one of float32 lists
+      --column <name>      the column of embeddings of .parquet and .arrow shards; default: the only one of such lists
       --format <format>    npy, parquet or arrow: the format of results, whose names end so; default: that of the shard
       --force              overwrites files in the output folder that no manifest tells of
       --engine bullmq      has workers do the jobs, over Redis; default: threads of this process
@@ -57,9 +59,9 @@ run, work, status:
       --json               events or state as JSON, one a line, on standard output
   -h, --help               this text
 
-Shards are .npy files of float32, Parquet (.parquet) or Arrow IPC (.arrow): of a table the op takes one column, lists of float32
-of one length, and every other column stays as it is. A table is read as a whole into the memory of its worker; files that
-options name are .npy. Tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow
+Shards are .npy files of float32, float16 or bfloat16, Parquet (.parquet) or Arrow IPC (.arrow): of a table the op takes one column,
+lists of float32 or float16 of one length (with --dtype also of uint16, the bits of such), and every other column stays as it is. A
+table is read as a whole into the memory of its worker; files that options name are .npy. Tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow
 
 --engine bullmq, work and status need two packages beside evenkeel: npm install bullmq ioredis
 `
@@ -93,10 +95,11 @@ function checkOp(op: string | undefined, given: Given): string {
   if (Object.hasOwn(operations, op)) readOptions(op, given)
   else {
     for (const option of Object.keys(given)) {
-      const options = op === 'embed' ? Object.keys(embedOptions) : []
+      const options = Object.keys(op === 'embed' ? embedOptions : calibrateOptions)
       if (!options.includes(option)) throw new UsageError(`${op} has no --${option}${optionHint(option, options)}`)
     }
     if (op === 'embed') readEmbedding(given)
+    else readDtype(given)
   }
   return op
 }

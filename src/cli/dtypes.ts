@@ -1,15 +1,25 @@
 // Element types of .npy files: those that are read, what the others are, and what to do about them.
+import type { Dtype as Bits } from '../call/elements.js'
+import type { ElementType } from '../kernels/elements.js'
 
 type Get = (view: DataView, at: number) => number
 
-/** Types that are read, as numpy names them, and how. Data to normalise is '<f4'. */
+const bits16: Get = (view, at) => view.getUint16(at, true)
+
+/**
+ * Types that are read, as numpy names them, and how. Of float16 and of bfloat16, which numpy holds as raw bytes, it is the bits
+ * that are read.
+ */
 const readers = {
   '<f4': [4, (view, at) => view.getFloat32(at, true)],
+  '<f2': [2, bits16],
+  '<V2': [2, bits16],
+  '|V2': [2, bits16],
   '<f8': [8, (view, at) => view.getFloat64(at, true)],
   '|b1': [1, (view, at) => view.getUint8(at)],
   '|u1': [1, (view, at) => view.getUint8(at)],
   '|i1': [1, (view, at) => view.getInt8(at)],
-  '<u2': [2, (view, at) => view.getUint16(at, true)],
+  '<u2': [2, bits16],
   '<i2': [2, (view, at) => view.getInt16(at, true)],
   '<u4': [4, (view, at) => view.getUint32(at, true)],
   '<i4': [4, (view, at) => view.getInt32(at, true)],
@@ -34,8 +44,28 @@ export interface Wanted {
 
 const integers: readonly Dtype[] = ['|u1', '|i1', '<u2', '<i2', '<u4', '<i4', '<u8', '<i8']
 
+/** Data to normalise, and weights; `dtype` is what --dtype says of '<u2'. */
+export const wantedElements = (dtype: Bits | undefined): Wanted => ({
+  dtypes: ['<f4', '<f2', '<V2', '|V2', ...(dtype ? (['<u2'] as const) : [])],
+  text: "little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2')",
+  cast: "'<f4'"
+})
+
+/** The type of a file's elements. */
+export function elementTypeOf(descr: Dtype, dtype: Bits | undefined): ElementType {
+  if (descr === '<f4') return 'float32'
+  if (descr === '<u2') return dtype as Bits
+  return descr === '<f2' ? 'float16' : 'bfloat16'
+}
+
+/** How results of these types are written. */
+export const descriptions: { readonly [type in ElementType]: Dtype } = {
+  float32: '<f4',
+  float16: '<f2',
+  bfloat16: '<V2'
+}
+
 export const wanted = {
-  float32: { dtypes: ['<f4'], text: "little-endian float32 ('<f4')", cast: "'<f4'" },
   statistics: { dtypes: ['<f4', '<f8'], text: "float32 or float64 ('<f4', '<f8')", cast: "'<f8'" },
   counts: { dtypes: integers, text: 'integers', cast: "'<i8'" },
   flags: { dtypes: ['|b1', ...integers, '<f4'], text: "bool, integers or float32 ('<f4')", cast: "'bool'" }
@@ -57,7 +87,9 @@ const kinds: { readonly [kind: string]: string } = {
 }
 
 /** What an unread type is, and what to do; `descr` as it stands in the header. */
-export function adviceOn(descr: string, { cast }: Wanted): string {
+export function adviceOn(descr: string, { dtypes, cast: otherwise }: Wanted): string {
+  const swapped = descr.replace(/^'>(?=[fiu])/, "'<")
+  const cast = dtypes.some(one => swapped === `'${one}'`) ? swapped : otherwise
   if (descr.startsWith('[')) {
     const field = /^\[\s*\(\s*['"]([^'"]*)['"]/.exec(descr)?.[1]
     return ` (structured); save one field, a[${field ? `'${field}'` : 'name'}].astype(${cast})`
@@ -69,7 +101,10 @@ export function adviceOn(descr: string, { cast }: Wanted): string {
   const what = `${name}${bits}${order === '>' && Number(size) > 1 ? ', big-endian' : ''}`
   if (kind === 'O') return ` (${what}); save an array of numbers`
   // numpy has no bfloat16: ml_dtypes writes it so.
-  if (kind === 'V') return ` (${what}${size === '2' ? ', perhaps bfloat16' : ''}); save a.astype(${cast})`
+  if (kind === 'V' && size === '2') return ` (${what}, perhaps bfloat16); save a.astype(${cast})`
+  if (descr === "'<u2'" && dtypes.includes('<f2')) {
+    return ` (${what}); save a.astype(${cast}), or pass --dtype float16 (or bfloat16) if these are the bits of such numbers`
+  }
   if ('Mm'.includes(kind) || name === 'text') return ` (${what}); save numbers, a.astype(${cast})`
   return ` (${what}); save a.astype(${cast})`
 }

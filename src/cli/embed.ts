@@ -9,9 +9,11 @@ import {
   type Pooling
 } from '../index.js'
 import { poolings } from '../ops/pool_embeddings_call.js'
+import { bytesOf } from './dtypes.js'
+import { checkDtype, checkElements, readBlocks, readDtype, readElementsHeader } from './elements.js'
 import { embedHelp } from './embed_help.js'
-import { checkSize, type Results, readBlocks, readText } from './files.js'
-import { npyHeader, readNpyHeader, shapeText, writeElements, writeFully } from './npy.js'
+import { type Results, readText } from './files.js'
+import { npyHeader, shapeText, writeElements, writeFully } from './npy.js'
 import { rowsOf, unitsOf } from './operations.js'
 import {
   checkExcluded,
@@ -33,7 +35,17 @@ import { runFiles } from './run_files.js'
 import type { Source } from './source.js'
 import { type Command, UsageError } from './usage.js'
 
-const values = ['layer-norm-eps', 'dimensions', 'p', 'eps', 'rule', 'normalize-scale', 'precision', 'bit-order']
+const values = [
+  'layer-norm-eps',
+  'dimensions',
+  'p',
+  'eps',
+  'rule',
+  'normalize-scale',
+  'precision',
+  'bit-order',
+  'dtype'
+]
 const files = ['lengths', 'mask', 'skip', 'weight', 'bias', 'norm', 'scales']
 export const embedOptions = knownOptions([...values, ...files, 'pooling', 'scale'], ['layer-norm', 'no-normalize'])
 
@@ -148,8 +160,8 @@ async function planOf(input: string, dims: readonly number[], files: Files, embe
     checkCounts('skip', files.skip, Number.MAX_SAFE_INTEGER)
   }
   const layerNorm = given['layer-norm'] === true && {
-    weight: files.weight?.data,
-    bias: files.bias?.data,
+    weight: files.weight,
+    bias: files.bias,
     eps: number['layer-norm-eps']
   }
   const normalize = given['no-normalize'] !== true && {
@@ -190,16 +202,19 @@ export async function embedBlocks(
     blocks: AsyncIterable<Made>
   ) => Promise<void>
 ): Promise<Work> {
-  const header = await readNpyHeader(file, name)
+  const dtype = readDtype(embedding.given)
+  const header = await readElementsHeader(file, name, dtype)
+  const { type } = header
   const { pooler, skip } = await planOf(name, header.dims, files, embedding)
-  await checkSize(name, header.size * 4, header.start)
+  await checkElements(name, header)
+  checkDtype(name, header, dtype, '; --precision says what is written')
   const { dims, size, first: firstRow, data: source } = regionOf(header, name, embedding.rows)
   const outer = embedding.pooling.includes('none') ? dims.slice(0, -1) : [dims[0]]
   const { units, elements } = unitsOf(dims, 1)
   const { elements: rows } = unitsOf(outer, 1)
   const most = Math.max(elements, rows * pooler.dimensions)
   async function* blocks(): AsyncGenerator<Made> {
-    for await (const { first, count, data } of readBlocks(source, name, units, elements, most)) {
+    for await (const { first, count, data } of readBlocks(source, name, type, units, elements, most)) {
       const perRow = (wanted: unknown) => (wanted === undefined ? undefined : new Float32Array(count * rows))
       const [norm, scales] = [perRow(embedding.given.norm), perRow(embedding.given.scales)]
       const block = {
@@ -208,13 +223,13 @@ export async function embedBlocks(
         norm,
         scales
       }
-      const result = pooler.forward({ data, dims: [count, ...dims.slice(1)] }, block)
+      const result = pooler.forward({ data, dims: [count, ...dims.slice(1)], type }, block)
       yield { done: first + count, data: result.data as ArrayBufferView, norm, scales }
     }
   }
   await use({ outer, dimensions: pooler.dimensions, units }, blocks())
   const written = bytesOfCodes(embedding.precision, pooler.dimensions) * rowsOf([...outer, 1])
-  return { rows: rowsOf(dims), bytes: 4 * size + written }
+  return { rows: rowsOf(dims), bytes: bytesOf(header.dtype) * size + written }
 }
 
 const bytesOfCodes = (precision: Precision, dimensions: number) =>

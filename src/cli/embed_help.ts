@@ -1,10 +1,11 @@
 // What `evenkeel embed --help` prints.
-import { commonHelp } from './run_files.js'
+import { commonHelp, dtypeHelp } from './run_files.js'
 
 export const embedHelp = `Usage: evenkeel embed <hidden.npy>... -o <out.npy or folder> [options]
 
-Makes embeddings of a model's last hidden states, a .npy file of float32 [samples, positions, channels], little-endian. The file
-is read in blocks of samples, so that it may be larger than memory; - is standard input. The stages, in this order:
+Makes embeddings of a model's last hidden states, a .npy file of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy holds
+it), [samples, positions, channels], little-endian. The file is read in blocks of samples, so that it may be larger than memory; - is
+standard input. The stages, in this order:
 
 Pooling: the real positions of a sample become one row; padded ones are skipped, whatever they hold
       --lengths <list or file>   real positions of each sample, from the first, e.g. 10,20; default: all are real
@@ -28,8 +29,8 @@ Division by the norm
       --rule <name>              clamp (default), clamp-square, add-square, mean-square or zero: where eps stands
       --normalize-scale <number> multiplies the result; default 1
 Precision
-      --precision <name>         float32 (default, '<f4'), float16 ('<f2'), bfloat16 ('<u2': its bits, for numpy has no such
-                                 type), int8 ('|i1'), uint8 ('|u1'), binary ('|i1') or ubinary ('|u1'): 8 numbers a byte
+      --precision <name>         float32 (default, '<f4'), float16 ('<f2'), bfloat16 ('<u2': its bits; --dtype bfloat16 reads
+                                 them), int8 ('|i1'), uint8 ('|u1'), binary ('|i1') or ubinary ('|u1'): 8 numbers a byte
       --scale <name or file>     how numbers become int8: unit (times 127), row (each row by its largest magnitude) or
                                  sqlite-vec; or, for int8 and uint8, a file of evenkeel calibrate: 256 steps from the
                                  smallest to the largest number of each dimension. ./row is a file of that name;
@@ -41,6 +42,7 @@ Options:
                                  row; default: they are not written
       --scales <file or folder>  receives what the codes of each row are multiplied by (--scale row), float32; default: they
                                  are not written
+${dtypeHelp}
 ${commonHelp}
 In a pipe: cat hidden.npy | evenkeel embed - -o - | gzip > out.npy.gz
 

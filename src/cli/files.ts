@@ -1,11 +1,10 @@
-// What commands do with files: reading in blocks, and writing so that no run leaves half a file or overwrites anything unasked.
+// What commands do with files: opening them, and writing so that no run leaves half a file or overwrites anything unasked.
 import { createReadStream, rmSync } from 'node:fs'
 import { type FileHandle, link, open, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { readElements } from './npy.js'
 import type { Output } from './outputs.js'
 import { type ProgressOptions, progressBar } from './progress.js'
 import { type Sink, standardOutput } from './sink.js'
-import { type Elements, fileSource, type Source, STANDARD_INPUT, standardInput } from './source.js'
+import { fileSource, type Source, STANDARD_INPUT, standardInput } from './source.js'
 import { temporaryName } from './temporary.js'
 import { warn } from './usage.js'
 
@@ -150,35 +149,5 @@ export function intoFiles(outputs: () => Promise<readonly Output[]>, shown: Prog
     const places = await outputs()
     const bar = await progressBar(units, shown)
     await writeWhole(places, files => write(files, done => bar.update(done))).finally(() => bar.stop())
-  }
-}
-
-/** Elements of a block: large enough to keep the kernels busy, small against any memory. */
-const BLOCK_ELEMENTS = 2 ** 20
-
-/** So many units of a file, from `first` on; `data` is valid until the next block is read. */
-export interface Part {
-  readonly first: number
-  readonly count: number
-  readonly data: Float32Array
-}
-
-/** Reads so many units of so many elements each in blocks of whole units; of none one empty block. */
-export async function* readBlocks(
-  source: Elements,
-  name: string,
-  units: number,
-  elements: number,
-  /** What a unit counts, where its result is larger than itself. */
-  weight = elements
-): AsyncGenerator<Part> {
-  const unitsAtOnce = Math.min(units, Math.max(1, Math.floor(BLOCK_ELEMENTS / weight)))
-  const memory = new Float32Array(unitsAtOnce * elements)
-  for (let first = 0; first === 0 || first < units; first += unitsAtOnce) {
-    const count = Math.min(unitsAtOnce, units - first)
-    const data = memory.subarray(0, count * elements)
-    await readElements(source, name, data)
-    yield { first, count, data }
-    if (units === 0) return
   }
 }

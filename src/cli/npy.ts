@@ -1,5 +1,5 @@
 // The .npy format, as numpy.lib.format defines it (versions 1 to 3): header in and out, data in blocks.
-import { adviceOn, bytesOf, type Dtype, formatOf, getOf, type Wanted, wanted } from './dtypes.js'
+import { adviceOn, bytesOf, type Dtype, formatOf, getOf, type Wanted } from './dtypes.js'
 import type { Sink } from './sink.js'
 import { type Elements, inRows, readFully, type Source } from './source.js'
 
@@ -25,7 +25,7 @@ async function readExactly(file: Source, name: string, what: string, length: num
 }
 
 /** Reads the header of a file of one of these types; the handle then stands at the data. */
-export async function readNpyHeader(file: Source, name: string, types: Wanted = wanted.float32): Promise<NpyHeader> {
+export async function readNpyHeader(file: Source, name: string, types: Wanted): Promise<NpyHeader> {
   const prefix = Buffer.alloc(8)
   const got = await readFully(file, prefix)
   if (got < 8 || !prefix.subarray(0, 6).equals(magic)) {
@@ -131,7 +131,7 @@ export function readOwnNpy(file: Uint8Array): { descr: string; dims: number[]; d
 }
 
 /** The next elements.length elements, read into `elements`. */
-export async function readElements(file: Elements, name: string, elements: Float32Array): Promise<void> {
+export async function readElements(file: Elements, name: string, elements: ArrayBufferView): Promise<void> {
   const bytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength)
   const got = await readFully(file, bytes)
   if (got < bytes.length)

@@ -11,6 +11,7 @@ import {
   normalize,
   rmsNorm
 } from '../index.js'
+import type { FileTensor } from './elements.js'
 import { shapeText } from './npy.js'
 import {
   checkExcluded,
@@ -28,8 +29,10 @@ import { optionHint, UsageError } from './usage.js'
 
 /** A part of the file, whole in all but the leading dimensions, and what belongs to it. */
 export interface Block {
-  readonly x: { readonly data: Float32Array; readonly dims: number[] }
-  readonly residual: Float32Array | undefined
+  readonly x: FileTensor
+  /** Where the result goes: x itself, where it has the same type. */
+  readonly out: FileTensor
+  readonly residual: FileTensor | undefined
   readonly lengths: Float64Array | undefined
   readonly mask: Uint8Array | undefined
 }
@@ -38,7 +41,7 @@ export interface Block {
 export interface Plan {
   /** So many leading dimensions may be cut into blocks; 0: the file is one block. */
   readonly leading: number
-  /** Normalises a block in place. */
+  /** Normalises a block. */
   run(block: Block): void
 }
 
@@ -51,6 +54,9 @@ export interface Operation {
   /** Checks the shapes against each other; `name` is the file's. */
   plan(name: string, dims: readonly number[], options: Read, files: Files): Plan
 }
+
+/** Options of every operation. */
+export const elementOptions: readonly string[] = ['dtype', 'out-dtype']
 
 /** Options that name files. `lengths` may also be a list. */
 const fileOptions = ['weight', 'bias', 'running-mean', 'running-var', 'residual', 'lengths', 'mask']
@@ -72,7 +78,8 @@ export interface Read extends Values {
 
 /** Checks that an operation has these options, and reads all that are no files. */
 export function readOptions(op: string, given: Given): Read {
-  const { options, required = [] } = operations[op]
+  const { required = [] } = operations[op]
+  const options = [...operations[op].options, ...elementOptions]
   for (const option of Object.keys(given)) {
     if (!options.includes(option)) throw new UsageError(`${op} has no --${option}${optionHint(option, options)}`)
   }
@@ -166,8 +173,8 @@ export const operations: { readonly [name: string]: Operation } = {
     plan(name, dims, read, files) {
       const { axes, leading } = planRows(name, dims, read, files)
       const { eps, 'residual-scale': residualScale } = read.number
-      const parameters = { weight: files.weight?.data, bias: files.bias?.data, eps, residualScale }
-      const run = ({ x, ...part }: Block) => void layerNorm(x, fromEnd(axes, dims), { ...parameters, ...part, out: x })
+      const parameters = { weight: files.weight, bias: files.bias, eps, residualScale }
+      const run = ({ x, ...part }: Block) => void layerNorm(x, fromEnd(axes, dims), { ...parameters, ...part })
       return { leading, run }
     }
   },
@@ -176,8 +183,8 @@ export const operations: { readonly [name: string]: Operation } = {
     plan(name, dims, read, files) {
       const { axes, leading } = planRows(name, dims, read, files)
       const { eps, partial, 'weight-offset': weightOffset, 'residual-scale': residualScale } = read.number
-      const parameters = { weight: files.weight?.data, eps, partial, weightOffset, residualScale }
-      const run = ({ x, ...part }: Block) => void rmsNorm(x, fromEnd(axes, dims), { ...parameters, ...part, out: x })
+      const parameters = { weight: files.weight, eps, partial, weightOffset, residualScale }
+      const run = ({ x, ...part }: Block) => void rmsNorm(x, fromEnd(axes, dims), { ...parameters, ...part })
       return { leading, run }
     }
   },
@@ -187,8 +194,8 @@ export const operations: { readonly [name: string]: Operation } = {
       const { axes, leading } = planRows(name, dims, read, files)
       const { p, eps, scale } = read.number
       const parameters = { p, eps, scale, rule: read.choice.rule as NormalizeRule | undefined }
-      const run = ({ x, lengths, mask }: Block) =>
-        void normalize(x, fromEnd(axes, dims), { ...parameters, lengths, mask, out: x })
+      const run = ({ x, out, lengths, mask }: Block) =>
+        void normalize(x, fromEnd(axes, dims), { ...parameters, lengths, mask, out })
       return { leading, run }
     }
   },
@@ -198,8 +205,8 @@ export const operations: { readonly [name: string]: Operation } = {
       const layout = planChannels(name, dims, read, files)
       const { training } = read.flag
       const parameters = {
-        weight: files.weight?.data,
-        bias: files.bias?.data,
+        weight: files.weight,
+        bias: files.bias,
         runningMean: files['running-mean']?.data,
         runningVar: files['running-var']?.data,
         eps: read.number.eps,
@@ -207,7 +214,7 @@ export const operations: { readonly [name: string]: Operation } = {
         training,
         statistics: read.statistics
       }
-      const run = ({ x, lengths, mask }: Block) => void batchNorm(x, { ...parameters, lengths, mask, out: x })
+      const run = ({ x, out, lengths, mask }: Block) => void batchNorm(x, { ...parameters, lengths, mask, out })
       return { leading: training && !read.statistics ? 0 : 1, run }
     }
   },
@@ -216,9 +223,9 @@ export const operations: { readonly [name: string]: Operation } = {
     required: ['groups'],
     plan(name, dims, read, files) {
       const layout = planChannels(name, dims, read, files)
-      const parameters = { weight: files.weight?.data, bias: files.bias?.data, eps: read.number.eps, layout }
+      const parameters = { weight: files.weight, bias: files.bias, eps: read.number.eps, layout }
       const groups = read.number.groups as number
-      const run = ({ x, lengths, mask }: Block) => void groupNorm(x, groups, { ...parameters, lengths, mask, out: x })
+      const run = ({ x, out, lengths, mask }: Block) => void groupNorm(x, groups, { ...parameters, lengths, mask, out })
       return { leading: 1, run }
     }
   },
@@ -226,8 +233,8 @@ export const operations: { readonly [name: string]: Operation } = {
     options: ['weight', 'bias', 'eps', 'layout', ...padding],
     plan(name, dims, read, files) {
       const layout = planChannels(name, dims, read, files)
-      const parameters = { weight: files.weight?.data, bias: files.bias?.data, eps: read.number.eps, layout }
-      const run = ({ x, lengths, mask }: Block) => void instanceNorm(x, { ...parameters, lengths, mask, out: x })
+      const parameters = { weight: files.weight, bias: files.bias, eps: read.number.eps, layout }
+      const run = ({ x, out, lengths, mask }: Block) => void instanceNorm(x, { ...parameters, lengths, mask, out })
       return { leading: 1, run }
     }
   },
@@ -239,7 +246,7 @@ export const operations: { readonly [name: string]: Operation } = {
       const { alpha, beta, k } = read.number
       const parameters = { alpha, beta, k, window: read.choice.window as 'pytorch' | 'onnx' | undefined, layout }
       const size = read.number.size as number
-      return { leading: 1, run: ({ x }) => void localResponseNorm(x, size, { ...parameters, out: x }) }
+      return { leading: 1, run: ({ x, out }) => void localResponseNorm(x, size, { ...parameters, out }) }
     }
   }
 }

@@ -1,6 +1,7 @@
 // Options of the commands that work on files: how they are read, and what their values must be.
 import { parseArgs } from 'node:util'
 import { precisions } from '../call/codes.js'
+import { elementTypes } from '../kernels/elements.js'
 import { normalizeRules } from '../kernels/normalize.js'
 import { parsed, UsageError, wrongWord } from './usage.js'
 
@@ -41,7 +42,9 @@ export const choices: { readonly [option: string]: readonly string[] } = {
   rule: normalizeRules,
   window: ['pytorch', 'onnx'],
   precision: precisions,
-  'bit-order': ['msb', 'lsb']
+  'bit-order': ['msb', 'lsb'],
+  dtype: ['float16', 'bfloat16'],
+  'out-dtype': elementTypes
 }
 
 /** So many options with a text, and flags without one. */

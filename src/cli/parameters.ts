@@ -1,20 +1,22 @@
 // Arrays in files beside the input: weights, and which positions are real.
 
-import { bytesOf, type Wanted, wanted } from './dtypes.js'
-import { checkSize, withInput } from './files.js'
-import { eachNumber, readNpyHeader, shapeText } from './npy.js'
+import type { Dtype } from '../call/elements.js'
+import { type Wanted, wanted } from './dtypes.js'
+import { checkElements, type FileArray, type FileTensor, newArray, readDtype, readElementsHeader } from './elements.js'
+import { withInput } from './files.js'
+import { eachNumber, readElements, readNpyHeader, shapeText } from './npy.js'
 import { type Given, readList } from './options.js'
 
 /** An array of a file. */
-export interface Numbers<Values = Float32Array> {
+export interface Numbers<Values> {
   readonly data: Values
   readonly dims: readonly number[]
 }
 
 /** The files beside the input, read. */
 export interface Files {
-  readonly weight?: Numbers
-  readonly bias?: Numbers
+  readonly weight?: FileTensor
+  readonly bias?: FileTensor
   readonly 'running-mean'?: Numbers<Float64Array>
   readonly 'running-var'?: Numbers<Float64Array>
   readonly lengths?: Numbers<Float64Array>
@@ -24,7 +26,7 @@ export interface Files {
 }
 
 /** The array of a file of one of these types. */
-async function readArray<Values extends Float32Array | Float64Array | Uint8Array>(
+async function readArray<Values extends Float64Array | Uint8Array>(
   path: string,
   types: Wanted,
   make: (size: number) => Values,
@@ -32,13 +34,24 @@ async function readArray<Values extends Float32Array | Float64Array | Uint8Array
 ): Promise<Numbers<Values>> {
   return withInput(path, async (file, path) => {
     const header = await readNpyHeader(file, path, types)
-    await checkSize(path, header.size * bytesOf(header.dtype), header.start)
+    await checkElements(path, header)
     const data = make(header.size)
     await eachNumber(path, header, (value, i) => {
       check(value)
       data[i] = value
     })
     return { data, dims: header.dims }
+  })
+}
+
+/** Weights of a file; those of 16 bits as they are. */
+async function readWeights(path: string, dtype: Dtype | undefined): Promise<FileTensor> {
+  return withInput(path, async (file, path) => {
+    const header = await readElementsHeader(file, path, dtype)
+    await checkElements(path, header)
+    const data: FileArray = newArray(header.type, header.size)
+    await readElements(header.data, path, data)
+    return { data, dims: header.dims, type: header.type }
   })
 }
 
@@ -56,9 +69,11 @@ function checkFlag(flag: number): void {
 }
 
 /** How the file, or in its place the list, of each option is read. */
-const fileReaders: { readonly [name in keyof Files]-?: (text: string) => Promise<NonNullable<Files[name]>> } = {
-  weight: text => readArray(text, wanted.float32, size => new Float32Array(size)),
-  bias: text => readArray(text, wanted.float32, size => new Float32Array(size)),
+const fileReaders: {
+  readonly [name in keyof Files]-?: (text: string, dtype: Dtype | undefined) => Promise<NonNullable<Files[name]>>
+} = {
+  weight: readWeights,
+  bias: readWeights,
   'running-mean': text => readArray(text, wanted.statistics, float64),
   'running-var': text => readArray(text, wanted.statistics, float64),
   lengths: text => readCounts('lengths', text),
@@ -68,10 +83,11 @@ const fileReaders: { readonly [name in keyof Files]-?: (text: string) => Promise
 
 /** Reads the files that these options name. */
 export async function readFiles(given: Given): Promise<Files> {
+  const dtype = readDtype(given)
   const files: { [name: string]: Numbers<unknown> } = {}
   for (const [name, read] of Object.entries(fileReaders)) {
     const text = given[name] as string | undefined
-    if (text !== undefined) files[name] = await read(text)
+    if (text !== undefined) files[name] = await read(text, dtype)
   }
   return files as Files
 }

@@ -1,4 +1,5 @@
 // --rows: a part of a file, from a row of its first dimension to another.
+import { bytesOf } from './dtypes.js'
 import type { NpyHeader } from './npy.js'
 import { type Elements, without } from './source.js'
 import { UsageError } from './usage.js'
@@ -36,11 +37,12 @@ export interface Region {
 }
 
 /** The part that a range names; all of it without one. */
-export function regionOf({ dims, size, data }: NpyHeader, name: string, range: RowRange | undefined): Region {
+export function regionOf({ dtype, dims, size, data }: NpyHeader, name: string, range: RowRange | undefined): Region {
   if (!range) return { dims, size, first: 0, data }
   const [rows] = dims
   if (rows === undefined) throw new Error(`${name}: shape expected at least 1 dimension (--rows), got ()`)
   const { first, count } = range(rows)
   const perRow = rows === 0 ? 0 : size / rows
-  return { dims: [count, ...dims.slice(1)], size: count * perRow, first, data: without(4 * first * perRow, data) }
+  const before = bytesOf(dtype) * first * perRow
+  return { dims: [count, ...dims.slice(1)], size: count * perRow, first, data: without(before, data) }
 }

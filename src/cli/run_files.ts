@@ -16,6 +16,9 @@ export const commonHelp = `  -o, --output <file or folder>  where the result goe
   -h, --help                     this text
 `
 
+/** The same of --dtype. */
+export const dtypeHelp = `      --dtype <name>             float16 or bfloat16: what the bits in files of '<u2' are; default: such files are refused`
+
 /** Normalises or embeds one input; all is checked before `results` is asked for a place. */
 export type FileWork = (source: Source, name: string, results: Results) => Promise<Work>
 

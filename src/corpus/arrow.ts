@@ -11,6 +11,9 @@ export interface ArrowType {
   readonly listSize: number | undefined
   /** Of floats: 0, 1 and 2 for 16, 32 and 64 bits. */
   readonly precision: number
+  /** Of integers. */
+  readonly bitWidth: number
+  readonly isSigned: boolean
 }
 
 export interface ArrowField {
@@ -51,7 +54,7 @@ interface Arrow {
   readonly RecordBatchFileWriter: { writeAll(table: ArrowTable): Chunks }
   readonly makeData: (about: object) => ArrowData
   readonly DataType: {
-    readonly [is in 'isList' | 'isLargeList' | 'isFixedSizeList' | 'isFloat']: (t: ArrowType) => boolean
+    readonly [is in 'isList' | 'isLargeList' | 'isFixedSizeList' | 'isFloat' | 'isInt']: (t: ArrowType) => boolean
   }
   readonly Schema: new (fields: readonly ArrowField[], metadata?: Map<string, string>) => ArrowSchema
   readonly Field: new (name: string, type: ArrowType, nullable?: boolean, metadata?: Map<string, string>) => ArrowField

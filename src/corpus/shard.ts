@@ -1,4 +1,5 @@
 // How a shard is opened and its result made: .npy goes through as a stream, a table as a whole.
+import { readDtype } from '../cli/elements.js'
 import { writeFully } from '../cli/npy.js'
 import type { Sink } from '../cli/sink.js'
 import { readFully, type Source } from '../cli/source.js'
@@ -29,7 +30,7 @@ export async function openShard(file: Source, size: number, { input, given }: Sh
   if (format === 'npy') return { source: file, name: input, ...converting(column ?? newColumn) }
   const bytes = new Uint8Array(size)
   const got = await readFully(file, bytes)
-  const embeddings = await readEmbeddings(bytes.subarray(0, got), format, input, column)
+  const embeddings = await readEmbeddings(bytes.subarray(0, got), format, input, column, readDtype(given))
   return { source: embeddings.npy, name: embeddings.name, ...converting(embeddings) }
 }
 

@@ -1,8 +1,7 @@
 // Phase one: the statistics of a shard, and those of all shards merged in the order of their whole paths.
 import { calibrateBlocks, readRows, rowBlocks } from '../cli/calibrate.js'
+import { checkDtype, checkElements, readBlocks, readDtype, readElementsHeader } from '../cli/elements.js'
 import { embedBlocks, readEmbedding } from '../cli/embed.js'
-import { checkSize, readBlocks } from '../cli/files.js'
-import { readNpyHeader } from '../cli/npy.js'
 import { planChannels, readOptions, unitsOf } from '../cli/operations.js'
 import type { Given } from '../cli/options.js'
 import { paddingOf, readFiles } from '../cli/parameters.js'
@@ -18,9 +17,9 @@ import type { Shard } from './shard.js'
 export function statisticsOptions(op: string, given: Given): Given | undefined {
   const pick = (wanted: (option: string) => boolean) =>
     Object.fromEntries(Object.entries(given).filter(([option]) => wanted(option)))
-  if (op === 'calibrate') return pick(option => option === 'column')
+  if (op === 'calibrate') return pick(option => ['dtype', 'column'].includes(option))
   if (op === 'batch-norm' && given.training) {
-    return pick(option => ['training', 'layout', 'lengths', 'mask', 'column'].includes(option))
+    return pick(option => ['training', 'layout', 'lengths', 'mask', 'dtype', 'column'].includes(option))
   }
   // Of the numbers before they become codes.
   if (op === 'embed' && given.scale === 'ranges')
@@ -39,13 +38,14 @@ export async function statisticsOf(
   const given = withoutFormats(all)
   if (op === 'batch-norm') return batchStatisticsOf(file, input, given, update)
   if (op === 'calibrate') {
-    const rows = await readRows(file, input)
-    return calibrateBlocks(input, rows.dimensions, rowBlocks(input, rows), update)
+    const rows = await readRows(file, input, readDtype(given))
+    return calibrateBlocks(input, rows, rowBlocks(input, rows), update)
   }
   const files = await readFiles(given)
   let statistics: EmbeddingStatistics | undefined
   await embedBlocks(file, input, files, readEmbedding(given), async ({ dimensions }, blocks) => {
-    statistics = await calibrateBlocks(input, dimensions, blocks as AsyncIterable<FloatBlock>, update)
+    const rows = { dimensions, type: 'float32' } as const
+    statistics = await calibrateBlocks(input, rows, blocks as AsyncIterable<FloatBlock>, update)
   })
   return statistics as EmbeddingStatistics
 }
@@ -63,14 +63,17 @@ async function batchStatisticsOf(
   update: (done: number) => void
 ): Promise<BatchStatistics> {
   const files = await readFiles(given)
-  const { dims, size, start, data: source } = await readNpyHeader(file, input)
+  const dtype = readDtype(given)
+  const header = await readElementsHeader(file, input, dtype)
+  const { dims, type, data: source } = header
   const layout = planChannels(input, dims, readOptions('batch-norm', given), files)
-  await checkSize(input, size * 4, start)
+  await checkElements(input, header)
+  checkDtype(input, header, dtype)
   const { units, elements } = unitsOf(dims, 1)
   let all: BatchStatistics | undefined
-  for await (const { first, count, data } of readBlocks(source, input, units, elements)) {
+  for await (const { first, count, data } of readBlocks(source, input, type, units, elements)) {
     const part = batchStatistics(
-      { data, dims: [count, ...dims.slice(1)] },
+      { data, dims: [count, ...dims.slice(1)], type },
       { layout, ...paddingOf(files, first, count) }
     )
     all = all ? BatchStatistics.merge(all, part) : part

@@ -1,4 +1,5 @@
 // A column of embeddings: as a .npy file in memory, and back.
+import type { Dtype } from '../call/elements.js'
 import { npyHeader, readOwnNpy, shapeText } from '../cli/npy.js'
 import type { Source } from '../cli/source.js'
 import {
@@ -22,15 +23,19 @@ export interface Embeddings {
   readonly npy: Source
 }
 
-/** The column of a file's bytes that is named, or the only one of float32 lists. */
+/**
+ * The column of a file's bytes that is named, or the only one of lists of float32 or float16; with `dtype` also of uint16, its
+ * bits.
+ */
 export async function readEmbeddings(
   bytes: Uint8Array,
   format: TableFormat,
   path: string,
-  column: string | undefined
+  column: string | undefined,
+  dtype: Dtype | undefined
 ): Promise<Embeddings> {
   const table = await tableOf(bytes, format, path)
-  const index = await findColumn(table, path, column)
+  const { index, descr } = await findColumn(table, path, column, dtype)
   const name = `${path} column ${table.schema.fields[index].name}`
   const parts: Uint8Array[] = []
   let [first, width]: [number, number | undefined] = [0, table.schema.fields[index].type.listSize]
@@ -44,31 +49,47 @@ export async function readEmbeddings(
     const advice = 'leave it out, or make it a list of a fixed size'
     throw new Error(`${name}: expected rows, got none, and lists do not tell how long one would be; ${advice}`)
   }
-  return { table, index, name, npy: inOrder([npyHeader([first, width]), ...parts]) }
+  return { table, index, name, npy: inOrder([npyHeader([first, width], descr), ...parts]) }
 }
 
 /** Batches with rows: what stands for none lacks its columns. */
 const filled = ({ batches }: ArrowTable) => batches.filter(({ numRows }) => numRows > 0)
 
-async function findColumn({ schema }: ArrowTable, path: string, column: string | undefined): Promise<number> {
+/** Its place, and the type of its elements in .npy. */
+async function findColumn(
+  { schema }: ArrowTable,
+  path: string,
+  column: string | undefined,
+  dtype: Dtype | undefined
+): Promise<{ index: number; descr: string }> {
   const { DataType } = await loadArrow()
   const isList = (type: ArrowType) =>
     DataType.isList(type) || DataType.isLargeList(type) || DataType.isFixedSizeList(type)
-  const isFloats = ({ type }: ArrowField) =>
-    isList(type) && DataType.isFloat(type.children[0].type) && type.children[0].type.precision === 1
+  const descrOf = ({ type }: ArrowField) => {
+    if (!isList(type)) return undefined
+    const item = type.children[0].type
+    if (DataType.isFloat(item)) return ['<f2', '<f4'][item.precision]
+    return dtype && DataType.isInt(item) && item.bitWidth === 16 && !item.isSigned ? '<u2' : undefined
+  }
   const { fields } = schema
+  const found = fields.flatMap((field, index) => {
+    const descr = descrOf(field)
+    return descr ? [{ index, descr }] : []
+  })
+  const kinds = dtype ? 'float32, float16 or uint16' : 'float32 or float16'
   const all = () => fields.map(({ name, type }) => `${name}: ${type}`).join(', ') || 'none'
   if (column !== undefined) {
     const index = fields.findIndex(({ name }) => name === column)
     if (index < 0) throw new Error(`${path}: columns expected ${column} (--column), got ${all()}`)
-    if (isFloats(fields[index])) return index
-    throw new Error(`${path} column ${column}: type expected lists of float32, got ${fields[index].type}; cast it`)
+    const named = found.find(one => one.index === index)
+    if (named) return named
+    throw new Error(`${path} column ${column}: type expected lists of ${kinds}, got ${fields[index].type}; cast it`)
   }
-  const found = fields.filter(isFloats)
-  if (found.length === 1) return fields.indexOf(found[0])
-  if (found.length === 0) throw new Error(`${path}: columns expected one of float32 lists, got ${all()}; cast one`)
-  const names = found.map(({ name }) => name).join(', ')
-  throw new Error(`${path}: columns expected one of float32 lists, got ${names}; --column names it`)
+  if (found.length === 1) return found[0]
+  const expected = `columns expected one of lists of ${kinds}`
+  if (found.length === 0) throw new Error(`${path}: ${expected}, got ${all()}; cast one`)
+  const names = found.map(({ index }) => fields[index].name).join(', ')
+  throw new Error(`${path}: ${expected}, got ${names}; --column names it`)
 }
 
 /** The numbers of a batch's rows; `first` is the number of its first row, `width` the length of rows where it is known. */
@@ -120,6 +141,7 @@ const elements = {
   '<f4': ['Float32', Float32Array],
   '<f2': ['Float16', Uint16Array],
   '<u2': ['Uint16', Uint16Array],
+  '<V2': ['Uint16', Uint16Array],
   '|i1': ['Int8', Int8Array],
   '|u1': ['Uint8', Uint8Array]
 } as const

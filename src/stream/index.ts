@@ -1,10 +1,12 @@
 // evenkeel/stream: rows normalised on their way through a stream of Node.js.
 import { Transform, type TransformCallback } from 'node:stream'
-import { gotArray } from '../call/advice.js'
+import { gotArray, gotBits } from '../call/advice.js'
+import { type Bits16, checkDtype, type Dtype, type Float16Elements } from '../call/elements.js'
 import { wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, readOptions } from '../call/options.js'
 import { type NormalizedShape, readShape } from '../call/rows.js'
-import { isFloat32, typedArrayKind } from '../kernels/arrays.js'
+import { typedArrayKind } from '../kernels/arrays.js'
+import type { ElementType } from '../kernels/elements.js'
 import { LayerNorm, type LayerNormWeights } from '../ops/layer_norm.js'
 import { Normalize } from '../ops/normalize.js'
 import type { NormalizeConstants } from '../ops/normalize_call.js'
@@ -13,8 +15,13 @@ import type { RMSNormConstants } from '../ops/rms_norm_call.js'
 
 /** How a stream of rows reads and writes. */
 export interface RowStreamOptions {
-  /** What comes out: 'bytes', Buffers of float32 in the machine's order, or 'arrays', Float32Arrays of whole rows. Default: 'bytes'. */
+  /**
+   * What comes out: 'bytes', Buffers in the machine's order, or 'arrays' of whole rows: Float32Arrays, or with `dtype`
+   * Uint16Arrays of bits, of a Float16Array a Float16Array. Default: 'bytes'.
+   */
   output?: 'bytes' | 'arrays'
+  /** What the numbers are, on their way in and out: those of 'float16' or of 'bfloat16'. Default: float32. */
+  dtype?: Dtype
   /**
    * A number of chunks, of any size: as many may wait to be normalised before `write` returns false. With 'arrays', as many
    * results may also wait for the reader; with 'bytes' the limit for these is that of Node.js, in bytes. Default: 4.
@@ -22,24 +29,56 @@ export interface RowStreamOptions {
   highWaterMark?: number
 }
 
+type Rows = Float32Array | Float16Elements | Bits16
 interface Layer {
-  forward(x: Float32Array, options?: { out?: Float32Array }): Float32Array
+  forward(x: Rows, options?: { dtype?: Dtype; out?: Rows }): Rows
 }
 
-const known = { output: true, highWaterMark: true } as const
+type Class = new (buffer: ArrayBufferLike, byteOffset: number, length: number) => Rows
+const { Float16Array = Uint16Array } = globalThis as { Float16Array?: Class }
+
+interface NumberType {
+  /** Bytes of a number. */
+  readonly width: 2 | 4
+  /** The arrays that chunks may be, beside those of bytes; the first is made of bytes. */
+  readonly classes: { readonly [kind: string]: Class }
+  /** All chunks, as messages name them. */
+  readonly chunks: string
+}
+
+const types: { readonly [type in ElementType]: NumberType } = {
+  float32: { width: 4, classes: { Float32Array }, chunks: 'Buffer, Uint8Array or Float32Array' },
+  float16: {
+    width: 2,
+    classes: { Uint16Array, Float16Array },
+    chunks: 'Buffer, Uint8Array, Uint16Array or Float16Array'
+  },
+  bfloat16: { width: 2, classes: { Uint16Array }, chunks: 'Buffer, Uint8Array or Uint16Array' }
+}
+
+const known = { output: true, dtype: true, highWaterMark: true } as const
+
+/** How a message names a chunk that a stream of this type does not take. */
+function gotChunk(chunk: unknown, kind: string, dtype: Dtype | undefined): string {
+  if (kind === 'Float16Array') return dtype ? kind : `${kind}; pass { dtype: 'float16' }`
+  return kind === 'Uint16Array' ? gotBits('chunk', false) : gotArray('chunk', chunk)
+}
 
 /** Normalises rows of so many elements. Chunks may end anywhere: what is left of a row waits for the next one. */
 class RowStream extends Transform {
   readonly #op: string
   readonly #layer: Layer
   readonly #arrays: boolean
+  readonly #dtype: Dtype | undefined
+  readonly #type: NumberType
   /** The bytes of a row that is not whole yet. */
   readonly #part: Uint8Array
   #filled = 0
 
   constructor(op: string, size: number, layer: Layer, options: RowStreamOptions) {
-    const { output = 'bytes', highWaterMark = 4 } = readOptions(op, options, known)
+    const { output = 'bytes', dtype, highWaterMark = 4 } = readOptions(op, options, known)
     checkChoice(op, 'output', output, ['bytes', 'arrays'], "'bytes' or 'arrays'")
+    checkDtype(op, dtype)
     checkCount(op, 'highWaterMark', highWaterMark)
     const arrays = output === 'arrays'
     super({
@@ -52,12 +91,15 @@ class RowStream extends Transform {
     this.#op = op
     this.#layer = layer
     this.#arrays = arrays
-    this.#part = new Uint8Array(4 * size)
+    this.#dtype = dtype
+    this.#type = types[dtype ?? 'float32']
+    this.#part = new Uint8Array(this.#type.width * size)
   }
 
   override _transform(chunk: unknown, _encoding: string, done: TransformCallback): void {
     try {
-      const x = this.#rowsOf(this.#bytesOf(chunk))
+      const kind = typedArrayKind(chunk) as string
+      const x = this.#rowsOf(this.#bytesOf(chunk, kind), this.#classOf(kind))
       if (x) this.push(this.#normalized(x))
       done()
     } catch (error) {
@@ -71,16 +113,22 @@ class RowStream extends Transform {
     done(this.#filled > 0 ? wrongValue(this.#op, 'bytes', `whole rows of ${row} bytes`, left) : null)
   }
 
-  #bytesOf(chunk: unknown): Uint8Array {
-    if (typedArrayKind(chunk) !== 'Uint8Array' && !isFloat32(chunk)) {
-      throw wrongType(this.#op, 'chunk', 'Buffer, Uint8Array or Float32Array', gotArray('chunk', chunk))
+  #bytesOf(chunk: unknown, kind: string): Uint8Array {
+    if (kind !== 'Uint8Array' && !Object.hasOwn(this.#type.classes, kind)) {
+      throw wrongType(this.#op, 'chunk', this.#type.chunks, gotChunk(chunk, kind, this.#dtype))
     }
     const { buffer, byteOffset, byteLength } = chunk as Uint8Array
     return new Uint8Array(buffer, byteOffset, byteLength)
   }
 
+  /** Rows are arrays of the kind of the chunk that ends them. */
+  #classOf(kind: string): Class {
+    const { classes } = this.#type
+    return Object.hasOwn(classes, kind) ? classes[kind] : Object.values(classes)[0]
+  }
+
   /** The whole rows that there are now; what is behind them waits. */
-  #rowsOf(bytes: Uint8Array): { readonly data: Float32Array; readonly isOwn: boolean } | undefined {
+  #rowsOf(bytes: Uint8Array, Class: Class): { readonly data: Rows; readonly isOwn: boolean } | undefined {
     const part = this.#part
     const before = this.#filled
     const total = before + bytes.length
@@ -91,28 +139,30 @@ class RowStream extends Transform {
       return undefined
     }
     const taken = bytes.subarray(0, whole - before)
-    const isOwn = before > 0 || taken.byteOffset % 4 !== 0
-    let data: Float32Array = new Float32Array(isOwn ? whole / 4 : 0)
+    const isOwn = before > 0 || taken.byteOffset % this.#type.width !== 0
+    let rows = taken
     if (isOwn) {
-      const copy = new Uint8Array(data.buffer)
-      copy.set(part.subarray(0, before))
-      copy.set(taken, before)
-    } else data = new Float32Array(taken.buffer, taken.byteOffset, whole / 4)
+      rows = new Uint8Array(whole)
+      rows.set(part.subarray(0, before))
+      rows.set(taken, before)
+    }
     part.set(bytes.subarray(whole - before))
     this.#filled = total - whole
-    return { data, isOwn }
+    return { data: new Class(rows.buffer, rows.byteOffset, whole / this.#type.width), isOwn }
   }
 
   /** New memory: the chunk belongs to whoever wrote it. */
-  #normalized({ data, isOwn }: { data: Float32Array; isOwn: boolean }): Float32Array | Buffer {
-    const y = this.#layer.forward(data, isOwn ? { out: data } : {})
-    return this.#arrays ? y : Buffer.from(y.buffer, y.byteOffset, y.byteLength)
+  #normalized({ data, isOwn }: { data: Rows; isOwn: boolean }): Rows | Buffer {
+    const options = this.#dtype === undefined ? {} : { dtype: this.#dtype }
+    const y = this.#layer.forward(data, isOwn ? { ...options, out: data } : options)
+    return this.#arrays ? y : Buffer.from(y.buffer as ArrayBuffer, y.byteOffset, y.byteLength)
   }
 }
 
 /**
- * A stream of layer normalisation: rows of float32 go in, as bytes in the machine's order or as Float32Arrays, and come out
- * normalised, with the bits of {@link LayerNorm}. Chunks may end in the middle of a row, even of an element.
+ * A stream of layer normalisation: rows go in, as bytes in the machine's order or as Float32Arrays, and come out normalised,
+ * with the bits of {@link LayerNorm}. With `dtype` their numbers are float16 or bfloat16. Chunks may end in the middle of a
+ * row, even of an element.
  *
  * @param normalizedShape elements of a row, e.g. 768 or [3, 256]
  * @param options as {@link LayerNorm} has them

@@ -49,11 +49,23 @@ describe('behaviour: evenkeel bench', () => {
         expect(op).toBe('rmsNorm')
         const names = results.map(({ name }) => name)
         const ours = backends.flatMap(name => [`prepared layer (${name})`, `function (${name})`])
-        expect(names).toEqual(expect.arrayContaining([...ours, 'plain loop', 'copy (memcpy)']))
+        const of16 = ['float16', 'bfloat16'].map(type => `prepared layer, ${type} (${backends[0]})`)
+        expect(names).toEqual(expect.arrayContaining([...ours, ...of16, 'plain loop', 'copy (memcpy)']))
         expect(new Set(names).size).toBe(names.length)
         for (const { name, ulp, nanosecondsPerRow } of results) {
           expect(nanosecondsPerRow, name).toBeGreaterThan(0)
-          if (!name.startsWith('copy')) expect(ulp, name).toBeLessThan(1.55)
+          if (!name.startsWith('copy')) expect(ulp, name).toBeLessThan(/float16/.test(name) ? 0.51 : 1.55)
+        }
+      }
+      // Of 16 bits every backend is checked, where the numbers fit.
+      for (const { numbers, results } of accuracy as Comparison[]) {
+        for (const type of ['float16', 'bfloat16']) {
+          const fits = type === 'bfloat16' || numbers !== 'N(0,1e20)'
+          const found = results.filter(({ name }) => name.includes(`, ${type} `))
+          expect(
+            found.map(({ ulp }) => (ulp as number) < 0.51),
+            `${type} ${numbers}`
+          ).toEqual(fits ? backends.map(() => true) : [])
         }
       }
     } finally {

@@ -397,15 +397,15 @@ describe('behaviour: .npy files', () => {
     }
     check(
       dictionary("'>f4'"),
-      "dtype expected little-endian float32 ('<f4'), got '>f4' (float32, big-endian); save a.astype('<f4')"
+      "dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got '>f4' (float32, big-endian); save a.astype('<f4')"
     )
     check(
       dictionary("'<f8'"),
-      "dtype expected little-endian float32 ('<f4'), got '<f8' (float64); save a.astype('<f4')"
+      "dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got '<f8' (float64); save a.astype('<f4')"
     )
     check(
       dictionary("[('a', '<f4')]"),
-      "dtype expected little-endian float32 ('<f4'), got [('a', '<f4')] (structured); save one field"
+      "dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got [('a', '<f4')] (structured); save one field"
     )
     check(dictionary("'<f4'", 'False', '(-1, 4)'), 'shape expected integers >= 0, got (-1, 4)')
     check(dictionary("'<f4'", 'False', '(2, 4)'), 'data expected 32 bytes, got 16')

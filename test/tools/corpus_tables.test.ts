@@ -190,6 +190,26 @@ describe.skipIf(!installed)(
       }
     })
 
+    const typed: [folder: string, args: string[]][] = [
+      ['half', []],
+      ['half', ['--out-dtype', 'bfloat16']],
+      ['half', ['--out-dtype', 'float32']],
+      ['bfloat', ['--dtype', 'bfloat16']],
+      ['bfloat', ['--dtype', 'bfloat16', '--out-dtype', 'float16']]
+    ]
+    it.each(typed)('columns of 16 bits (%s, %j) have the bits of .npy', async (from, options) => {
+      const to = ['16', from, ...options].join('')
+      for (const end of ['', '-npy']) {
+        const args = ['layer-norm', ...options, '--in', at(`${from}${end}/*.{npy,parquet,arrow}`)]
+        expect(await corpus(...args, '--out-dir', at(`${to}${end}`))).toMatchObject({ code: 0 })
+      }
+      for (const [i, name] of names.entries()) {
+        const column = open(`${to}/${name}`).getChild('vector')
+        expect(valuesOf(column).equals(read(`${to}-npy/s${i}.npy`).bytes), name).toBe(true)
+        expectOthers(`${to}/${name}`, `tables/${name}`)
+      }
+    })
+
     it('calibrate takes the statistics of the column', async () => {
       for (const [from, to] of [
         ['npy', 'calibrated-npy'],
@@ -321,8 +341,12 @@ describe.skipIf(!installed)(
         'null.parquet': expect.stringContaining('column vector: row 1 expected numbers, got null'),
         'part.arrow': expect.stringContaining('column vector: row 2 expected numbers, got null at 1'),
         'ragged.parquet': expect.stringContaining('column vector: row 2 expected 6 numbers, got 5'),
-        'two.parquet': expect.stringContaining('columns expected one of float32 lists, got a, b; --column names it'),
-        'double.arrow': expect.stringContaining('columns expected one of float32 lists, got vector: List<Float64>'),
+        'two.parquet': expect.stringContaining(
+          'columns expected one of lists of float32 or float16, got a, b; --column names it'
+        ),
+        'double.arrow': expect.stringContaining(
+          'columns expected one of lists of float32 or float16, got vector: List<Float64>'
+        ),
         'text.parquet': expect.stringContaining('format expected Parquet, got another'),
         'void.arrow': expect.stringContaining('format expected Arrow IPC, got an empty file'),
         'cut.parquet': expect.stringContaining('format expected Parquet, got what cannot be read'),
@@ -334,7 +358,9 @@ describe.skipIf(!installed)(
       expect((await named('d'))[0].message).toContain(
         'columns expected d (--column), got a: FixedSizeList[6]<Float32>, b'
       )
-      expect((await named('c'))[0].message).toContain('column c: type expected lists of float32, got Float32')
+      expect((await named('c'))[0].message).toContain(
+        'column c: type expected lists of float32 or float16, got Float32'
+      )
       expect(await named('b')).toEqual([])
     })
 

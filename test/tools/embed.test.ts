@@ -259,7 +259,7 @@ describe('behaviour: evenkeel embed', () => {
     await fails(
       embed,
       [file('lengths'), ...out],
-      "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
+      "dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got '<i8' (int64); save a.astype('<f4')"
     )
     await fail(['--lengths', '1,2'], '--lengths: shape expected (5,), got (2,)')
     await fail(['--lengths', '1,2,3,4,8'], '--lengths expected integers from 0 to 7, got 8')
@@ -409,7 +409,7 @@ describe('behaviour: evenkeel calibrate', () => {
     await fail([save('point.npy', new Float32Array(1), []), ...out], 'shape expected a last dimension >= 1, got ()')
     await fail(
       [file('mask'), ...out],
-      "dtype expected little-endian float32 ('<f4'), got '<i8' (int64); save a.astype('<f4')"
+      "dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got '<i8' (int64); save a.astype('<f4')"
     )
     await fail([file('hidden'), at('absent.npy'), ...out], `${at('absent.npy')} is not there`)
     const infinite = save('infinite.npy', Float32Array.of(1, 2, 3, -Infinity), [2, 2])

@@ -135,7 +135,12 @@ describe('behaviour: what is said of other files', () => {
     ["'>f4'", "'>f4' (float32, big-endian); save a.astype('<f4')"],
     ["'<f8'", "'<f8' (float64); save a.astype('<f4')"],
     ["'>f8'", "'>f8' (float64, big-endian); save a.astype('<f4')"],
-    ["'<f2'", "'<f2' (float16); save a.astype('<f4')"],
+    ["'>f2'", "'>f2' (float16, big-endian); save a.astype('<f2')"],
+    [
+      "'<u2'",
+      "'<u2' (uint16); save a.astype('<f4'), or pass --dtype float16 (or bfloat16) if these are the bits of such numbers"
+    ],
+    ["'>u2'", "'>u2' (uint16, big-endian); save a.astype('<f4')"],
     ["'<i8'", "'<i8' (int64); save a.astype('<f4')"],
     ["'>i4'", "'>i4' (int32, big-endian); save a.astype('<f4')"],
     ["'|u1'", "'|u1' (uint8); save a.astype('<f4')"],
@@ -144,7 +149,8 @@ describe('behaviour: what is said of other files', () => {
     ["'|O'", "'|O' (Python objects); save an array of numbers"],
     ["'<U5'", "'<U5' (text); save numbers, a.astype('<f4')"],
     ["'<M8[s]'", "'<M8[s]' (dates); save numbers, a.astype('<f4')"],
-    ["'|V2'", "'|V2' (raw bytes, perhaps bfloat16); save a.astype('<f4')"],
+    ["'>V2'", "'>V2' (raw bytes, big-endian, perhaps bfloat16); save a.astype('<f4')"],
+    ["'|V4'", "'|V4' (raw bytes); save a.astype('<f4')"],
     [
       "[('vector', '<f4'), ('id', '<i4')]",
       "[('vector', '<f4'), ('id', '<i4')] (structured); save one field, a['vector'].astype('<f4')"
@@ -154,7 +160,7 @@ describe('behaviour: what is said of other files', () => {
   it.each(types)('of type %s', async (descr, end) => {
     const input = saveAs('t.npy', 1, dictionary(descr, [1, 4]))
     expect(await failure(['layer-norm', input])).toBe(
-      `${input}: dtype expected little-endian float32 ('<f4'), got ${end}`
+      `${input}: dtype expected little-endian float32, float16 or bfloat16 ('<f4', '<f2', '<V2'), got ${end}`
     )
   })
 

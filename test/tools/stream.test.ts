@@ -2,8 +2,9 @@
 import { Readable, type Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
+import type { Dtype } from '../../dist/esm/call/elements.js'
 import { fill, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
-import { layerNorm, normalize, rmsNorm } from '../../dist/esm/index.js'
+import { layerNorm, normalize, quantizeEmbeddings, rmsNorm } from '../../dist/esm/index.js'
 import { layerNormStream, normalizeStream, type RowStreamOptions, rmsNormStream } from '../../dist/esm/stream/index.js'
 import { expectSameBits } from '../support/bits.ts'
 import { run } from '../support/process.ts'
@@ -31,13 +32,15 @@ const streams: [name: string, make: Make, expected: Float32Array][] = [
 ]
 
 /** All that comes out. */
-async function through(stream: Transform, chunks: Iterable<unknown>): Promise<Float32Array> {
+async function bytesThrough(stream: Transform, chunks: Iterable<unknown>): Promise<Buffer> {
   const out: Buffer[] = []
   for await (const chunk of Readable.from(chunks).pipe(stream)) {
     out.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
   }
-  return new Float32Array(Uint8Array.from(Buffer.concat(out)).buffer)
+  return Buffer.concat(out)
 }
+const through = async (stream: Transform, chunks: Iterable<unknown>) =>
+  new Float32Array(Uint8Array.from(await bytesThrough(stream, chunks)).buffer)
 
 /** Cut after so many bytes, again and again. */
 function* cut(all: Buffer, lengths: readonly number[]) {
@@ -78,6 +81,46 @@ describe('equality: streams of rows', () => {
     shared.set(x)
     for (const chunk of [odd, shared])
       expectSameBits(await through(layerNormStream(size), [chunk]), layerNorm(x, size), 'y')
+  })
+})
+
+describe('equality: streams of rows of 16 bits', () => {
+  const { Float16Array } = globalThis as { Float16Array?: typeof Uint16Array }
+  const bitsOf = (dtype: Dtype) => {
+    const rounded = quantizeEmbeddings(x, x.length, { precision: dtype })
+    return new Uint16Array(rounded.buffer as ArrayBuffer, rounded.byteOffset, x.length)
+  }
+
+  it.each(['float16', 'bfloat16'] as const)('%s gives the bits of the function, wherever chunks end', async dtype => {
+    const data = bitsOf(dtype)
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    const made: [Transform, Uint16Array][] = [
+      [
+        layerNormStream(size, { weight, bias }, { dtype }),
+        layerNorm(data, size, { weight, bias, dtype }) as Uint16Array
+      ],
+      [rmsNormStream(size, {}, { dtype }), rmsNorm(data, size, { dtype }) as Uint16Array],
+      [normalizeStream(size, {}, { dtype }), normalize(data, size, { dtype }) as Uint16Array]
+    ]
+    for (const [i, [stream, expected]] of made.entries()) {
+      const got = await bytesThrough(stream, cut(bytes, [[bytes.length], [1], [5, 100, 3, 24]][i]))
+      expect(got.equals(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength)), `${i}`).toBe(true)
+    }
+  })
+
+  it('takes and gives arrays of bits, and Float16Arrays where there are such', async () => {
+    const data = bitsOf('float16')
+    const kinds = Float16Array ? [Uint16Array, Float16Array] : [Uint16Array]
+    for (const Kind of kinds) {
+      const chunk = new Kind(data.buffer, data.byteOffset, data.length)
+      const chunks = [chunk.subarray(0, 30), chunk.subarray(30, 31), chunk.subarray(31)]
+      const stream = layerNormStream(size, {}, { output: 'arrays', dtype: 'float16' })
+      const out = await Readable.from(chunks).pipe(stream).toArray()
+      expect(out.every(y => y instanceof Kind && y.length % size === 0)).toBe(true)
+      const got = Buffer.concat(out.map(y => Buffer.from(y.buffer, y.byteOffset, y.byteLength)))
+      const expected = layerNorm(data, size, { dtype: 'float16' }) as Uint16Array
+      expect(got.equals(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength))).toBe(true)
+    }
   })
 })
 
@@ -136,6 +179,28 @@ describe('behaviour: streams of rows', () => {
       expect(error).toBeInstanceOf(TypeError)
       expect(error.message).toBe(`${expected} ${got}`)
     }
+  })
+
+  it('fail for chunks of another type, and say what names it', async () => {
+    const failure16 = async (chunk: unknown, dtype?: Dtype) =>
+      (await bytesThrough(layerNormStream(size, {}, dtype && { dtype }), [chunk]).catch(error => error)).message
+    const bits = new Uint16Array(12)
+    expect(await failure16(bits)).toBe(
+      "layerNormStream: chunk expected Buffer, Uint8Array or Float32Array, got Uint16Array; pass { dtype: 'float16' } (or 'bfloat16')"
+    )
+    expect(await failure16(x, 'bfloat16')).toBe(
+      'layerNormStream: chunk expected Buffer, Uint8Array or Uint16Array, got Float32Array'
+    )
+    expect(await failure16(x, 'float16')).toBe(
+      'layerNormStream: chunk expected Buffer, Uint8Array, Uint16Array or Float16Array, got Float32Array'
+    )
+    const stream = layerNormStream(size, {}, { dtype: 'float16' })
+    expect((await bytesThrough(stream, [new Uint16Array(13)]).catch(error => error)).message).toBe(
+      'layerNormStream: bytes expected whole rows of 24 bytes, got 2 of 24 bytes at the end'
+    )
+    expect(() => layerNormStream(size, {}, { dtype: 'half' as never })).toThrow(
+      "layerNormStream: dtype expected 'float16' or 'bfloat16', got"
+    )
   })
 
   it('refuse what their layers refuse, and wrong options of their own', () => {

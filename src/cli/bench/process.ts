@@ -6,14 +6,17 @@ import { VERSION } from '../../version.js'
 import { type Ready, serve } from './contender.js'
 import {
   into,
+  largest16,
   MEMCPY,
   memcpy,
   named,
+  named16,
   type Ort,
   onnxruntime,
   ours,
   PLAIN,
   plainRows,
+  prepared16,
   type RowProblem,
   rowCalls,
   rowNodes,
@@ -30,9 +33,12 @@ function evenkeel(given: RowProblem): Map<string, Ready> {
   const y = empty(given)
   const calls = rowCalls(given, y)
   if (!calls) return new Map()
+  const largest = given.x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  const types = (['float16', 'bfloat16'] as const).filter(dtype => largest <= largest16[dtype])
   return new Map([
     [named('prepared layer', backend), ours(given, y, calls.prepared)],
     [named('function', backend), ours(given, y, calls.called)],
+    ...types.map(dtype => [named16(dtype, backend), prepared16(given, dtype)] as const),
     [MEMCPY, into(y, memcpy(given.x, y))]
   ])
 }

@@ -1,5 +1,16 @@
 // LayerNorm and RMSNorm of whole rows: this library, the plain loop, a copy, and peers that may be installed.
-import { getNumThreads, LayerNorm, layerNorm, RMSNorm, rmsNorm, setNumThreads } from '../../index.js'
+
+import type { Dtype } from '../../call/elements.js'
+import {
+  dequantizeEmbeddings,
+  getNumThreads,
+  LayerNorm,
+  layerNorm,
+  quantizeEmbeddings,
+  RMSNorm,
+  rmsNorm,
+  setNumThreads
+} from '../../index.js'
 import type { Ready } from './contender.js'
 import { type Node, onnxModel } from './onnx.js'
 import { plainLayerNorm, plainRmsNorm } from './plain.js'
@@ -24,6 +35,8 @@ export const ORT_OUT = 'onnxruntime-node, output given'
 export const TRANSFORMERS = 'transformers.js (no affine)'
 export const MEMCPY = 'copy (memcpy)'
 export const named = (what: 'kernel' | 'function' | 'prepared layer', backend: string) => `${what} (${backend})`
+
+export const named16 = (dtype: Dtype, backend: string) => `prepared layer, ${dtype} (${backend})`
 
 export type Run = () => void
 
@@ -54,6 +67,39 @@ export function rowCalls(given: RowProblem, out: Float32Array): { called: Run; p
     return { called, prepared: () => layer.forward(x, { out }) }
   }
   return undefined
+}
+
+/** The types of 16 bits, and the largest number of each. */
+export const largest16: { readonly [dtype in Dtype]: number } = { float16: 65504, bfloat16: 3.38e38 }
+
+/** Numbers rounded to a type of 16 bits, as its bits. */
+function bitsOf(numbers: Float32Array, precision: Dtype): Uint16Array {
+  const { buffer, byteOffset, length } = quantizeEmbeddings(numbers, numbers.length, { precision })
+  return new Uint16Array(buffer as ArrayBuffer, byteOffset, length)
+}
+const numbersOf = (bits: Uint16Array, precision: Dtype) => dequantizeEmbeddings(bits, bits.length, { precision })
+
+/** The problem with its numbers rounded to a type of 16 bits. */
+export function rounded16<Problem extends RowProblem>(given: Problem, dtype: Dtype): Problem {
+  const [x, weight, bias] = [given.x, given.weight, given.bias].map(one => numbersOf(bitsOf(one, dtype), dtype))
+  return { ...given, x, weight, bias }
+}
+
+/** The prepared layer on elements of 16 bits, with weights of the same type. */
+export function prepared16(given: RowProblem, dtype: Dtype): Ready {
+  const { op, eps } = given
+  const size = given.dims[1]
+  const x = bitsOf(given.x, dtype)
+  const out = new Uint16Array(x.length)
+  const tensor = (numbers: Float32Array) => ({ type: dtype, data: bitsOf(numbers, dtype), dims: [size] })
+  const weight = tensor(given.weight)
+  const layer: { forward(x: Uint16Array, options: object): unknown } =
+    op === 'layerNorm'
+      ? new LayerNorm(size, { weight, bias: tensor(given.bias), eps })
+      : new RMSNorm(size, { weight, eps })
+  const options = { dtype, out }
+  const run = () => void layer.forward(x, options)
+  return { ...ours(given, given.x, run), result: () => numbersOf(out, dtype) }
 }
 
 export function plainRows({ op, x, dims: [rows, cols], weight, bias, eps }: RowProblem, y: Float32Array): Run {
