@@ -14,12 +14,12 @@ import type { RMSNormConstants } from '../ops/rms_norm_call.js'
 /** How a stream of rows reads and writes. */
 export interface RowStreamOptions {
   /** What comes out: 'bytes', Buffers of float32 in the machine's order, or 'arrays', Float32Arrays of whole rows. Default: 'bytes'. */
-  output?: 'bytes' | 'arrays'
+  output?: 'bytes' | 'arrays' | undefined
   /**
    * A number of chunks, of any size: as many may wait to be normalised before `write` returns false. With 'arrays', as many
    * results may also wait for the reader; with 'bytes' the limit for these is that of Node.js, in bytes. Default: 4.
    */
-  highWaterMark?: number
+  highWaterMark?: number | undefined
 }
 
 interface Layer {
@@ -135,7 +135,7 @@ export function layerNormStream(
   normalizedShape: NormalizedShape,
   options: LayerNormWeights & {
     /** Added to the variance, finite and >= 0. Default: 1e-5. */
-    eps?: number
+    eps?: number | undefined
   } = {},
   stream: RowStreamOptions = {}
 ): Transform {
