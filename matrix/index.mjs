@@ -9,6 +9,7 @@ import vm from 'node:vm'
 import {
   barePath,
   bun,
+  compilers,
   consumer,
   copyInto,
   deno,
@@ -189,24 +190,27 @@ row('an empty folder, scripts ignored, no compiler: import() in one line', () =>
   return `node -e "${line}" prints ${stdout.trim()}`
 })
 
-for (const resolution of ['node16', 'nodenext', 'bundler']) {
-  row(`TypeScript: moduleResolution ${resolution}`, () => {
-    const folder = app()
-    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-    const module = resolution === 'bundler' ? 'esnext' : resolution
-    const seen = []
-    for (const ending of resolution === 'bundler' ? ['mts'] : ['mts', 'cts']) {
-      const source = `types-${resolution}.${ending}`
-      writeFileSync(join(folder, source), readFileSync(join(folder, 'types.ts')))
-      const settings = ['--module', module, '--moduleResolution', resolution, '--strict', '--target', 'es2022']
-      run(process.execPath, [tsc, ...settings, '--types', '', '--lib', 'es2022,dom', source], { cwd: folder })
-      const { stdout } = run(nodes[20], [source.replace('ts', 'js').replace(/ts$/, 'js')], { cwd: folder })
-      const { backend, same, plain } = JSON.parse(stdout)
-      expect('bits and evenkeel/js', [same, plain, backend !== 'js'], [true, 'js', true])
-      seen.push(ending === 'mts' ? 'import' : 'require')
-    }
-    return `checked strictly and run, ${seen.join(' and ')}`
-  })
+for (const [version, tsc] of Object.entries(compilers)) {
+  for (const resolution of ['node16', 'nodenext', 'bundler']) {
+    row(`TypeScript ${version}: moduleResolution ${resolution}`, () => {
+      const folder = app()
+      const module = resolution === 'bundler' ? 'esnext' : resolution
+      const seen = []
+      for (const ending of resolution === 'bundler' ? ['mts'] : ['mts', 'cts']) {
+        const source = `types-${resolution}.${ending}`
+        writeFileSync(join(folder, source), readFileSync(join(folder, 'types.ts')))
+        const settings = ['--module', module, '--moduleResolution', resolution, '--strict', '--target', 'es2022']
+        // The types of the package itself are checked, too: no skipLibCheck.
+        const more = ['--exactOptionalPropertyTypes', '--types', '', '--lib', 'es2022,dom']
+        run(process.execPath, [tsc, ...settings, ...more, source], { cwd: folder })
+        const { stdout } = run(nodes[20], [source.replace('ts', 'js').replace(/ts$/, 'js')], { cwd: folder })
+        const { backend, same, plain } = JSON.parse(stdout)
+        expect('bits and evenkeel/js', [same, plain, backend !== 'js'], [true, 'js', true])
+        seen.push(ending === 'mts' ? 'import' : 'require')
+      }
+      return `checked strictly and run, ${seen.join(' and ')}`
+    })
+  }
 }
 
 for (const [major, node] of Object.entries(nodes)) {

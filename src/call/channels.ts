@@ -70,7 +70,13 @@ export function readVolume(op: string, x: unknown, options: ChannelOptions): Vol
 }
 
 /** A weight or bias: one element per channel, or absent. */
-export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number, dtype?: Dtype) {
+export function readPerChannel(
+  op: string,
+  what: string,
+  value: Operand | undefined,
+  channels: number,
+  dtype?: Dtype
+): Float32Array | undefined {
   return readVector(op, what, value, [channels], 'channels', dtype)
 }
 
