@@ -9,6 +9,7 @@ import vm from 'node:vm'
 import {
   barePath,
   bun,
+  compilers,
   consumer,
   copyInto,
   deno,
@@ -78,14 +79,15 @@ const installed = folder => join(folder, 'node_modules', 'evenkeel')
 
 // --- what a consumer must see ------------------------------------------------------------------------------------------
 
-/** Reads the report of consumer/report.cjs: native kernels of the package's binary, and the bits of evenkeel/js. */
-function checkReport(text, platform = 'linux-x64') {
-  const { backend, loadedFrom, failures, same, plain } = JSON.parse(text)
+/** Reads the report of consumer/report.cjs: native kernels of the package's binary, the bits of evenkeel/js, and the arrays of float16. */
+function checkReport(text, platform = 'linux-x64', half) {
+  const { backend, loadedFrom, failures, same, plain, float16 } = JSON.parse(text)
   if (backend === 'js') throw new Error(`no native backend: ${text}`)
   const from = loadedFrom.replaceAll('\\', '/')
   if (!from.endsWith(`evenkeel/prebuilds/${platform}.node`)) throw new Error(`loaded from ${loadedFrom}`)
   expect('failures', failures, [])
   expect('the bits of evenkeel/js', [same, plain], [true, 'js'])
+  if (half !== undefined) expect('the arrays of float16', float16, half)
   return backend
 }
 
@@ -97,12 +99,12 @@ function checkVerify(text) {
 }
 
 /** Both module systems and the golden hashes, with one runtime: `command` and its arguments before the file. */
-function checkRuntime(folder, [command, ...args], context = {}) {
+function checkRuntime(folder, [command, ...args], context = {}, half) {
   const start = file => run(command, [...args, file], { cwd: folder, ...context }).stdout
-  const backend = checkReport(start('esm.mjs'))
-  expect('the backend under require', checkReport(start('cjs.cjs')), backend)
+  const backend = checkReport(start('esm.mjs'), undefined, half)
+  expect('the backend under require', checkReport(start('cjs.cjs'), undefined, half), backend)
   const verified = checkVerify(run(command, [...args, cli(folder), 'verify'], { cwd: folder, ...context }).stdout)
-  return `${backend}, import and require, ${verified}`
+  return `${backend}, import and require, ${half ? `float16 as ${half}, ` : ''}${verified}`
 }
 
 // --- rows --------------------------------------------------------------------------------------------------------------
@@ -189,33 +191,40 @@ row('an empty folder, scripts ignored, no compiler: import() in one line', () =>
   return `node -e "${line}" prints ${stdout.trim()}`
 })
 
-for (const resolution of ['node16', 'nodenext', 'bundler']) {
-  row(`TypeScript: moduleResolution ${resolution}`, () => {
-    const folder = app()
-    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-    const module = resolution === 'bundler' ? 'esnext' : resolution
-    const seen = []
-    for (const ending of resolution === 'bundler' ? ['mts'] : ['mts', 'cts']) {
-      const source = `types-${resolution}.${ending}`
-      writeFileSync(join(folder, source), readFileSync(join(folder, 'types.ts')))
-      const settings = ['--module', module, '--moduleResolution', resolution, '--strict', '--target', 'es2022']
-      run(process.execPath, [tsc, ...settings, '--types', '', '--lib', 'es2022,dom', source], { cwd: folder })
-      const { stdout } = run(nodes[20], [source.replace('ts', 'js').replace(/ts$/, 'js')], { cwd: folder })
-      const { backend, same, plain } = JSON.parse(stdout)
-      expect('bits and evenkeel/js', [same, plain, backend !== 'js'], [true, 'js', true])
-      seen.push(ending === 'mts' ? 'import' : 'require')
-    }
-    return `checked strictly and run, ${seen.join(' and ')}`
-  })
+for (const [version, tsc] of Object.entries(compilers)) {
+  for (const resolution of ['node16', 'nodenext', 'bundler']) {
+    row(`TypeScript ${version}: moduleResolution ${resolution}`, () => {
+      const folder = app()
+      const module = resolution === 'bundler' ? 'esnext' : resolution
+      const seen = []
+      for (const ending of resolution === 'bundler' ? ['mts'] : ['mts', 'cts']) {
+        const source = `types-${resolution}.${ending}`
+        writeFileSync(join(folder, source), readFileSync(join(folder, 'types.ts')))
+        const settings = ['--module', module, '--moduleResolution', resolution, '--strict', '--target', 'es2022']
+        // The types of the package itself are checked, too: no skipLibCheck.
+        const more = ['--exactOptionalPropertyTypes', '--types', '', '--lib', 'es2022,dom']
+        run(process.execPath, [tsc, ...settings, ...more, source], { cwd: folder })
+        const { stdout } = run(nodes[20], [source.replace('ts', 'js').replace(/ts$/, 'js')], { cwd: folder })
+        const { backend, same, plain } = JSON.parse(stdout)
+        expect('bits and evenkeel/js', [same, plain, backend !== 'js'], [true, 'js', true])
+        seen.push(ending === 'mts' ? 'import' : 'require')
+      }
+      return `checked strictly and run, ${seen.join(' and ')}`
+    })
+  }
 }
 
 for (const [major, node] of Object.entries(nodes)) {
-  row(`Node.js ${major}`, () => `${run(node, ['--version']).stdout.trim()}: ${checkRuntime(app(), [node])}`)
+  const half = major >= 24 ? 'Float16Array' : 'Uint16Array'
+  row(`Node.js ${major}`, () => {
+    return `${run(node, ['--version']).stdout.trim()}: ${checkRuntime(app(), [node], {}, half)}`
+  })
 }
-row('Bun', () => `${run(bun, ['--version']).stdout.trim()}: ${checkRuntime(app(), [bun])}`)
+row('Bun', () => `${run(bun, ['--version']).stdout.trim()}: ${checkRuntime(app(), [bun], {}, 'Float16Array')}`)
 row('Deno', () => {
   const version = run(deno, ['--version']).stdout.split('\n')[0]
-  return `${version}: ${checkRuntime(app(), [deno, 'run', '-A', '--node-modules-dir=manual'])}`
+  const start = [deno, 'run', '-A', '--node-modules-dir=manual']
+  return `${version}: ${checkRuntime(app(), start, {}, 'Float16Array')}`
 })
 
 row('Deno without its flags', () => {
@@ -237,6 +246,19 @@ row('Deno without its flags', () => {
   expect('backend', JSON.parse(run(deno, args, { cwd: app() }).stdout).backend === 'js', false)
   return `js with ${seen.join(', and with ')}: the warning says why and what to do`
 })
+
+for (const [major, node] of Object.entries(nodes)) {
+  row(`float16 tensors of onnxruntime-node and transformers.js, Node.js ${major}`, () => {
+    const peers = join(root, 'bench')
+    if (!existsSync(join(peers, 'node_modules'))) throw new Skipped('npm ci --prefix bench was not run')
+    const args = ['tensors.mjs', pathToFileURL(installed(app())).href, peers]
+    const { again, ...seen } = JSON.parse(run(node, args, { cwd: app() }).stdout)
+    const array = major >= 24 ? 'Float16Array' : 'Uint16Array'
+    const like = { array, class: true, like: true, dims: [2, 3, 5], bits: true, embeddings: [2, 5] }
+    expect('tensors', [seen, again], [{ onnxruntime: like, transformers: like }, major >= 24 ? undefined : true])
+    return `${array}: in and out as the class that they are`
+  })
+}
 
 row('four worker_threads at once', () => {
   expect('exit codes', JSON.parse(run(nodes[20], ['threads.mjs'], { cwd: app() }).stdout), [0, 0, 0, 0])
@@ -475,7 +497,8 @@ row('browser: evenkeel/js computes the golden hashes in headless Chromium', asyn
     '--dump-dom',
     pathToFileURL(join(page, 'index.html')).href
   ])
-  const { backends, exported, hashes } = JSON.parse(/<body>(\{.*\})<\/body>/s.exec(stdout)?.[1] ?? 'null')
+  const { backends, exported, hashes, float16 } = JSON.parse(/<body>(\{.*\})<\/body>/s.exec(stdout)?.[1] ?? 'null')
+  expect('the arrays of float16', float16, 'Float16Array')
   expect('backends', backends, ['js'])
   expect(
     'exports',

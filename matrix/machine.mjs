@@ -20,6 +20,14 @@ export const deno = join(tools, '@deno', 'linux-x64-glibc', 'deno')
 export const npm = major => join(tools, `npm${major}`, 'bin', 'npm-cli.js')
 export const pnpm = join(tools, 'pnpm', 'bin', 'pnpm.cjs')
 
+const compiler = folder => join(folder, 'bin', 'tsc')
+/** TypeScript: the oldest that the types compile with, the last without Float32Array<ArrayBuffer>, and our own. */
+export const compilers = {
+  '5.0': compiler(join(tools, 'typescript50')),
+  5.6: compiler(join(tools, 'typescript56')),
+  '7.0': compiler(join(root, 'node_modules', 'typescript'))
+}
+
 /** A row that cannot run on this machine. */
 export class Skipped extends Error {}
 

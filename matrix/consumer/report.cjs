@@ -1,5 +1,7 @@
 // What a consumer sees: which backend runs, where it comes from, and whether its bits are those of evenkeel/js; those of
 // several threads, and of calls in the background with memory of each kind, too.
+const { checkFloat16 } = require('./float16.cjs')
+
 exports.report = async (evenkeel, plain) => {
   const make = rows => Float32Array.from({ length: rows * 768 }, (_, i) => Math.sin(i) * 10 ** (i % 9))
   const bytes = array => Buffer.from(array.buffer, array.byteOffset, array.byteLength)
@@ -15,5 +17,7 @@ exports.report = async (evenkeel, plain) => {
   const y = [layer.forward(large), ...(await Promise.all(later)), await layer.forwardAsync(shared, { out: shared })]
   const same = equal(evenkeel.layerNorm(x, 768), plain.layerNorm(x, 768)) && y.every(one => equal(one, expected))
   const { backend, loadedFrom, failures } = evenkeel.backendInfo()
-  console.log(JSON.stringify({ backend, loadedFrom, failures, same, plain: plain.backend }))
+  const float16 = await checkFloat16(evenkeel)
+  await checkFloat16(plain)
+  console.log(JSON.stringify({ backend, loadedFrom, failures, same, plain: plain.backend, float16 }))
 }

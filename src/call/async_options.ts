@@ -8,7 +8,7 @@ export interface Signal {
   /** Whether it has been aborted. */
   readonly aborted: boolean
   /** What the Promise is rejected with. */
-  readonly reason?: unknown
+  readonly reason?: unknown | undefined
   /** Calls the listener when it is aborted. */
   addEventListener(type: 'abort', listener: () => void): void
   /** Ends that. */
@@ -21,9 +21,9 @@ export interface AsyncOptions {
    * Takes over the memory of x (of backwardAsync: of dy and x) instead of copying it. The array is detached at once, and the result
    * has its memory. It must be over all of its ArrayBuffer, and `out` (`dx`) must be absent. Default: false.
    */
-  transfer?: boolean
+  transfer?: boolean | undefined
   /** An AbortSignal. Aborted before the call has begun, it rejects the Promise with its reason; a call that has begun is finished. */
-  signal?: Signal
+  signal?: Signal | undefined
 }
 
 export const asyncOptions = { transfer: true, signal: true } as const

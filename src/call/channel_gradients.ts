@@ -8,9 +8,9 @@ import { type Operand, readLikeX, readOutput, readStatistic, type TensorLike } f
 /** Options of a backward call over channels that are not parameters of the layer. */
 export interface ChannelGradientOptions extends ChannelOptions, ParameterPlaces {
   /** The Float64Array that the forward wrote as `mean`. With `rstd`, or not at all. Default: computed again. */
-  mean?: Float64Array
+  mean?: Float64Array | undefined
   /** The Float64Array that the forward wrote as `rstd`; the bits are the same. Default: computed again. */
-  rstd?: Float64Array
+  rstd?: Float64Array | undefined
 }
 
 /** The options of {@link ChannelGradientOptions}. */

@@ -17,7 +17,7 @@ export type Layout = 'channels-first' | 'channels-last'
 /** How the dims of a tensor are read. */
 export interface LayoutOption {
   /** Where the channels stand: [N, C, ...], or [N, ..., C] for 'channels-last'. Default: 'channels-first'. */
-  layout?: Layout
+  layout?: Layout | undefined
 }
 
 /** How a tensor of channels is read. */
@@ -28,9 +28,9 @@ export const channelOptions = { layout: true, ...paddingOptions, dtype: true } a
 /** The parameters of the operations over channels. */
 export interface ChannelWeights {
   /** Scale of each channel, C elements. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** Shift of each channel, C elements. Default: none (0). */
-  bias?: Operand
+  bias?: Operand | undefined
 }
 
 /** A tensor read as N samples of C channels at P positions. */
@@ -70,7 +70,13 @@ export function readVolume(op: string, x: unknown, options: ChannelOptions): Vol
 }
 
 /** A weight or bias: one element per channel, or absent. */
-export function readPerChannel(op: string, what: string, value: Operand | undefined, channels: number, dtype?: Dtype) {
+export function readPerChannel(
+  op: string,
+  what: string,
+  value: Operand | undefined,
+  channels: number,
+  dtype?: Dtype
+): Float32Array | undefined {
   return readVector(op, what, value, [channels], 'channels', dtype)
 }
 

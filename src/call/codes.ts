@@ -3,21 +3,13 @@ import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, typedArrayKind } from '
 import { type CodeFormat, codeBytes, codeFormats } from '../kernels/operands.js'
 import { gotCodes, gotCodesType } from './advice.js'
 import { checkAttached, checkLength } from './arrays.js'
+import type { Float16ArrayLike } from './elements.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { isTensor, readDims, type TensorLike } from './tensor.js'
 import { checkDense } from './views.js'
 
 /** What the elements of embeddings are. 'binary' and 'ubinary' have 8 of them in a byte, as int8 and as uint8. */
 export type Precision = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'uint8' | 'binary' | 'ubinary'
-
-/** What is used of a Float16Array, which not every runtime and not every version of TypeScript has. */
-export interface Float16ArrayLike extends ArrayBufferView {
-  /** Names the class. */
-  readonly [Symbol.toStringTag]: 'Float16Array'
-  /** Number of elements. */
-  readonly length: number
-  [index: number]: number
-}
 
 /** The array of each precision. A result of float16 is a Float16Array where the runtime has it, else the bits as Uint16Array. */
 export interface EmbeddingArrays {

@@ -20,10 +20,13 @@ export type Dtype = 'float16' | 'bfloat16'
 /** A Uint16Array, whose elements are the bits of float16 or bfloat16. */
 export type Bits16 = Uint16Array
 
-/** A Float16Array, where the runtime has one: libraries of TypeScript before ES2025 have no name for it. */
-export interface Float16Elements extends ArrayBufferView {
-  readonly length: number
+/** What is used of a Float16Array, which not every runtime and not every version of TypeScript has. */
+export interface Float16ArrayLike extends ArrayBufferView {
+  /** Names the class. */
   readonly [Symbol.toStringTag]: 'Float16Array'
+  /** Number of elements. */
+  readonly length: number
+  [index: number]: number
 }
 
 /** The option of a call that says what arrays of bits are. */
@@ -52,7 +55,7 @@ export function readElements(
   value: unknown,
   dtype: Dtype | undefined,
   tensor?: { readonly data: unknown },
-  type?: unknown
+  type?: unknown | undefined
 ): Float32Array {
   const name = tensor ? `${what}.data` : what
   if (type === undefined || type === 'float32') {

@@ -10,34 +10,48 @@ import { shownAs } from './elements.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
+import type { ElementArray } from './result.js'
 import { type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
 
-/** What a backward call returns. What the operation has not, or what was not asked for, is undefined. */
-export interface Gradients<X extends Operand = Operand> {
+/**
+ * What a backward call returns. What the operation has not, or what was not asked for, is undefined. Gradients of parameters are
+ * arrays: in the place that was given, else of the type of the parameter, which in layers is float32.
+ */
+export interface Gradients<X extends Operand = Operand, Parameter extends ElementArray = ElementArray> {
   /** Gradient of x: an array where x is one, a tensor of x's class and dims where x is a tensor. */
   readonly dx: X
   /** Gradient of the weight, as many elements: where a weight or a place for it is given. */
-  readonly dweight: Float32Array | undefined
+  readonly dweight: Parameter | undefined
   /** Gradient of the bias: where a bias, a weight of an operation that has a bias, or a place for it is given. */
-  readonly dbias: Float32Array | undefined
+  readonly dbias: Parameter | undefined
   /** Gradient of the residual, as x: where a residual or a place for it is given. */
   readonly dresidual: X | undefined
   /** Gradient of the scale of `normalize`, one element: where a scale or a place for it is given. */
-  readonly dscale: Float32Array | undefined
+  readonly dscale: Parameter | undefined
+}
+
+/** An array or a tensor of float32. */
+type Float32Operand = Float32Array | { readonly data: Float32Array; readonly dims: readonly number[] }
+
+/** Options of a backward call that has gradients of float32 alone: its parameters are that, and the places for their gradients. */
+export type InFloat32<Options> = {
+  [name in keyof Options]: name extends 'weight' | 'bias' | 'dweight' | 'dbias' | 'dscale'
+    ? Float32Operand | undefined
+    : Options[name]
 }
 
 /** The place that every backward operation has. */
 export interface GradientPlaces {
   /** As many elements as x; receives the gradient of x. May be exactly dy or another input of that size. Default: new memory. */
-  dx?: Operand
+  dx?: Operand | undefined
 }
 
 /** Places for the gradients of the parameters. */
 export interface ParameterPlaces extends GradientPlaces {
   /** As many elements as the weight; its gradient is written there, not added. Default: new memory, where there is a weight. */
-  dweight?: Operand
+  dweight?: Operand | undefined
   /** As many elements as the bias; its gradient is written there, not added. Default: new memory, where there is a weight or a bias. */
-  dbias?: Operand
+  dbias?: Operand | undefined
 }
 
 /** A sum over the call that is wanted, and the caller's place for it. */
@@ -249,11 +263,11 @@ function deliver(call: GradientCall, { dx, dresidual, dweight, dbias, dscale }: 
 }
 
 /** A sum in its place; 0 where there were no elements. */
-function rounded(sum: Sum | undefined, from: Float64Array | undefined): Float32Array | undefined {
+function rounded(sum: Sum | undefined, from: Float64Array | undefined): ElementArray | undefined {
   if (!sum) return undefined
   const to = sum.place ?? newElements(sum.type, sum.length)
   const { type } = sum
   if (type === 'float32') for (let i = 0; i < sum.length; i++) to[i] = from ? from[i] : 0
   else for (let i = 0; i < sum.length; i++) to[i] = from ? roundTo(type, from[i]) : 0
-  return sum.shown(to) as Float32Array
+  return sum.shown(to) as ElementArray
 }

@@ -4,7 +4,7 @@ import { bufferOf, byteLengthOf, byteOffsetOf, lengthOf, typedArrayKind } from '
 import type { Statistic } from '../kernels/operands.js'
 import { gotArray } from './advice.js'
 import { checkAttached, checkLength } from './arrays.js'
-import type { Float16ArrayLike } from './codes.js'
+import type { Float16ArrayLike } from './elements.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { readOptions } from './options.js'
 import { dtypes, type FileTensor, floatDtypes, numbersOf, readHeader } from './safetensors.js'
@@ -51,7 +51,7 @@ export type LoadableState = { readonly [name: string]: StateValue | undefined } 
 /** Options of loadState. */
 export interface LoadStateOptions {
   /** What the names of the layer's tensors begin with, with its dot: 'encoder.layers.3.norm1.'. Default: ''. */
-  prefix?: string
+  prefix?: string | undefined
 }
 
 /** The names of a layer's state. */

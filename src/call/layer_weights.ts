@@ -6,8 +6,8 @@ import { type Operand, readVector } from './tensor.js'
 
 /** weight and bias; a layer without a bias has none. */
 export interface Weights {
-  weight?: Operand
-  bias?: Operand
+  weight?: Operand | undefined
+  bias?: Operand | undefined
 }
 
 /** Copies of a layer's weight and bias. */

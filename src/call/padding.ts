@@ -13,14 +13,14 @@ export interface PaddingOptions {
    * How many positions of each sample are real, from the first on: N integers from 0 to L, in an array or a typed array. x must
    * be a tensor [N, L, C] or [N, C, L]. Default: all are real.
    */
-  lengths?: ArrayLike<number | bigint>
+  lengths?: ArrayLike<number | bigint> | undefined
   /**
    * Which positions are real: 1 or true for a real one, 0 or false for a padded one. N * L of them, sample by sample, in an array
    * or in a typed array of any numbers or bigints; or a tensor [N, L] with such `data`, as the int64 attention_mask of a tokenizer.
    * Holes and padding on the left are fine. An additive mask (0 and -Infinity) is refused. x must be a tensor [N, L, C] or
    * [N, C, L]. Default: all are real.
    */
-  mask?: ArrayLike<number | bigint | boolean> | { readonly data: unknown; readonly dims: readonly number[] }
+  mask?: ArrayLike<number | bigint | boolean> | { readonly data: unknown; readonly dims: readonly number[] } | undefined
 }
 
 export const paddingOptions = { lengths: true, mask: true } as const

@@ -30,20 +30,20 @@ import { type Operand, readLikeX, readOperand, readOutput, readVector } from './
 /** Options of a backward call of layerNorm or rmsNorm that are not parameters of the layer. */
 export interface RowGradientOptions extends PaddingOptions, DtypeOption, GradientPlaces {
   /** The forward's; shape of x. It is less work to pass the forward's `sum` as x in place of x and residual. Default: none. */
-  residual?: Operand
+  residual?: Operand | undefined
   /** The forward's. Default: 1. */
-  residualScale?: number
+  residualScale?: number | undefined
   /** Shape of x; the gradient that arrives at the forward's `sum`: is added to that of x. */
-  dsum?: Operand
+  dsum?: Operand | undefined
   /** The Float64Array that the forward wrote as `rstd`, one element per group; the bits are the same. Default: computed again. */
-  rstd?: Float64Array
+  rstd?: Float64Array | undefined
   /**
    * As many elements as x; receives the gradient of the residual, that of x times residualScale. Default: new memory, where
    * there is a residual.
    */
-  dresidual?: Operand
+  dresidual?: Operand | undefined
   /** As many elements as the weight; its gradient is written there, not added. Default: new memory, where there is a weight. */
-  dweight?: Operand
+  dweight?: Operand | undefined
 }
 
 /** The options of {@link RowGradientOptions}. */
@@ -61,8 +61,8 @@ export const rowGradientOptions = {
 
 /** What an operation has of a backward call; it leaves out what it has not. */
 interface Given extends RowGradientOptions {
-  mean?: Float64Array
-  dbias?: Operand
+  mean?: Float64Array | undefined
+  dbias?: Operand | undefined
 }
 
 /** What is read of a call beside its arrays. */
@@ -88,7 +88,7 @@ export function readRowGradients(
   givenWeight: Operand | undefined,
   givenBias: Operand | undefined,
   hasBias: boolean,
-  dscale?: Sum
+  dscale?: Sum | undefined
 ): RowGradientCall {
   const { dtype } = options
   checkDtype(op, dtype)

@@ -28,19 +28,19 @@ export type NormalizedShape = number | readonly number[]
 /** Options of a call of rmsNorm, most of them of layerNorm too, that are not parameters of the layer. */
 export interface RowOptions extends PaddingOptions, DtypeOption {
   /** Shape of x; is added first: what is normalised is x + residual * residualScale, rounded to float32. Default: none. */
-  residual?: Operand
+  residual?: Operand | undefined
   /** Multiplies the residual, in float32: alpha of DeepNorm (Wang et al. 2022, arXiv 2203.00555). Needs `residual`. Default: 1. */
-  residualScale?: number
+  residualScale?: number | undefined
   /** Shape of x; receives the sum of x and the residual. May be exactly x or residual, as `out` may. Needs `residual`. */
-  sum?: Operand
+  sum?: Operand | undefined
   /** One element per group; receives 1 / sqrt(mean of x^2 + eps). 0 for padded positions. */
-  rstd?: Statistic
+  rstd?: Statistic | undefined
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x or exactly the residual (the same memory
    * from the first to the last element), which makes the call in place. Otherwise it must share no memory with anything else in
    * the call. Default: new memory.
    */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 /** The options of {@link RowOptions}. */
@@ -57,7 +57,7 @@ export const rowOptions = {
 /** residualScale: finite, also as float32, and only with a residual, or where one was. */
 export function readResidualScale(
   op: string,
-  { residual, residualScale = 1 }: { residual?: Operand; residualScale?: number },
+  { residual, residualScale = 1 }: { residual?: Operand | undefined; residualScale?: number | undefined },
   hadResidual = residual !== undefined
 ): number {
   checkFinite(op, 'residualScale', residualScale)
@@ -121,8 +121,8 @@ export interface RowCall extends ReadCall {
 
 /** The options that {@link readRowCall} reads; an operation leaves out what it has not. */
 interface RowCallOptions extends RowOptions {
-  mean?: Statistic
-  norm?: Statistic
+  mean?: Statistic | undefined
+  norm?: Statistic | undefined
 }
 
 /**

@@ -3,7 +3,7 @@ import { elementTypeOf, isFloat32, lengthOf, newElements, typedArrayKind } from 
 import type { Statistic } from '../kernels/operands.js'
 import { gotArray } from './advice.js'
 import { checkLength, checkStatisticArray, copied } from './arrays.js'
-import { type Bits16, type Dtype, type Float16Elements, readElements, shownAs } from './elements.js'
+import { type Bits16, type Dtype, type Float16ArrayLike, readElements, shownAs } from './elements.js'
 import { describe, shortened, wrongType, wrongValue } from './errors.js'
 import { checkWithin, type Layout, readLayout, refuseView } from './views.js'
 
@@ -32,7 +32,7 @@ export interface TensorLike {
  * What operations take and return: a Float32Array, a Float16Array, a Uint16Array of the bits of float16 or bfloat16 (with the
  * option `dtype`, which says of which), or a tensor of such.
  */
-export type Operand = Float32Array | Float16Elements | Bits16 | TensorLike
+export type Operand = Float32Array | Float16ArrayLike | Bits16 | TensorLike
 
 /** An operand as it was when it was read: reading it again may run a getter and return something else. */
 export interface Elements {
@@ -159,7 +159,7 @@ export function readVector(
   value: Operand | undefined,
   shape: readonly number[],
   why: string,
-  dtype?: Dtype
+  dtype?: Dtype | undefined
 ): Float32Array | undefined {
   if (value === undefined) return undefined
   let size = 1

@@ -166,7 +166,7 @@ export function blockOfSample(sample: number, shape: Volume): number {
 }
 
 /** What the gradients of a strip's columns take. */
-export const columnGradients = {
+export const columnGradients: { readonly [name in 'mean' | 'rstd' | 'w' | 'a' | 'b']: Float64Array } = {
   mean: new Float64Array(STRIP),
   rstd: new Float64Array(STRIP),
   w: new Float64Array(STRIP),

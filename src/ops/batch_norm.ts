@@ -3,7 +3,7 @@ import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -16,6 +16,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkCount, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut } from '../call/quick.js'
 import { QuickChannels } from '../call/quick_channels.js'
+import type { Result } from '../call/result.js'
 import { type Operand, readStatistic, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type BatchNormBackwardOptions, batchNormGradients, batchNormGradientsAsync } from './batch_norm_backward.js'
@@ -34,34 +35,34 @@ import type { BatchStatistics } from './batch_statistics.js'
 /** Options of one BatchNorm call that are not parameters of the layer. */
 export interface BatchNormForwardOptions extends ChannelOptions {
   /** C elements; receives the mean that was used. */
-  mean?: Statistic
+  mean?: Statistic | undefined
   /** C elements; receives 1 / sqrt(variance + eps). */
-  rstd?: Statistic
+  rstd?: Statistic | undefined
   /** In training: statistics to use in place of those of x, such as those of several workers, merged. Default: those of x. */
-  statistics?: BatchStatistics
+  statistics?: BatchStatistics | undefined
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
    * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
    */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 /** The running statistics of BatchNorm. */
 export interface RunningStatistics {
   /** Running mean, C elements, float32 or float64. With `training` batchNorm updates it in place; without, it is needed. */
-  runningMean?: Operand | Statistic
+  runningMean?: Operand | Statistic | undefined
   /** Running variance, C elements, float32 or float64, >= 0. With `training` batchNorm updates it in place; without, it is needed. */
-  runningVar?: Operand | Statistic
+  runningVar?: Operand | Statistic | undefined
 }
 
 /** The numbers among the parameters of BatchNorm. */
 export interface BatchNormConstants {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
   /** Weight of the new value in the running statistics, 0 to 1. (In ONNX and Keras it is that of the old: 1 - momentum.) Default: 0.1. */
-  momentum?: number
+  momentum?: number | undefined
   /** Whether the running variance is divided by n - 1, as in PyTorch, or, with false, by n, as in ONNX and Keras. Default: true. */
-  unbiased?: boolean
+  unbiased?: boolean | undefined
 }
 
 /** Options of {@link batchNorm}. */
@@ -71,7 +72,7 @@ export interface BatchNormOptions
     RunningStatistics,
     BatchNormConstants {
   /** Whether x is normalised with its own statistics, which then update the running ones, where there are any. Default: false. */
-  training?: boolean
+  training?: boolean | undefined
 }
 
 const forwardOptions: Known<BatchNormForwardOptions> = {
@@ -96,11 +97,11 @@ const functionOptions: Known<BatchNormOptions> = {
 /** Options of the constructor of {@link BatchNorm}. */
 export interface BatchNormLayerOptions extends ChannelWeights, RunningStatistics, Omit<BatchNormConstants, 'momentum'> {
   /** Weight of the new value in the running statistics, 0 to 1; null makes them the plain average over all batches. Default: 0.1. */
-  momentum?: number | null
+  momentum?: number | null | undefined
   /** Whether there are running statistics. Without, every call uses x's own. Default: true. */
-  trackRunningStats?: boolean
+  trackRunningStats?: boolean | undefined
   /** Whether the layer starts in training. Default: false where running statistics are passed (those of a trained model), else true. */
-  training?: boolean
+  training?: boolean | undefined
 }
 
 const layerOptions: Known<BatchNormLayerOptions> = {
@@ -138,7 +139,10 @@ const layerOptions: Known<BatchNormLayerOptions> = {
  * console.log(runningMean, runningVar) // Float32Array(2) [ 1.5, 25 ] Float32Array(2) [ 3, 450 ]
  * ```
  */
-export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions = {}): X {
+export function batchNorm<X extends TensorLike, Out extends Operand | undefined = undefined>(
+  x: X,
+  options: BatchNormOptions & { out?: Out } = {}
+): Result<X, Out> {
   const op = 'batchNorm'
   const given = readOptions(op, options, functionOptions)
   const { training = false, momentum = 0.1 } = given
@@ -147,7 +151,7 @@ export function batchNorm<X extends TensorLike>(x: X, options: BatchNormOptions 
   checkMomentum(op, momentum)
   const { weight, bias, runningMean, runningVar } = given
   const parameters = { weight, bias, runningMean, runningVar, eps, unbiased, training, numFeatures: undefined }
-  return normalizeBatch(op, x, given, parameters, momentum).y as X
+  return normalizeBatch(op, x, given, parameters, momentum).y as Result<X, Out>
 }
 
 /**
@@ -323,7 +327,10 @@ export class BatchNorm {
   }
 
   /** The result of {@link batchNorm} with this layer's parameters and statistics, which it updates in training; and its errors. */
-  forward<X extends TensorLike>(x: X, options: BatchNormForwardOptions = {}): X {
+  forward<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: BatchNormForwardOptions & { out?: Out } = {}
+  ): Result<X, Out> {
     checkThis(this, 'BatchNorm', 'forward')
     const plain = hasOnlyOut(options)
     const given = plain ? { out: options.out } : readOptions('BatchNorm', options, forwardOptions)
@@ -331,14 +338,17 @@ export class BatchNorm {
     const quick = plain && !parameters.training ? this.#quick : undefined
     const { y, updated } = normalizeBatch('BatchNorm', x, given, parameters, this.#nextMomentum(), quick)
     if (updated) this.#numBatchesTracked++
-    return y as X
+    return y as Result<X, Out>
   }
 
   /**
    * The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. In training the
    * running statistics are updated before the Promise is fulfilled, in the order of the calls.
    */
-  async forwardAsync<X extends TensorLike>(x: X, options: BatchNormForwardOptions & AsyncOptions = {}): Promise<X> {
+  async forwardAsync<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: BatchNormForwardOptions & AsyncOptions & { out?: Out } = {}
+  ): Promise<Result<X, Out>> {
     checkThis(this, 'BatchNorm', 'forwardAsync')
     const op = 'BatchNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
@@ -354,26 +364,46 @@ export class BatchNorm {
       const settled = y.then(nothing, nothing)
       this.#updates = before.then(() => settled)
     }
-    return (await y) as X
+    return (await y) as Result<X, Out>
   }
 
   /**
    * The gradients of {@link forward}: the result of {@link batchNormBackward} with this layer's parameters, in training or, with
    * its running statistics as they are now, in evaluation. Changes no running statistics. See {@link LayerNorm.backward}.
    */
-  backward<X extends TensorLike>(dy: Operand, x: X, options: BatchNormBackwardOptions = {}): Gradients<X> {
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<BatchNormBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: BatchNormBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
+  backward(dy: Operand, x: TensorLike, options: BatchNormBackwardOptions = {}): Gradients {
     checkThis(this, 'BatchNorm', 'backward')
-    return batchNormGradients(dy, x, options, this.#parameters()) as Gradients<X>
+    return batchNormGradients(dy, x, options, this.#parameters())
   }
 
   /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
-  async backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
+    options?: InFloat32<BatchNormBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: BatchNormBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
+  async backwardAsync(
+    dy: Operand,
+    x: TensorLike,
     options: BatchNormBackwardOptions & AsyncOptions = {}
-  ): Promise<Gradients<X>> {
+  ): Promise<Gradients> {
     checkThis(this, 'BatchNorm', 'backwardAsync')
-    return (await batchNormGradientsAsync(dy, x, options, this.#parameters())) as Gradients<X>
+    return batchNormGradientsAsync(dy, x, options, this.#parameters())
   }
 
   #parameters(): BatchParameters {

@@ -10,12 +10,14 @@ import { describe, wrongType, wrongValue } from '../call/errors.js'
 import {
   type GradientMemory,
   type Gradients,
+  type InFloat32,
   runGradients,
   runGradientsAsync,
   type Written
 } from '../call/gradients.js'
 import { checkBoolean, checkEps, type Known, readOptions } from '../call/options.js'
 import { type Plan, runPlan, step } from '../call/plan.js'
+import type { Result } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { countRows } from '../kernels/columns.js'
 import type { Statistic } from '../kernels/index.js'
@@ -27,24 +29,24 @@ export interface BatchNormBackwardOptions extends ChannelGradientOptions {}
 /** Options of {@link batchNormBackward}. */
 export interface BatchNormBackwardFunctionOptions extends BatchNormBackwardOptions {
   /** The forward's. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** The forward's; its numbers do not matter, only that it is there. Default: none. */
-  bias?: Operand
+  bias?: Operand | undefined
   /** The running mean that the forward used. Needed without `training`, unless mean and rstd are passed. */
-  runningMean?: Operand | Statistic
+  runningMean?: Operand | Statistic | undefined
   /** The running variance that the forward used. Needed as the running mean is. */
-  runningVar?: Operand | Statistic
+  runningVar?: Operand | Statistic | undefined
   /**
    * Whether the forward used the statistics of x, whose gradient then counts; running statistics are neither read nor changed.
    * Default: false.
    */
-  training?: boolean
+  training?: boolean | undefined
   /** The forward's. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
   /** Taken, so that the forward's options may be passed, and ignored. */
-  momentum?: number
+  momentum?: number | undefined
   /** Taken and ignored, too. */
-  unbiased?: boolean
+  unbiased?: boolean | undefined
 }
 
 const layerOptions: Known<BatchNormBackwardOptions> = channelGradientOptions
@@ -84,11 +86,21 @@ type Parameters = Omit<BatchParameters, 'unbiased'>
  * console.log(dx.data, dweight, dbias) // Float32Array(2) [ 0.375, -0.375 ] Float32Array(1) [ -0.5 ] Float32Array(1) [ 1 ]
  * ```
  */
-export function batchNormBackward<X extends TensorLike>(
+export function batchNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
+  options?: InFloat32<BatchNormBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function batchNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  options?: BatchNormBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
+export function batchNormBackward(
+  dy: Operand,
+  x: TensorLike,
   options: BatchNormBackwardFunctionOptions = {}
-): Gradients<X> {
+): Gradients {
   const op = 'batchNormBackward'
   checkNoStatistics(op, options)
   const { weight, bias, runningMean, runningVar, ...given } = readOptions(op, options, functionOptions)
@@ -96,7 +108,7 @@ export function batchNormBackward<X extends TensorLike>(
   checkBoolean(op, 'training', training)
   const parameters = { weight, bias, runningMean, runningVar, training, eps: checkEps(op, eps), numFeatures: undefined }
   const { call, plan } = readCall(op, dy, x, places, parameters)
-  return runGradients(call, memory => runPlan(plan(memory))) as Gradients<X>
+  return runGradients(call, memory => runPlan(plan(memory)))
 }
 
 /** The same with a layer's parameters and statistics. */

@@ -26,16 +26,16 @@ import { type BatchStatistics, countValues, readStatistics } from './batch_stati
 
 /** Options of one call; documented where users find them. */
 export interface BatchOptions extends ChannelOptions {
-  readonly mean?: Statistic
-  readonly rstd?: Statistic
-  readonly statistics?: BatchStatistics
-  readonly out?: Operand
+  readonly mean?: Statistic | undefined
+  readonly rstd?: Statistic | undefined
+  readonly statistics?: BatchStatistics | undefined
+  readonly out?: Operand | undefined
 }
 
 /** What a layer has, or a function is given beside them. */
 export interface BatchParameters extends ChannelWeights {
-  readonly runningMean?: Operand | Statistic
-  readonly runningVar?: Operand | Statistic
+  readonly runningMean?: Operand | Statistic | undefined
+  readonly runningVar?: Operand | Statistic | undefined
   readonly eps: number
   readonly unbiased: boolean
   readonly training: boolean

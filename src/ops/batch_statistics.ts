@@ -103,7 +103,7 @@ export class BatchStatistics {
    *
    * @param options `unbiased: true` divides by count - 1; by default the divisor is count
    */
-  variance(options: { unbiased?: boolean } = {}): Float64Array {
+  variance(options: { unbiased?: boolean | undefined } = {}): Float64Array {
     const op = 'BatchStatistics.variance'
     const { unbiased = false } = readOptions(op, options, { unbiased: true })
     checkBoolean(op, 'unbiased', unbiased)

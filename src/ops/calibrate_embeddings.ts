@@ -134,7 +134,7 @@ export class EmbeddingStatistics {
    *
    * @param options `unbiased: true` divides by count - 1; by default the divisor is count
    */
-  variance(options: { unbiased?: boolean } = {}): Float64Array {
+  variance(options: { unbiased?: boolean | undefined } = {}): Float64Array {
     const op = 'EmbeddingStatistics.variance'
     const { unbiased = false } = readOptions(op, options, { unbiased: true })
     checkBoolean(op, 'unbiased', unbiased)

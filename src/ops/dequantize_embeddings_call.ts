@@ -1,14 +1,8 @@
 // dequantizeEmbeddings: the numbers that codes stand for. For looking at results and comparing them, so TypeScript alone.
-import {
-  bytesOf,
-  codesPerRow,
-  type EmbeddingArray,
-  type EmbeddingTensor,
-  type Precision,
-  readCodes
-} from '../call/codes.js'
+import { bytesOf, codesPerRow, type EmbeddingArray, type Precision, readCodes } from '../call/codes.js'
 import { wrongType } from '../call/errors.js'
 import { checkCount, type Known, readOptions } from '../call/options.js'
+import type { Embeddings } from '../call/result.js'
 import { type TensorLike, tensorLike } from '../call/tensor.js'
 import { lengthOf } from '../kernels/arrays.js'
 import { fromBfloat16, fromFloat16 } from '../kernels/float16.js'
@@ -26,9 +20,9 @@ import {
 /** Options of {@link dequantizeEmbeddings}: those with which the codes were made. */
 export interface DequantizeEmbeddingsOptions extends QuantizeOptions {
   /** What the codes are: that of the call which made them. The result is float32 whatever they are. Default: 'float32'. */
-  precision?: Precision
+  precision?: Precision | undefined
   /** One element per row, what its codes are multiplied by. Needed with `scale: 'row'`. */
-  scales?: Float32Array
+  scales?: Float32Array | undefined
 }
 
 const known: Known<DequantizeEmbeddingsOptions> = { ...quantizeOptions, scales: true }
@@ -50,16 +44,11 @@ const f32 = Math.fround
  * console.log(dequantizeEmbeddings(Int8Array.of(127, -127, 0), 3, { precision: 'int8', scale: 'unit' })) // Float32Array(3) [ 1, -1, 0 ]
  * ```
  */
-export function dequantizeEmbeddings(
-  x: EmbeddingArray,
+export function dequantizeEmbeddings<X extends EmbeddingArray | TensorLike>(
+  x: X,
   dimensions: number,
   options?: DequantizeEmbeddingsOptions
-): Float32Array
-export function dequantizeEmbeddings(
-  x: TensorLike,
-  dimensions: number,
-  options?: DequantizeEmbeddingsOptions
-): EmbeddingTensor<'float32'>
+): Embeddings<X, 'float32'>
 export function dequantizeEmbeddings(
   x: EmbeddingArray | TensorLike,
   dimensions: number,

@@ -33,14 +33,14 @@ export type BitOrder = 'msb' | 'lsb'
 /** How embeddings are written. */
 export interface QuantizeOptions {
   /** What the elements of a result are. Default: 'float32'. */
-  precision?: Precision
+  precision?: Precision | undefined
   /** How numbers become int8 or uint8. Needed for these, refused for others. */
-  scale?: CodeScale
+  scale?: CodeScale | undefined
   /**
    * Order of the bits of 'binary' and 'ubinary'. 'msb' is that of numpy.packbits, sentence-transformers, pgvector and usearch;
    * sqlite-vec wants 'lsb'. Default: 'msb'.
    */
-  bitOrder?: BitOrder
+  bitOrder?: BitOrder | undefined
 }
 
 export const quantizeOptions = { precision: true, scale: true, bitOrder: true } as const

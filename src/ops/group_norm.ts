@@ -2,7 +2,7 @@
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -14,6 +14,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut } from '../call/quick.js'
 import { QuickChannels } from '../call/quick_channels.js'
+import type { Result } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type GroupNormBackwardOptions, groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
@@ -22,24 +23,24 @@ import { checkDivides, type GroupParameters, normalizeGroups, normalizeGroupsAsy
 /** Options of one GroupNorm call that are not parameters of the layer. */
 export interface GroupNormForwardOptions extends ChannelOptions {
   /** samples * groups elements; receives the mean. NaN for a sample without real positions. */
-  mean?: Statistic
+  mean?: Statistic | undefined
   /** samples * groups elements; receives 1 / sqrt(variance + eps). NaN for a sample without real positions. */
-  rstd?: Statistic
+  rstd?: Statistic | undefined
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
    * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
    */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 /** Options of {@link groupNorm}. */
 export interface GroupNormOptions extends GroupNormForwardOptions, ChannelWeights {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 const forwardOptions: Known<GroupNormForwardOptions> = { ...channelOptions, mean: true, rstd: true, out: true }
-const parameters: Known<ChannelWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
+const parameters: Known<ChannelWeights & { eps?: number | undefined }> = { weight: true, bias: true, eps: true }
 const functionOptions: Known<GroupNormOptions> = { ...parameters, ...forwardOptions }
 
 /**
@@ -60,13 +61,17 @@ const functionOptions: Known<GroupNormOptions> = { ...parameters, ...forwardOpti
  * console.log(groupNorm(x, 2, { weight: Float32Array.of(1, 1, 2, 2), eps: 0 }).data) // Float32Array(4) [ -1, 1, -2, 2 ]
  * ```
  */
-export function groupNorm<X extends TensorLike>(x: X, numGroups: number, options: GroupNormOptions = {}): X {
+export function groupNorm<X extends TensorLike, Out extends Operand | undefined = undefined>(
+  x: X,
+  numGroups: number,
+  options: GroupNormOptions & { out?: Out } = {}
+): Result<X, Out> {
   const op = 'groupNorm'
   const given = readOptions(op, options, functionOptions)
   checkCount(op, 'numGroups', numGroups)
   const { weight, bias, eps = 1e-5 } = given
   const parameters = { weight, bias, eps: checkEps(op, eps), numGroups, numChannels: undefined }
-  return normalizeGroups(op, x, given, parameters) as X
+  return normalizeGroups(op, x, given, parameters) as Result<X, Out>
 }
 
 /**
@@ -97,7 +102,7 @@ export class GroupNorm {
    * @param numChannels C, the number of channels
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
-  constructor(numGroups: number, numChannels: number, options: ChannelWeights & { eps?: number } = {}) {
+  constructor(numGroups: number, numChannels: number, options: ChannelWeights & { eps?: number | undefined } = {}) {
     const op = 'GroupNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
     checkCount(op, 'numGroups', numGroups)
@@ -158,40 +163,66 @@ export class GroupNorm {
   }
 
   /** The result of {@link groupNorm} with this layer's parameters, and its errors. */
-  forward<X extends TensorLike>(x: X, options: GroupNormForwardOptions = {}): X {
+  forward<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: GroupNormForwardOptions & { out?: Out } = {}
+  ): Result<X, Out> {
     checkThis(this, 'GroupNorm', 'forward')
     const op = 'GroupNorm'
     const plain = hasOnlyOut(options)
     const given = plain ? { out: options.out } : readOptions(op, options, forwardOptions)
-    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as X
+    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as Result<X, Out>
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
-  async forwardAsync<X extends TensorLike>(x: X, options: GroupNormForwardOptions & AsyncOptions = {}): Promise<X> {
+  async forwardAsync<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: GroupNormForwardOptions & AsyncOptions & { out?: Out } = {}
+  ): Promise<Result<X, Out>> {
     checkThis(this, 'GroupNorm', 'forwardAsync')
     const op = 'GroupNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
+    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as Result<X, Out>
   }
 
   /**
    * The gradients of {@link forward}: the result of {@link groupNormBackward} with this layer's parameters. See
    * {@link LayerNorm.backward}.
    */
-  backward<X extends TensorLike>(dy: Operand, x: X, options: GroupNormBackwardOptions = {}): Gradients<X> {
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<GroupNormBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: GroupNormBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
+  backward(dy: Operand, x: TensorLike, options: GroupNormBackwardOptions = {}): Gradients {
     checkThis(this, 'GroupNorm', 'backward')
-    return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters()) as Gradients<X>
+    return groupLayerGradients('GroupNorm', dy, x, options, this.#parameters())
   }
 
   /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
-  async backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
+    options?: InFloat32<GroupNormBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: GroupNormBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
+  async backwardAsync(
+    dy: Operand,
+    x: TensorLike,
     options: GroupNormBackwardOptions & AsyncOptions = {}
-  ): Promise<Gradients<X>> {
+  ): Promise<Gradients> {
     checkThis(this, 'GroupNorm', 'backwardAsync')
-    return (await groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())) as Gradients<X>
+    return groupLayerGradientsAsync('GroupNorm', dy, x, options, this.#parameters())
   }
 
   #parameters(): GroupParameters {

@@ -9,12 +9,14 @@ import {
 import {
   type GradientMemory,
   type Gradients,
+  type InFloat32,
   runGradients,
   runGradientsAsync,
   type Written
 } from '../call/gradients.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import { type Plan, runPlan, step } from '../call/plan.js'
+import type { Result } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { partialSums, type Volume } from '../kernels/operands.js'
 import { checkDivides, type GroupParameters } from './group_norm_call.js'
@@ -27,11 +29,11 @@ export interface GroupNormBackwardOptions extends ChannelGradientOptions {}
 /** Options of {@link groupNormBackward}. */
 export interface GroupNormBackwardFunctionOptions extends GroupNormBackwardOptions {
   /** The forward's. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** The forward's; its numbers do not matter, only that it is there. Default: none. */
-  bias?: Operand
+  bias?: Operand | undefined
   /** The forward's. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 const layerOptions: Known<GroupNormBackwardOptions> = channelGradientOptions
@@ -65,17 +67,29 @@ export const groupFunctionOptions: Known<GroupNormBackwardFunctionOptions> = {
  * console.log(dweight, dbias) // Float32Array(4) [ -0.5, 0, 0, 0.5 ] Float32Array(4) [ 1, 0, 0, 1 ]
  * ```
  */
-export function groupNormBackward<X extends TensorLike>(
+export function groupNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
   numGroups: number,
+  options?: InFloat32<GroupNormBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function groupNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  numGroups: number,
+  options?: GroupNormBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
+export function groupNormBackward(
+  dy: Operand,
+  x: TensorLike,
+  numGroups: number,
   options: GroupNormBackwardFunctionOptions = {}
-): Gradients<X> {
+): Gradients {
   const op = 'groupNormBackward'
   const { weight, bias, eps = 1e-5, ...given } = readOptions(op, options, groupFunctionOptions)
   checkCount(op, 'numGroups', numGroups)
   const parameters = { weight, bias, eps: checkEps(op, eps), numGroups, numChannels: undefined }
-  return groupGradients(op, dy, x, given, parameters) as Gradients<X>
+  return groupGradients(op, dy, x, given, parameters)
 }
 
 /** The gradients, of options that were read. */

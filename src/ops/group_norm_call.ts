@@ -19,9 +19,9 @@ import type { Call, Statistic } from '../kernels/index.js'
 
 /** Options of one call; documented where users find them. */
 export interface GroupOptions extends ChannelOptions {
-  readonly mean?: Statistic
-  readonly rstd?: Statistic
-  readonly out?: Operand
+  readonly mean?: Statistic | undefined
+  readonly rstd?: Statistic | undefined
+  readonly out?: Operand | undefined
 }
 
 /** What a layer has, or a function is given beside them. */

@@ -2,7 +2,7 @@
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -14,6 +14,7 @@ import { LayerWeights } from '../call/layer_weights.js'
 import { checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut } from '../call/quick.js'
 import { QuickChannels } from '../call/quick_channels.js'
+import type { Result } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { groupLayerGradients, groupLayerGradientsAsync } from './group_norm_backward.js'
@@ -23,24 +24,24 @@ import type { InstanceNormBackwardOptions } from './instance_norm_backward.js'
 /** Options of one InstanceNorm call that are not parameters of the layer. */
 export interface InstanceNormForwardOptions extends ChannelOptions {
   /** N * C elements; receives the mean. NaN for a sample without real positions. */
-  mean?: Statistic
+  mean?: Statistic | undefined
   /** N * C elements; receives 1 / sqrt(variance + eps). NaN for a sample without real positions. */
-  rstd?: Statistic
+  rstd?: Statistic | undefined
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
    * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
    */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 /** Options of {@link instanceNorm}. */
 export interface InstanceNormOptions extends InstanceNormForwardOptions, ChannelWeights {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 const forwardOptions: Known<InstanceNormForwardOptions> = { ...channelOptions, mean: true, rstd: true, out: true }
-const parameters: Known<ChannelWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
+const parameters: Known<ChannelWeights & { eps?: number | undefined }> = { weight: true, bias: true, eps: true }
 const functionOptions: Known<InstanceNormOptions> = { ...parameters, ...forwardOptions }
 
 /**
@@ -59,12 +60,15 @@ const functionOptions: Known<InstanceNormOptions> = { ...parameters, ...forwardO
  * console.log(instanceNorm(x, { weight: Float32Array.of(1, 2), eps: 0 }).data) // Float32Array(4) [ -1, 1, -2, 2 ]
  * ```
  */
-export function instanceNorm<X extends TensorLike>(x: X, options: InstanceNormOptions = {}): X {
+export function instanceNorm<X extends TensorLike, Out extends Operand | undefined = undefined>(
+  x: X,
+  options: InstanceNormOptions & { out?: Out } = {}
+): Result<X, Out> {
   const op = 'instanceNorm'
   const given = readOptions(op, options, functionOptions)
   const { weight, bias, eps = 1e-5 } = given
   const parameters = { weight, bias, eps: checkEps(op, eps), numGroups: undefined, numChannels: undefined }
-  return normalizeGroups(op, x, given, parameters) as X
+  return normalizeGroups(op, x, given, parameters) as Result<X, Out>
 }
 
 /**
@@ -94,7 +98,7 @@ export class InstanceNorm {
    * @param numFeatures C, the number of channels
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
-  constructor(numFeatures: number, options: ChannelWeights & { eps?: number } = {}) {
+  constructor(numFeatures: number, options: ChannelWeights & { eps?: number | undefined } = {}) {
     const op = 'InstanceNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
     checkCount(op, 'numFeatures', numFeatures)
@@ -147,40 +151,66 @@ export class InstanceNorm {
   }
 
   /** The result of {@link instanceNorm} with this layer's parameters, and its errors. */
-  forward<X extends TensorLike>(x: X, options: InstanceNormForwardOptions = {}): X {
+  forward<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: InstanceNormForwardOptions & { out?: Out } = {}
+  ): Result<X, Out> {
     checkThis(this, 'InstanceNorm', 'forward')
     const op = 'InstanceNorm'
     const plain = hasOnlyOut(options)
     const given = plain ? { out: options.out } : readOptions(op, options, forwardOptions)
-    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as X
+    return normalizeGroups(op, x, given, this.#parameters(), plain ? this.#quick : undefined) as Result<X, Out>
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
-  async forwardAsync<X extends TensorLike>(x: X, options: InstanceNormForwardOptions & AsyncOptions = {}): Promise<X> {
+  async forwardAsync<X extends TensorLike, Out extends Operand | undefined = undefined>(
+    x: X,
+    options: InstanceNormForwardOptions & AsyncOptions & { out?: Out } = {}
+  ): Promise<Result<X, Out>> {
     checkThis(this, 'InstanceNorm', 'forwardAsync')
     const op = 'InstanceNorm'
     const given = readOptions(op, options, { ...forwardOptions, ...asyncOptions })
     checkAsyncOptions(op, given)
-    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as X
+    return (await normalizeGroupsAsync(op, x, given, this.#parameters())) as Result<X, Out>
   }
 
   /**
    * The gradients of {@link forward}: the result of {@link instanceNormBackward} with this layer's parameters. See
    * {@link LayerNorm.backward}.
    */
-  backward<X extends TensorLike>(dy: Operand, x: X, options: InstanceNormBackwardOptions = {}): Gradients<X> {
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<InstanceNormBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InstanceNormBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
+  backward(dy: Operand, x: TensorLike, options: InstanceNormBackwardOptions = {}): Gradients {
     checkThis(this, 'InstanceNorm', 'backward')
-    return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters()) as Gradients<X>
+    return groupLayerGradients('InstanceNorm', dy, x, options, this.#parameters())
   }
 
   /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
-  async backwardAsync<X extends TensorLike>(
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
+    options?: InFloat32<InstanceNormBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InstanceNormBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
+  async backwardAsync(
+    dy: Operand,
+    x: TensorLike,
     options: InstanceNormBackwardOptions & AsyncOptions = {}
-  ): Promise<Gradients<X>> {
+  ): Promise<Gradients> {
     checkThis(this, 'InstanceNorm', 'backwardAsync')
-    return (await groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())) as Gradients<X>
+    return groupLayerGradientsAsync('InstanceNorm', dy, x, options, this.#parameters())
   }
 
   #parameters(): GroupParameters {

@@ -1,6 +1,7 @@
 // The gradients of InstanceNorm: those of GroupNorm, with each channel a group.
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import { checkEps, readOptions } from '../call/options.js'
+import type { Result } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import {
   type GroupNormBackwardFunctionOptions,
@@ -32,13 +33,23 @@ export interface InstanceNormBackwardFunctionOptions extends GroupNormBackwardFu
  * console.log(dx.data, dweight, dbias) // Float32Array(2) [ 0.375, -0.375 ] Float32Array(1) [ -0.5 ] Float32Array(1) [ 1 ]
  * ```
  */
-export function instanceNormBackward<X extends TensorLike>(
+export function instanceNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
+  options?: InFloat32<InstanceNormBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function instanceNormBackward<X extends TensorLike, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  options?: InstanceNormBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
+export function instanceNormBackward(
+  dy: Operand,
+  x: TensorLike,
   options: InstanceNormBackwardFunctionOptions = {}
-): Gradients<X> {
+): Gradients {
   const op = 'instanceNormBackward'
   const { weight, bias, eps = 1e-5, ...given } = readOptions(op, options, groupFunctionOptions)
   const parameters = { weight, bias, eps: checkEps(op, eps), numGroups: undefined, numChannels: undefined }
-  return groupGradients(op, dy, x, given, parameters) as Gradients<X>
+  return groupGradients(op, dy, x, given, parameters)
 }

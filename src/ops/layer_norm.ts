@@ -3,7 +3,7 @@ import { chosen, plainKernelOf } from '../backend/choice.js'
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -14,6 +14,7 @@ import {
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import type { Result } from '../call/result.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -32,28 +33,28 @@ import { type LayerNormBackwardOptions, layerNormGradients, layerNormGradientsAs
 /** Options of one LayerNorm call that are not parameters of the layer. */
 export interface LayerNormForwardOptions extends RowOptions {
   /** One element per group; receives the mean. 0 for padded positions. */
-  mean?: Statistic
+  mean?: Statistic | undefined
   /** One element per group; receives the reciprocal standard deviation, 1 / sqrt(variance + eps). 0 for padded positions. */
-  rstd?: Statistic
+  rstd?: Statistic | undefined
 }
 
 /** The parameters of LayerNorm. */
 export interface LayerNormWeights {
   /** Scale, an element for each of a group. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** Shift, an element for each of a group. Default: none (0). */
-  bias?: Operand
+  bias?: Operand | undefined
 }
 
 /** Options of {@link layerNorm}. */
 export interface LayerNormOptions extends LayerNormForwardOptions, LayerNormWeights {
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 const forwardOptions: Known<LayerNormForwardOptions> = { ...rowOptions, mean: true }
 const functionOptions: Known<LayerNormOptions> = { weight: true, bias: true, eps: true, ...forwardOptions }
-const parameters: Known<LayerNormWeights & { eps?: number }> = { weight: true, bias: true, eps: true }
+const parameters: Known<LayerNormWeights & { eps?: number | undefined }> = { weight: true, bias: true, eps: true }
 const plain = plainKernelOf('layer_norm', { residualScale: 1 })
 
 /**
@@ -82,12 +83,11 @@ const plain = plainKernelOf('layer_norm', { residualScale: 1 })
  * console.log(layerNorm(tensor, { axis: 1 }, { eps: 0 }).data) // Float32Array(4) [ -1, -1, 1, 1 ]
  * ```
  */
-export function layerNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: LayerNormOptions): Float32Array
-export function layerNorm<X extends Operand>(
+export function layerNorm<X extends Operand, Out extends Operand | undefined = undefined>(
   x: X,
   normalizedShape: NormalizedShape | Axis,
-  options?: LayerNormOptions
-): X
+  options?: (LayerNormOptions & { out?: Out }) | undefined
+): Result<X, Out>
 export function layerNorm(
   x: Operand,
   normalizedShape: NormalizedShape | Axis,
@@ -147,7 +147,7 @@ export class LayerNorm {
    * @param normalizedShape size of a group, 768, or its dimensions, [3, 256]; no `{ axis }`
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
-  constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number } = {}) {
+  constructor(normalizedShape: NormalizedShape, options: LayerNormWeights & { eps?: number | undefined } = {}) {
     const op = 'LayerNorm'
     const { weight, bias, eps = 1e-5 } = readOptions(op, options, parameters)
     this.#shape = readShape(op, normalizedShape)
@@ -242,8 +242,10 @@ export class LayerNorm {
   }
 
   /** The result of {@link layerNorm} with this layer's parameters, and its errors. */
-  forward(x: Float32Array, options?: LayerNormForwardOptions): Float32Array
-  forward<X extends Operand>(x: X, options?: LayerNormForwardOptions): X
+  forward<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: LayerNormForwardOptions & { out?: Out }
+  ): Result<X, Out>
   forward(x: Operand, options: LayerNormForwardOptions = {}): Operand {
     checkThis(this, 'LayerNorm', 'forward')
     let read = options
@@ -264,8 +266,10 @@ export class LayerNorm {
    *
    * @returns a Promise; errors reject it
    */
-  forwardAsync(x: Float32Array, options?: LayerNormForwardOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends Operand>(x: X, options?: LayerNormForwardOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: LayerNormForwardOptions & AsyncOptions & { out?: Out }
+  ): Promise<Result<X, Out>>
   async forwardAsync(x: Operand, options: LayerNormForwardOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'LayerNorm', 'forwardAsync')
     const op = 'LayerNorm'
@@ -283,8 +287,16 @@ export class LayerNorm {
    * @param x what forward was given, not its result
    * @returns `dx` as x came, an array or a tensor; `dweight`, `dbias`, `dresidual` where there is a weight, a bias, a residual
    */
-  backward(dy: Operand, x: Float32Array, options?: LayerNormBackwardOptions): Gradients<Float32Array>
-  backward<X extends Operand>(dy: Operand, x: X, options?: LayerNormBackwardOptions): Gradients<X>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<LayerNormBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: LayerNormBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
   backward(dy: Operand, x: Operand, options: LayerNormBackwardOptions = {}): Gradients {
     checkThis(this, 'LayerNorm', 'backward')
     return layerNormGradients(dy, x, options, this.#parameters())
@@ -294,16 +306,16 @@ export class LayerNorm {
    * The gradients as a Promise, computed off the event loop. dy and x are copied, unless they are over SharedArrayBuffers, or
    * `transfer` takes both over. See {@link forwardAsync}.
    */
-  backwardAsync(
-    dy: Operand,
-    x: Float32Array,
-    options?: LayerNormBackwardOptions & AsyncOptions
-  ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends Operand>(
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
-    options?: LayerNormBackwardOptions & AsyncOptions
-  ): Promise<Gradients<X>>
+    options?: InFloat32<LayerNormBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: LayerNormBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
   async backwardAsync(
     dy: Operand,
     x: Operand,

@@ -1,9 +1,10 @@
 // The gradients of LayerNorm. Its kernel, layer_norm_backward, stands with layer_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import { checkPair, type Gradients, type ParameterPlaces } from '../call/gradients.js'
+import { checkPair, type Gradients, type InFloat32, type ParameterPlaces } from '../call/gradients.js'
 import { checkEps, type Known, readOptions } from '../call/options.js'
 import { step } from '../call/plan.js'
+import type { Result } from '../call/result.js'
 import {
   type RowGradientOptions,
   type RowKernels,
@@ -18,17 +19,17 @@ import type { Operand } from '../call/tensor.js'
 /** Options of one backward call of LayerNorm that are not parameters of the layer. */
 export interface LayerNormBackwardOptions extends RowGradientOptions, ParameterPlaces {
   /** The Float64Array that the forward wrote as `mean`, one element per group. With `rstd`, or not at all. Default: computed again. */
-  mean?: Float64Array
+  mean?: Float64Array | undefined
 }
 
 /** Options of {@link layerNormBackward}. */
 export interface LayerNormBackwardFunctionOptions extends LayerNormBackwardOptions {
   /** The forward's. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** The forward's; its numbers do not matter, only that it is there. Default: none. */
-  bias?: Operand
+  bias?: Operand | undefined
   /** The forward's. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 const layerOptions: Known<LayerNormBackwardOptions> = { ...rowGradientOptions, mean: true, dbias: true }
@@ -69,18 +70,18 @@ interface Parameters {
  * console.log(dweight, dbias) // Float32Array(2) [ -0.5, 0.5 ] Float32Array(2) [ 1, 1 ]
  * ```
  */
-export function layerNormBackward(
-  dy: Operand,
-  x: Float32Array,
-  normalizedShape: NormalizedShape,
-  options?: LayerNormBackwardFunctionOptions
-): Gradients<Float32Array>
-export function layerNormBackward<X extends Operand>(
+export function layerNormBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,
-  options?: LayerNormBackwardFunctionOptions
-): Gradients<X>
+  options?: InFloat32<LayerNormBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function layerNormBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: LayerNormBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
 export function layerNormBackward(
   dy: Operand,
   x: Operand,

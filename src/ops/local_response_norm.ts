@@ -4,6 +4,7 @@ import type { DtypeOption } from '../call/elements.js'
 import { wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, checkFinite, type Known, readOptions } from '../call/options.js'
 import { Operands, sharing } from '../call/overlap.js'
+import type { Result } from '../call/result.js'
 import { runCall } from '../call/run.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { copyOf } from '../kernels/arrays.js'
@@ -11,18 +12,18 @@ import { copyOf } from '../kernels/arrays.js'
 /** Options of {@link localResponseNorm}. */
 export interface LocalResponseNormOptions extends LayoutOption, DtypeOption {
   /** Factor of the sum of squares divided by size: 0, or from 1e-200 to 1e200. Default: 1e-4. */
-  alpha?: number
+  alpha?: number | undefined
   /** Exponent; finite, of either sign. Default: 0.75. */
-  beta?: number
+  beta?: number | undefined
   /** Added to that, finite and >= 0. Default: 1. */
-  k?: number
+  k?: number | undefined
   /**
    * Where a window of even size stands: with 'pytorch' size / 2 channels before and size / 2 - 1 behind, with 'onnx' the other
    * way round. Odd sizes are centred in both. Default: 'pytorch'.
    */
-  window?: 'pytorch' | 'onnx'
+  window?: 'pytorch' | 'onnx' | undefined
   /** Receives the result: as many elements as x, as a tensor its dims. May be exactly x, at the cost of a copy. Default: new memory. */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 const known: Known<LocalResponseNormOptions> = {
@@ -52,7 +53,11 @@ const known: Known<LocalResponseNormOptions> = {
  * console.log(localResponseNorm(x, 3, { alpha: 3, beta: 1, k: 4 }).data) // Float32Array(3) [ 0.25, 0, 0.25 ]
  * ```
  */
-export function localResponseNorm<X extends TensorLike>(x: X, size: number, options: LocalResponseNormOptions = {}): X {
+export function localResponseNorm<X extends TensorLike, Out extends Operand | undefined = undefined>(
+  x: X,
+  size: number,
+  options: LocalResponseNormOptions & { out?: Out } = {}
+): Result<X, Out> {
   const op = 'localResponseNorm'
   const { alpha = 1e-4, beta = 0.75, k = 1, window = 'pytorch', layout, dtype, out } = readOptions(op, options, known)
   checkCount(op, 'size', size)
@@ -71,5 +76,5 @@ export function localResponseNorm<X extends TensorLike>(x: X, size: number, opti
   // The window reads channels that in place would be written already.
   const source = sharing(call.y, call.x) !== 'none' ? copyOf(call.x) : call.x
   const operands = { y: call.y, x: source, shape, before: left, behind: right, alpha: alpha / size, beta, k }
-  return runCall('local_response_norm', operands, call) as X
+  return runCall('local_response_norm', operands, call) as Result<X, Out>
 }

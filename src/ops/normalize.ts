@@ -4,7 +4,7 @@ import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
 import type { DtypeOption } from '../call/elements.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -15,6 +15,7 @@ import {
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import type { Result } from '../call/result.js'
 import { type GroupsOf, type NormalizedShape, type RowCall, readGroups, readRowCall } from '../call/rows.js'
 import { runCall, runCallAsync } from '../call/run.js'
 import type { Operand } from '../call/tensor.js'
@@ -32,12 +33,12 @@ import {
 /** Options of one call of {@link Normalize}. */
 export interface NormalizeForwardOptions extends PaddingOptions, DtypeOption {
   /** One element per group; receives the norm. 0 for padded positions. */
-  norm?: Statistic
+  norm?: Statistic | undefined
   /**
    * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
    * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
    */
-  out?: Operand
+  out?: Operand | undefined
 }
 
 /** Options of {@link normalize}. */
@@ -68,12 +69,11 @@ const plain = plainKernelOf('normalize', { p: 2, rule: 0, factor: 1 })
  * console.log(normalize(Float32Array.of(3, -4), 2, { p: Infinity })) // Float32Array(2) [ 0.75, -1 ]
  * ```
  */
-export function normalize(x: Float32Array, normalizedShape: NormalizedShape, options?: NormalizeOptions): Float32Array
-export function normalize<X extends Operand>(
+export function normalize<X extends Operand, Out extends Operand | undefined = undefined>(
   x: X,
   normalizedShape: NormalizedShape | Axis,
-  options?: NormalizeOptions
-): X
+  options?: (NormalizeOptions & { out?: Out }) | undefined
+): Result<X, Out>
 export function normalize(
   x: Operand,
   normalizedShape: NormalizedShape | Axis,
@@ -185,8 +185,10 @@ export class Normalize {
   }
 
   /** The result of {@link normalize} with these constants, and its errors. */
-  forward(x: Float32Array, options?: NormalizeForwardOptions): Float32Array
-  forward<X extends Operand>(x: X, options?: NormalizeForwardOptions): X
+  forward<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: NormalizeForwardOptions & { out?: Out }
+  ): Result<X, Out>
   forward(x: Operand, options: NormalizeForwardOptions = {}): Operand {
     checkThis(this, 'Normalize', 'forward')
     const op = 'Normalize'
@@ -203,8 +205,10 @@ export class Normalize {
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
-  forwardAsync(x: Float32Array, options?: NormalizeForwardOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends Operand>(x: X, options?: NormalizeForwardOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: NormalizeForwardOptions & AsyncOptions & { out?: Out }
+  ): Promise<Result<X, Out>>
   async forwardAsync(x: Operand, options: NormalizeForwardOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'Normalize', 'forwardAsync')
     const op = 'Normalize'
@@ -218,24 +222,32 @@ export class Normalize {
    * The gradients of {@link forward}: the result of {@link normalizeBackward} with these constants; p must be 2. See
    * {@link LayerNorm.backward}.
    */
-  backward(dy: Operand, x: Float32Array, options?: NormalizeBackwardOptions): Gradients<Float32Array>
-  backward<X extends Operand>(dy: Operand, x: X, options?: NormalizeBackwardOptions): Gradients<X>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<NormalizeBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: NormalizeBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
   backward(dy: Operand, x: Operand, options: NormalizeBackwardOptions = {}): Gradients {
     checkThis(this, 'Normalize', 'backward')
     return normalizeGradients(dy, x, options, this.#parameters())
   }
 
   /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
-  backwardAsync(
-    dy: Operand,
-    x: Float32Array,
-    options?: NormalizeBackwardOptions & AsyncOptions
-  ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends Operand>(
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
-    options?: NormalizeBackwardOptions & AsyncOptions
-  ): Promise<Gradients<X>>
+    options?: InFloat32<NormalizeBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: NormalizeBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
   async backwardAsync(
     dy: Operand,
     x: Operand,

@@ -3,9 +3,10 @@ import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/asyn
 import type { Axis } from '../call/axes.js'
 import type { DtypeOption } from '../call/elements.js'
 import { wrongValue } from '../call/errors.js'
-import { type GradientPlaces, type Gradients, readSum } from '../call/gradients.js'
+import { type GradientPlaces, type Gradients, type InFloat32, readSum } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
+import type { Result } from '../call/result.js'
 import { type RowKernels, readRowGradients, runRowGradients, runRowGradientsAsync } from '../call/row_gradients.js'
 import { type GroupsOf, type NormalizedShape, readGroups } from '../call/rows.js'
 import type { Operand } from '../call/tensor.js'
@@ -21,7 +22,7 @@ import {
 /** Options of one backward call of normalize that are not constants of the layer. */
 export interface NormalizeBackwardOptions extends PaddingOptions, DtypeOption, GradientPlaces {
   /** One element; receives the gradient of `scale`. Default: new memory, where there is a scale. */
-  dscale?: Operand
+  dscale?: Operand | undefined
 }
 
 /** Options of {@link normalizeBackward}. p must be 2. */
@@ -58,18 +59,18 @@ interface Parameters {
  * console.log(dx, dscale) // Float32Array(2) [ 0.25, 0 ] Float32Array(1) [ 1 ]
  * ```
  */
-export function normalizeBackward(
-  dy: Operand,
-  x: Float32Array,
-  normalizedShape: NormalizedShape,
-  options?: NormalizeBackwardFunctionOptions
-): Gradients<Float32Array>
-export function normalizeBackward<X extends Operand>(
+export function normalizeBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,
-  options?: NormalizeBackwardFunctionOptions
-): Gradients<X>
+  options?: InFloat32<NormalizeBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function normalizeBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: NormalizeBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
 export function normalizeBackward(
   dy: Operand,
   x: Operand,

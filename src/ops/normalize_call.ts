@@ -16,13 +16,13 @@ export type NormalizeRule = (typeof rules)[number]
 /** The constants of {@link normalize} and {@link Normalize}. */
 export interface NormalizeConstants {
   /** Which norm: a number above 0; Infinity is the largest |x|. Default: 2. */
-  p?: number
+  p?: number | undefined
   /** Keeps the division from zero, as `rule` says; finite and >= 0. Default: 1e-12. */
-  eps?: number
+  eps?: number | undefined
   /** How eps is used. Those with a square in their name need p = 2. Default: 'clamp'. */
-  rule?: NormalizeRule
+  rule?: NormalizeRule | undefined
   /** Multiplies every result: the learned scale of ScaleNorm (Nguyen & Salazar 2019, arXiv 1910.05895). Default: 1. */
-  scale?: number
+  scale?: number | undefined
 }
 
 /** The options of {@link NormalizeConstants}. */

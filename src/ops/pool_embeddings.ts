@@ -3,12 +3,13 @@
 import { checkThis, gotTensor, refuseAssignments } from '../call/advice.js'
 import { copied } from '../call/arrays.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
-import type { EmbeddingArray, EmbeddingArrays, EmbeddingTensor, Precision } from '../call/codes.js'
+import type { EmbeddingArray, EmbeddingTensor, Precision } from '../call/codes.js'
 import { checkDtype, type DtypeOption } from '../call/elements.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { LayerWeights } from '../call/layer_weights.js'
 import { checkBoolean, checkChoice, checkCount, checkEps, type Known, readOptions } from '../call/options.js'
 import { type PaddingOptions, paddingOptions } from '../call/padding.js'
+import type { Embeddings } from '../call/result.js'
 import { type Elements, isTensor, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
 import type { Statistic } from '../kernels/index.js'
 import { type QuantizeOptions, quantizeOptions, readQuantization } from './embeddings_call.js'
@@ -18,11 +19,11 @@ import { type Plan, type Pooling, poolings, runPooling, runPoolingAsync } from '
 /** The LayerNorm among the stages of {@link poolEmbeddings}, over all numbers of an embedding. */
 export interface EmbeddingLayerNorm {
   /** Scale, an element for each number of an embedding before it is cut. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
   /** Shift, an element for each number of an embedding before it is cut. Default: none (0). */
-  bias?: Operand
+  bias?: Operand | undefined
   /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number
+  eps?: number | undefined
 }
 
 /** What an {@link EmbeddingPooler} does, in this order. */
@@ -31,30 +32,30 @@ export interface PoolingOptions extends QuantizeOptions {
    * How the real positions of a sample become one embedding: one {@link Pooling}, or an array of several, whose results are
    * concatenated in that order. Default: 'mean'.
    */
-  pooling?: Pooling | readonly Pooling[]
+  pooling?: Pooling | readonly Pooling[] | undefined
   /** Whether each embedding goes through LayerNorm: true, or an object with weight, bias and eps. Default: false. */
-  layerNorm?: boolean | EmbeddingLayerNorm
+  layerNorm?: boolean | EmbeddingLayerNorm | undefined
   /** How many numbers of an embedding are kept, from the first on (Matryoshka; Kusupati et al. 2022, arXiv 2205.13147). Default: all. */
-  dimensions?: number
+  dimensions?: number | undefined
   /** Whether embeddings are divided by their norm: true, false, or the constants of {@link normalize}. Default: true (the 2-norm). */
-  normalize?: boolean | NormalizeConstants
+  normalize?: boolean | NormalizeConstants | undefined
 }
 
 /** Options of one call of an {@link EmbeddingPooler}. */
 export interface EmbeddingForwardOptions extends PaddingOptions, DtypeOption {
   /** How many real positions of each sample are left out, from the first on (a prompt): a number, or an array of N. Default: 0. */
-  skip?: number | ArrayLike<number | bigint>
+  skip?: number | ArrayLike<number | bigint> | undefined
   /**
    * Receives the result: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
    * it is exactly that of x. Default: new memory.
    */
-  out?: EmbeddingArray | TensorLike
+  out?: EmbeddingArray | TensorLike | undefined
   /** Receives the result of pooling, float32, before the other stages: as many numbers as all embeddings have before they are cut. */
-  pooled?: Operand
+  pooled?: Operand | undefined
   /** One element per embedding; receives its norm before the division. 0, NaN or Infinity are the mark of one that should not be stored. */
-  norm?: Statistic
+  norm?: Statistic | undefined
   /** One element per embedding; receives what its codes are to be multiplied by. With `scale: 'row'` only. */
-  scales?: Float32Array
+  scales?: Float32Array | undefined
 }
 
 /** Options of {@link poolEmbeddings}. */
@@ -158,7 +159,7 @@ function readNormalize(op: string, given: boolean | NormalizeConstants): Normali
  */
 export function poolEmbeddings<P extends Precision = 'float32'>(
   x: TensorLike,
-  options: PoolEmbeddingsOptions & { precision?: P } = {}
+  options: PoolEmbeddingsOptions & { precision?: P | undefined } = {}
 ): EmbeddingTensor<P> {
   const op = 'poolEmbeddings'
   const given = readOptions<PoolEmbeddingsOptions>(op, options, functionOptions)
@@ -192,7 +193,7 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
    * @param channels C of the hidden states
    * @throws TypeError for a wrong kind of argument, RangeError for a wrong value
    */
-  constructor(channels: number, options: PoolingOptions & { precision?: P } = {}) {
+  constructor(channels: number, options: PoolingOptions & { precision?: P | undefined } = {}) {
     const op = 'EmbeddingPooler'
     const given = readOptions<PoolingOptions>(op, options, poolingOptions)
     checkCount(op, 'channels', channels)
@@ -220,8 +221,10 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
   }
 
   /** The result of {@link poolEmbeddings} with these stages, and its errors. A Float32Array of rows of C numbers is taken with pooling 'none' alone. */
-  forward(x: Float32Array, options?: EmbeddingForwardOptions): EmbeddingArrays[P]
-  forward(x: TensorLike, options?: EmbeddingForwardOptions): EmbeddingTensor<P>
+  forward<X extends Operand, Out extends EmbeddingArray | TensorLike | undefined = undefined>(
+    x: X,
+    options?: EmbeddingForwardOptions & { out?: Out }
+  ): Embeddings<X, P, Out>
   forward(x: Operand, options: EmbeddingForwardOptions = {}): EmbeddingArray | TensorLike {
     checkThis(this, 'EmbeddingPooler', 'forward')
     const op = 'EmbeddingPooler'
@@ -236,8 +239,10 @@ export class EmbeddingPooler<P extends Precision = 'float32'> {
    *
    * @returns a Promise; errors reject it
    */
-  forwardAsync(x: Float32Array, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingArrays[P]>
-  forwardAsync(x: TensorLike, options?: EmbeddingForwardOptions & AsyncOptions): Promise<EmbeddingTensor<P>>
+  forwardAsync<X extends Operand, Out extends EmbeddingArray | TensorLike | undefined = undefined>(
+    x: X,
+    options?: EmbeddingForwardOptions & AsyncOptions & { out?: Out }
+  ): Promise<Embeddings<X, P, Out>>
   async forwardAsync(
     x: Operand,
     options: EmbeddingForwardOptions & AsyncOptions = {}

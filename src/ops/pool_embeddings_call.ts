@@ -42,11 +42,11 @@ const places = {
 
 /** Options of one call; documented where users find them. */
 export interface PoolCallOptions extends PaddingOptions {
-  readonly skip?: number | ArrayLike<number | bigint>
-  readonly out?: EmbeddingArray | TensorLike
-  readonly pooled?: Operand
-  readonly norm?: Statistic
-  readonly scales?: Float32Array
+  readonly skip?: number | ArrayLike<number | bigint> | undefined
+  readonly out?: EmbeddingArray | TensorLike | undefined
+  readonly pooled?: Operand | undefined
+  readonly norm?: Statistic | undefined
+  readonly scales?: Float32Array | undefined
 }
 
 /** What is the same for every call. */

@@ -1,17 +1,10 @@
 // quantizeEmbeddings: embeddings as codes of fewer bits, and dequantizeEmbeddings, back. The kernel is quantize_embeddings.
 import { kernelOf } from '../backend/choice.js'
-import {
-  bytesOf,
-  codesPerRow,
-  type EmbeddingArray,
-  type EmbeddingArrays,
-  type EmbeddingTensor,
-  type Precision,
-  readCodesOutput
-} from '../call/codes.js'
+import { bytesOf, codesPerRow, type EmbeddingArray, type Precision, readCodesOutput } from '../call/codes.js'
 import type { DtypeOption } from '../call/elements.js'
 import { type Known, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
+import type { Embeddings } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
 import { asFloat32 } from '../kernels/arrays.js'
 import {
@@ -29,9 +22,9 @@ export interface QuantizeEmbeddingsOptions extends QuantizeOptions, DtypeOption 
    * Receives the codes: the array of the precision, or a tensor of it. Must share no memory with anything else in the call, unless
    * it is exactly that of x. Default: new memory.
    */
-  out?: EmbeddingArray | TensorLike
+  out?: EmbeddingArray | TensorLike | undefined
   /** One element per row; receives what its codes are to be multiplied by. With `scale: 'row'` only. */
-  scales?: Float32Array
+  scales?: Float32Array | undefined
 }
 
 const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, dtype: true, out: true, scales: true }
@@ -53,16 +46,15 @@ const known: Known<QuantizeEmbeddingsOptions> = { ...quantizeOptions, dtype: tru
  * console.log(quantizeEmbeddings(embeddings, 2, { precision: 'ubinary' })) // Uint8Array(2) [ 128, 128 ]
  * ```
  */
-export function quantizeEmbeddings<P extends Precision = 'float32'>(
-  x: Float32Array,
+export function quantizeEmbeddings<
+  X extends Operand,
+  P extends Precision = 'float32',
+  Out extends EmbeddingArray | TensorLike | undefined = undefined
+>(
+  x: X,
   dimensions: number,
-  options?: QuantizeEmbeddingsOptions & { precision?: P }
-): EmbeddingArrays[P]
-export function quantizeEmbeddings<P extends Precision = 'float32'>(
-  x: TensorLike,
-  dimensions: number,
-  options?: QuantizeEmbeddingsOptions & { precision?: P }
-): EmbeddingTensor<P>
+  options?: QuantizeEmbeddingsOptions & { precision?: P | undefined; out?: Out }
+): Embeddings<X, P, Out>
 export function quantizeEmbeddings(
   x: Operand,
   dimensions: number,

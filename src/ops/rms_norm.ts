@@ -4,7 +4,7 @@ import type { RunPrepared } from '../backend/types.js'
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
   type LayerParameters,
   type LayerState,
@@ -15,6 +15,7 @@ import {
 import { LayerWeights } from '../call/layer_weights.js'
 import { type Known, readOptions } from '../call/options.js'
 import { hasOnlyOut, isPlain, QuickLayer, quickOutput } from '../call/quick.js'
+import type { Result } from '../call/result.js'
 import {
   type NormalizedShape,
   type RowCall,
@@ -35,7 +36,7 @@ import { checkOffsetHasWeight, countedOf, type RMSNormConstants, readRMSNormCons
 /** The parameters of RMSNorm. */
 export interface RMSNormWeights {
   /** Scale, an element for each of a group. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
 }
 
 /** Options of {@link rmsNorm}. */
@@ -78,8 +79,11 @@ const plain = plainKernelOf('rms_norm', { residualScale: 1, weightOffset: 0 })
  * console.log(rmsNorm(x, 4, { residual: x, sum, eps: 0 }), sum) // Float32Array(4) [ 2, 0, 0, 0 ] Float32Array(4) [ 8, 0, 0, 0 ]
  * ```
  */
-export function rmsNorm(x: Float32Array, normalizedShape: NormalizedShape, options?: RMSNormOptions): Float32Array
-export function rmsNorm<X extends Operand>(x: X, normalizedShape: NormalizedShape | Axis, options?: RMSNormOptions): X
+export function rmsNorm<X extends Operand, Out extends Operand | undefined = undefined>(
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: (RMSNormOptions & { out?: Out }) | undefined
+): Result<X, Out>
 export function rmsNorm(x: Operand, normalizedShape: NormalizedShape | Axis, options: RMSNormOptions = {}): Operand {
   const op = 'rmsNorm'
   let read = options
@@ -188,8 +192,10 @@ export class RMSNorm {
   }
 
   /** The result of {@link rmsNorm} with this layer's parameters, and its errors. */
-  forward(x: Float32Array, options?: RowOptions): Float32Array
-  forward<X extends Operand>(x: X, options?: RowOptions): X
+  forward<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: RowOptions & { out?: Out }
+  ): Result<X, Out>
   forward(x: Operand, options: RowOptions = {}): Operand {
     checkThis(this, 'RMSNorm', 'forward')
     let read = options
@@ -204,8 +210,10 @@ export class RMSNorm {
   }
 
   /** The result of {@link forward} as a Promise, computed off the event loop. See {@link LayerNorm.forwardAsync}. */
-  forwardAsync(x: Float32Array, options?: RowOptions & AsyncOptions): Promise<Float32Array>
-  forwardAsync<X extends Operand>(x: X, options?: RowOptions & AsyncOptions): Promise<X>
+  forwardAsync<X extends Operand, Out extends Operand | undefined = undefined>(
+    x: X,
+    options?: RowOptions & AsyncOptions & { out?: Out }
+  ): Promise<Result<X, Out>>
   async forwardAsync(x: Operand, options: RowOptions & AsyncOptions = {}): Promise<Operand> {
     checkThis(this, 'RMSNorm', 'forwardAsync')
     const op = 'RMSNorm'
@@ -219,24 +227,32 @@ export class RMSNorm {
    * The gradients of {@link forward}: the result of {@link rmsNormBackward} with this layer's parameters. See
    * {@link LayerNorm.backward}.
    */
-  backward(dy: Operand, x: Float32Array, options?: RMSNormBackwardOptions): Gradients<Float32Array>
-  backward<X extends Operand>(dy: Operand, x: X, options?: RMSNormBackwardOptions): Gradients<X>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: InFloat32<RMSNormBackwardOptions> & { dx?: Dx }
+  ): Gradients<Result<X, Dx>, Float32Array>
+  backward<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: RMSNormBackwardOptions & { dx?: Dx }
+  ): Gradients<Result<X, Dx>>
   backward(dy: Operand, x: Operand, options: RMSNormBackwardOptions = {}): Gradients {
     checkThis(this, 'RMSNorm', 'backward')
     return rmsNormGradients(dy, x, options, this.#parameters())
   }
 
   /** The gradients as a Promise, computed off the event loop. See {@link LayerNorm.backwardAsync}. */
-  backwardAsync(
-    dy: Operand,
-    x: Float32Array,
-    options?: RMSNormBackwardOptions & AsyncOptions
-  ): Promise<Gradients<Float32Array>>
-  backwardAsync<X extends Operand>(
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
     dy: Operand,
     x: X,
-    options?: RMSNormBackwardOptions & AsyncOptions
-  ): Promise<Gradients<X>>
+    options?: InFloat32<RMSNormBackwardOptions> & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>, Float32Array>>
+  backwardAsync<X extends Operand, Dx extends Operand | undefined = undefined>(
+    dy: Operand,
+    x: X,
+    options?: RMSNormBackwardOptions & AsyncOptions & { dx?: Dx }
+  ): Promise<Gradients<Result<X, Dx>>>
   async backwardAsync(
     dy: Operand,
     x: Operand,

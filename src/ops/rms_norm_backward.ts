@@ -1,9 +1,10 @@
 // The gradients of RMSNorm. Its kernel, rms_norm_backward, stands with rms_norm.
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
 import type { Axis } from '../call/axes.js'
-import type { Gradients } from '../call/gradients.js'
+import type { Gradients, InFloat32 } from '../call/gradients.js'
 import { type Known, readOptions } from '../call/options.js'
 import { step } from '../call/plan.js'
+import type { Result } from '../call/result.js'
 import {
   type RowGradientCall,
   type RowGradientOptions,
@@ -25,7 +26,7 @@ export interface RMSNormBackwardOptions extends RowGradientOptions {}
 /** Options of {@link rmsNormBackward}. */
 export interface RMSNormBackwardFunctionOptions extends RMSNormBackwardOptions, RMSNormConstants {
   /** The forward's. Default: none (1). */
-  weight?: Operand
+  weight?: Operand | undefined
 }
 
 const layerOptions: Known<RMSNormBackwardOptions> = rowGradientOptions
@@ -65,18 +66,18 @@ interface Parameters extends Required<RMSNormConstants> {
  * console.log(dx, dweight) // Float32Array(4) [ 3, 1, -1, 1 ] Float32Array(4) [ 4, 0, 0, 0 ]
  * ```
  */
-export function rmsNormBackward(
-  dy: Operand,
-  x: Float32Array,
-  normalizedShape: NormalizedShape,
-  options?: RMSNormBackwardFunctionOptions
-): Gradients<Float32Array>
-export function rmsNormBackward<X extends Operand>(
+export function rmsNormBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
   dy: Operand,
   x: X,
   normalizedShape: NormalizedShape | Axis,
-  options?: RMSNormBackwardFunctionOptions
-): Gradients<X>
+  options?: InFloat32<RMSNormBackwardFunctionOptions> & { dx?: Dx }
+): Gradients<Result<X, Dx>, Float32Array>
+export function rmsNormBackward<X extends Operand, Dx extends Operand | undefined = undefined>(
+  dy: Operand,
+  x: X,
+  normalizedShape: NormalizedShape | Axis,
+  options?: RMSNormBackwardFunctionOptions & { dx?: Dx }
+): Gradients<Result<X, Dx>>
 export function rmsNormBackward(
   dy: Operand,
   x: Operand,

@@ -5,14 +5,14 @@ import { checkEps, checkFinite } from '../call/options.js'
 /** The numbers among the parameters of RMSNorm. */
 export interface RMSNormConstants {
   /** Added to the mean of squares, finite and >= 0. Default: 1e-6. */
-  eps?: number
+  eps?: number | undefined
   /** Added to every weight in float32 before use: 1 for weights of Gemma and Qwen3-Next. Needs a weight. Default: 0. */
-  weightOffset?: number
+  weightOffset?: number | undefined
   /**
    * Fraction of the group, from its first element on, whose mean of squares is taken for that of all: pRMSNorm, with 0.0625 in
    * the paper. Above 0, at most 1; rounded up to whole elements. Default: 1.
    */
-  partial?: number
+  partial?: number | undefined
 }
 
 /** Reads the constants. */

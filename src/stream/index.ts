@@ -1,7 +1,7 @@
 // evenkeel/stream: rows normalised on their way through a stream of Node.js.
 import { Transform, type TransformCallback } from 'node:stream'
 import { gotArray, gotBits } from '../call/advice.js'
-import { type Bits16, checkDtype, type Dtype, type Float16Elements } from '../call/elements.js'
+import { type Bits16, checkDtype, type Dtype, type Float16ArrayLike } from '../call/elements.js'
 import { wrongType, wrongValue } from '../call/errors.js'
 import { checkChoice, checkCount, readOptions } from '../call/options.js'
 import { type NormalizedShape, readShape } from '../call/rows.js'
@@ -19,17 +19,17 @@ export interface RowStreamOptions {
    * What comes out: 'bytes', Buffers in the machine's order, or 'arrays' of whole rows: Float32Arrays, or with `dtype`
    * Uint16Arrays of bits, of a Float16Array a Float16Array. Default: 'bytes'.
    */
-  output?: 'bytes' | 'arrays'
+  output?: 'bytes' | 'arrays' | undefined
   /** What the numbers are, on their way in and out: those of 'float16' or of 'bfloat16'. Default: float32. */
-  dtype?: Dtype
+  dtype?: Dtype | undefined
   /**
    * A number of chunks, of any size: as many may wait to be normalised before `write` returns false. With 'arrays', as many
    * results may also wait for the reader; with 'bytes' the limit for these is that of Node.js, in bytes. Default: 4.
    */
-  highWaterMark?: number
+  highWaterMark?: number | undefined
 }
 
-type Rows = Float32Array | Float16Elements | Bits16
+type Rows = Float32Array | Float16ArrayLike | Bits16
 interface Layer {
   forward(x: Rows, options?: { dtype?: Dtype; out?: Rows }): Rows
 }
@@ -185,7 +185,7 @@ export function layerNormStream(
   normalizedShape: NormalizedShape,
   options: LayerNormWeights & {
     /** Added to the variance, finite and >= 0. Default: 1e-5. */
-    eps?: number
+    eps?: number | undefined
   } = {},
   stream: RowStreamOptions = {}
 ): Transform {

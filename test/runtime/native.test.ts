@@ -10,6 +10,8 @@ type Function = NativeFunction
 
 const backends = native.addon?.backends ?? []
 
+const floats = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + n))
+
 /** How many numbers a call has: which arrays there are, three or five of the shape, a stride or a type, and its own. */
 function numbersOf(op: Op): number {
   const count: { readonly [kind in Kind]?: number } = { groups: 3, volume: 5 }

@@ -436,7 +436,7 @@ function* embeddingCalls(dtype: Dtype): Generator<[string, MadeCall]> {
       `EmbeddingPooler, ${pooling}, later`,
       async m => {
         const pooler = new EmbeddingPooler(40, { pooling, precision: 'int8', scale: 'unit' })
-        return { codes: (await pooler.forwardAsync(m.of(x, dims), { dtype, mask } as Any)).data }
+        return { codes: ((await pooler.forwardAsync(m.of(x, dims), { dtype, mask } as Any)) as Any).data }
       }
     ]
   }

@@ -18,11 +18,13 @@ const message = (id: number, ...parts: Uint8Array[]) => {
 const text = (id: number, value: string) => message(id, Buffer.from(value))
 const float = (id: number, value: number) => field(id, 5, Buffer.from(new Float32Array([value]).buffer))
 
-const FLOAT = 1 // TensorProto.DataType
+// TensorProto.DataType
+const FLOAT = 1
+const types = { float32: FLOAT, float16: 10 } as const
 
-function valueInfo(id: number, name: string, dims: readonly number[]): Buffer {
+function valueInfo(id: number, name: string, dims: readonly number[], type = FLOAT): Buffer {
   const shape = dims.map(dim => message(1, integer(1, dim)))
-  return message(id, text(1, name), message(2, message(1, integer(1, FLOAT), message(2, ...shape))))
+  return message(id, text(1, name), message(2, message(1, integer(1, type), message(2, ...shape))))
 }
 
 function initializer(name: string, data: Float32Array): Buffer {
@@ -47,14 +49,15 @@ export interface Node {
 
 /**
  * The model of nodes that go from x to y, both of these dimensions, and to `others`, of one element per channel; with
- * the parameters that they use inside.
+ * the parameters that they use inside. `elements` are the types of x and y.
  */
 export function onnxModel(
   nodes: readonly Node[],
   dims: readonly number[],
   parameters: { readonly [name: string]: Float32Array },
   others: readonly string[],
-  channels: number
+  channels: number,
+  elements: { readonly x: keyof typeof types; readonly y: keyof typeof types } = { x: 'float32', y: 'float32' }
 ): Buffer {
   const used = Object.keys(parameters).filter(name => nodes.some(({ inputs }) => inputs.includes(name)))
   const graph = message(
@@ -70,8 +73,8 @@ export function onnxModel(
     ),
     text(2, 'normalise'),
     ...used.map(name => initializer(name, parameters[name])),
-    valueInfo(11, 'x', dims),
-    valueInfo(12, 'y', dims),
+    valueInfo(11, 'x', dims, types[elements.x]),
+    valueInfo(12, 'y', dims, types[elements.y]),
     ...others.map(name => valueInfo(12, name, [channels]))
   )
   return Buffer.concat([integer(1, 10), graph, message(8, text(1, ''), integer(2, 21))])
