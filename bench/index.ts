@@ -63,7 +63,7 @@ const start = performance.now()
 const wanted = (one: { quick?: boolean }) => one.quick || !quick
 const isAsked = (op: Op) => only === undefined || only === op
 /** Milliseconds for each candidate, in so many samples; less for what is one line of many. */
-const budget = quick ? 16 : 240
+const budget = quick ? 16 : 200
 const rounds = quick ? 9 : 41
 const timing = (share = 1) => [budget * share, { rounds }] as const
 
