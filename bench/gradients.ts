@@ -22,7 +22,7 @@ import {
 } from './gradients_problem.ts'
 import { titles } from './problem.ts'
 import type { Gradients } from './results.ts'
-import { type Absent, compared, contending, startOwn, startTorch } from './start.ts'
+import { compared, contending, startOwn, startTorch } from './start.ts'
 
 interface Shape {
   readonly op: GradientOp
@@ -54,7 +54,7 @@ const shapes: readonly Shape[] = [
 const SETTLE = 150
 
 const isRows = (op: GradientOp) => op === 'layerNorm' || op === 'rmsNorm'
-const isOurs = (contender: string) => (contending as readonly string[]).includes(contender)
+const isOurs = (contender: string) => contending.includes(contender)
 const timedBackends: readonly string[] = [...new Set([backend, ...compared, 'js'])]
 
 function isTimed(name: string, contender: string, { two }: Shape, quick: boolean): boolean {
@@ -76,7 +76,6 @@ const KEPT_MEMORY = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: String(32 *
 /** All that take part in the gradients. */
 export class GradientField {
   readonly #contenders: Contender[] = []
-  readonly absent: Absent[] = []
   readonly #folder: string
   readonly #quick: boolean
 
@@ -91,7 +90,6 @@ export class GradientField {
       await startTorch('gradients_torch.py', KEPT_MEMORY)
     ]) {
       this.#contenders.push(...one.contenders)
-      this.absent.push(...one.absent)
     }
   }
 

@@ -8,20 +8,19 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { fill, normal } from '../dist/esm/cases/data.js'
-import { named, ORT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
-import { backend, backends, getNumThreads, LayerNorm, layerNorm } from '../dist/esm/index.js'
+import { backend, backends, LayerNorm, layerNorm } from '../dist/esm/index.js'
 import { accuracyOf, compareLive } from './accuracy.ts'
 import { ownCallLines } from './calls_report.ts'
-import { isCopy } from './copies.ts'
+import { Comparisons } from './comparisons.ts'
 import { measureEmbeddings } from './embeddings.ts'
 import { embeddingLines } from './embeddings_report.ts'
-import { type Entrant, Field, isOurs } from './field.ts'
+import { Field } from './field.ts'
 import { GradientField } from './gradients.ts'
 import { type GradientOp, gradientOps } from './gradients_problem.ts'
 import { gradientLines, gradientsBesideLines } from './gradients_report.ts'
 import { lastCache } from './machine.ts'
 import { installPeers, tensorClasses } from './peers.ts'
-import { type Op, problemOf, titles } from './problem.ts'
+import { type Op, titles } from './problem.ts'
 import {
   accuracyLines,
   callLines,
@@ -30,23 +29,10 @@ import {
   familyLines,
   targetLines,
   threadsLines,
-  variantOps,
   variantsLines
 } from './report.ts'
-import type {
-  Accuracy,
-  Calls,
-  Comparison,
-  Embeddings,
-  EventLoop,
-  Gradients,
-  Live,
-  Machine,
-  Results
-} from './results.ts'
-import { COLS, shapes, threadRows, variantShapes, widths } from './shapes.ts'
-import { compared, contending } from './start.ts'
-import { threaded } from './targets.ts'
+import type { Accuracy, Calls, Embeddings, EventLoop, Gradients, Live, Machine, Results } from './results.ts'
+import { compared } from './start.ts'
 import { write } from './write.ts'
 
 const { values: options } = parseArgs({
@@ -60,13 +46,7 @@ if (only !== undefined && !choices.includes(only)) {
 }
 const isAskedPart = (part: (typeof parts)[number]) => only === undefined || only === part
 const start = performance.now()
-const wanted = (one: { quick?: boolean }) => one.quick || !quick
 const isAsked = (op: Op) => only === undefined || only === op
-/** Milliseconds for each candidate, in so many samples; less for what is one line of many. */
-const budget = quick ? 16 : 200
-const rounds = quick ? 9 : 41
-const timing = (share = 1) => [budget * share, { rounds }] as const
-
 const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
 const machine: Machine = {
   cpu,
@@ -78,7 +58,6 @@ const machine: Machine = {
   backend
 }
 
-const comparisons: Comparison[] = []
 const accuracy: Accuracy[] = []
 const live: Live[] = []
 let eventLoop: EventLoop | undefined
@@ -86,6 +65,7 @@ let embeddings: Embeddings | undefined
 const gradients: Gradients[] = []
 const calls: { [backend: string]: Calls } = {}
 const field = new Field()
+const comparisons = new Comparisons(field, quick)
 
 const results = (): Results => ({
   command: `${backend === backends[0] ? '' : `EVENKEEL_BACKEND=${backend} `}npm run bench${quick ? ' -- --quick' : ''}${only ? ` -- --only ${only}` : ''}`,
@@ -95,7 +75,7 @@ const results = (): Results => ({
   absent: field.absent,
   accuracy,
   live,
-  comparisons,
+  comparisons: comparisons.found,
   eventLoop,
   ...(gradients.length > 0 && { gradients }),
   embeddings,
@@ -119,83 +99,6 @@ function checkTensors(): void {
   console.log()
 }
 
-const isCompiled = ({ name, contender }: Entrant) => name === PLAIN || (contender.name === 'js' && isOurs(name))
-
-/** Kernels of all backends, the public calls of the best one; of the others what the table of targets needs. */
-function inFamily({ name, contender }: Entrant, rowOp: boolean, hasLayer: boolean): boolean {
-  const own = contender.name === backend
-  const isCompared = (compared as readonly string[]).includes(contender.name)
-  if (isCopy(name)) return own || (rowOp && isCompared)
-  if (name.startsWith('function')) return own || (isCompared && !hasLayer)
-  if (name.startsWith('prepared')) return isCompared || rowOp || contender.name === 'js'
-  return true
-}
-
-async function families(op: Op): Promise<void> {
-  const rowOp = op === 'layerNorm' || op === 'rmsNorm'
-  const hasLayer = !['layerNormChannels', 'normalize', 'localResponseNorm'].includes(op)
-  // The JIT compiler makes other code for loops that have seen one number of rows only, at times quicker by a third
-  // (measured): who is compiled sees several first, so that the first shape is timed as the others are.
-  for (const rows of rowOp ? [256, 1, 32] : []) {
-    const part = { given: problemOf({ op, dims: [rows, COLS] }), suffix: '' }
-    for (const { contender, key, name } of await field.enter('first', part, isCompiled))
-      await contender.warm(key, name, 50)
-  }
-  for (const shape of shapes) {
-    if (shape.op !== op || !wanted(shape)) continue
-    const part = { given: problemOf(shape), suffix: '' }
-    // It takes a fifth of a second for the larger ones.
-    const slow = shape.dims[0] > 1024
-    const some = (one: Entrant) => inFamily(one, rowOp, hasLayer) && !(slow && one.name === TRANSFORMERS && quick)
-    comparisons.push(await field.compare('family', shape.name, [part], some, ...timing()))
-  }
-}
-
-async function oneRow(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
-  const names = [PLAIN, ...contending.flatMap(name => [named('prepared layer', name), named('function', name)])]
-  for (const { cols } of widths.filter(wanted)) {
-    const part = { given: problemOf({ op, dims: [1, cols] }), suffix: '' }
-    const some = ({ name }: Entrant) => names.includes(name) || name.startsWith('onnxruntime')
-    comparisons.push(await field.compare('call', 'one row', [part], some, ...timing(0.5)))
-  }
-}
-
-/** 1, 2, 4, ... and all threads. */
-function threadCounts(): number[] {
-  const all = getNumThreads()
-  const counts = []
-  for (let n = 1; n < all; n *= 2) counts.push(n)
-  return [...counts, all]
-}
-
-async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
-  for (const { rows } of threadRows.filter(one => wanted(one) && (op === 'layerNorm' || one.rows >= 1024))) {
-    const part = (n: number, suffix: string) => ({
-      given: problemOf({ op, dims: [rows, COLS] }, undefined, rows, n),
-      suffix
-    })
-    const parts = threadCounts().map(n => part(n, threaded('', n)))
-    const ownChoice = String(parts.length)
-    if (!quick) parts.push(part(0, ', its own choice'))
-    const some = ({ name, key }: Entrant) =>
-      name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== ownChoice)
-    // Threads of onnxruntime spin for some 10 ms when they are done (measured).
-    const careful = { rounds: quick ? 3 : 7, rest: 25 }
-    comparisons.push(await field.compare('threads', 'several threads', parts, some, budget * 0.75, careful))
-  }
-}
-
-async function variants(): Promise<void> {
-  for (const shape of variantShapes.filter(wanted)) {
-    const parts = variantOps.map(op => ({ given: problemOf({ op, ...shape }), suffix: ` ${op}` }))
-    const some = ({ name, contender }: Entrant) =>
-      name.startsWith('kernel') ||
-      compared.some(backend => name === named('prepared layer', backend)) ||
-      (contender.name === PLAIN && name === PLAIN)
-    comparisons.push(await field.compare('variants', shape.name, parts, some, ...timing()))
-  }
-}
-
 /** What a script of this folder prints, which measures in a process of its own. */
 function measured<Found>(script: string, args: readonly string[] = [], env: { [name: string]: string } = {}): Found {
   const path = fileURLToPath(new URL(script, import.meta.url))
@@ -216,16 +119,16 @@ async function operations(): Promise<void> {
     console.log()
     for (const op of Object.keys(titles) as Op[]) {
       if (!isAsked(op)) continue
-      await families(op)
+      await comparisons.families(op)
       print(titles[op], familyLines(results(), op))
     }
     const rowOps = (['layerNorm', 'rmsNorm'] as const).filter(isAsked)
-    for (const op of rowOps) await oneRow(op)
+    for (const op of rowOps) await comparisons.oneRow(op)
     print('One row: the cost of a call', callLines(results()))
     print('Against the copy', copyLines(results()))
-    for (const op of quick ? rowOps.slice(0, 1) : rowOps) await threads(op)
+    for (const op of quick ? rowOps.slice(0, 1) : rowOps) await comparisons.threads(op)
     print('Threads', threadsLines(results()))
-    if (isAsked('pRMSNorm')) await variants()
+    if (isAsked('pRMSNorm')) await comparisons.variants()
     print('RMSNorm and pRMSNorm against LayerNorm', variantsLines(results()))
     // At the end: what the JIT compiler learns from hostile numbers is not what it learns from ordinary ones.
     for (const op of Object.keys(titles) as Op[]) {

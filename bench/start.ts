@@ -4,11 +4,10 @@ import { Contender } from '../dist/esm/cli/bench/contender.js'
 import { PLAIN } from '../dist/esm/cli/bench/rows.js'
 import { backend, backends } from '../dist/esm/index.js'
 import { compileCopies } from './copies.ts'
+import { ranOf } from './machine.ts'
 
-/** The backends that take part, best first: EVENKEEL_BACKEND leaves out what is better. */
-export const contending = backends.slice(backends.indexOf(backend))
-/** Those of vector instructions, which the tables compare: two at most. */
-export const compared = contending.filter(name => name !== 'portable' && name !== 'js').slice(0, 2)
+/** The backends that take part, and those that the tables compare. */
+export const { contending, compared } = ranOf(backends, backend)
 
 export interface Absent {
   readonly name: string

@@ -3,6 +3,7 @@ import { ORT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
 import { isCopy } from './copies.ts'
 import { COPY, onBackend, TRANSFORMERS as POOLING } from './embeddings_problem.ts'
 import { BOTH, type GradientOp, labelOf } from './gradients_problem.ts'
+import { ranOf } from './machine.ts'
 import { isOneDnn, oneDnn } from './onednn.ts'
 import { type Op, titles } from './problem.ts'
 import { type Comparison, find, type Gradients, quickest, type Results, timeOf } from './results.ts'
@@ -27,12 +28,9 @@ export function bestCopy(comparison: Comparison | undefined, backend: string): n
   return Number.isNaN(own) ? quickest(comparison, ({ name }) => isCopy(name)) : own
 }
 
-/** The backends that have a column: the native ones but the portable, two at most, from the one that ran; else what there is. */
-export function columnsOf({ machine: { backends, backend } }: Results): readonly string[] {
-  const ran = backends.slice(backends.indexOf(backend))
-  const vector = ran.filter(name => name !== 'portable' && name !== 'js').slice(0, 2)
-  return vector.length > 0 ? vector : ran.slice(0, 1)
-}
+/** The backends that have a column. */
+export const columnsOf = ({ machine: { backends, backend } }: Results): readonly string[] =>
+  ranOf(backends, backend).compared
 
 /** Whether x, dy and dx do not fit into the last-level cache: 32 MiB where the system does not tell. */
 export function isFromMemory({ machine: { cache = 32 << 20 } }: Results, { dims }: Gradients): boolean {
