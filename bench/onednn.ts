@@ -1,7 +1,6 @@
 // oneDNN, where its headers and library are installed (Debian: libdnnl-dev), through an addon that adds a native call only.
 import { createRequire } from 'node:module'
 import type { Ready } from '../dist/esm/cli/bench/contender.js'
-import { into } from '../dist/esm/cli/bench/rows.js'
 import { compileAddon } from './addon.ts'
 import type { Problem } from './problem.ts'
 import { compared, nodeStarter, type Started, startAll } from './start.ts'
@@ -37,7 +36,7 @@ export function oneDnnRuns({ make }: Addon, backend: string, given: Problem): Ma
   const operands = { ...given, y, runningMean, runningVar }
   const run = make(operands)
   if (!run) return new Map()
-  // The addon knows addresses: the arrays must live as long as the call.
+  // This holds all operands: the addon knows their addresses only.
   const result = () => operands.y
-  return new Map([[oneDnn(backend), { ...into(y, run), result, release: () => void operands }]])
+  return new Map([[oneDnn(backend), { run, result }]])
 }
