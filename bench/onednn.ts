@@ -15,8 +15,12 @@ export async function startOneDnn(folder: string): Promise<Started> {
   if (path === undefined) return { contenders: [], absent: [{ name: 'oneDNN', why: why ?? '' }] }
   const node = nodeStarter('process.ts', { EVENKEEL_BENCH_ONEDNN: path, OMP_NUM_THREADS: '1' })
   const limits = (backend: string) => ({ DNNL_MAX_CPU_ISA: backend === 'avx2' ? 'AVX2' : 'DEFAULT' })
-  const contenders = compared.map(backend => node(oneDnn(backend), ['onednn', backend], limits(backend)))
-  return { contenders: await startAll(contenders), absent: [] }
+  const starting = compared.map(backend => node(oneDnn(backend), ['onednn', backend], limits(backend)))
+  try {
+    return { contenders: await startAll(starting), absent: [] }
+  } catch (error) {
+    return { contenders: [], absent: [{ name: 'oneDNN', why: (error as Error).message }] }
+  }
 }
 
 interface Addon {
