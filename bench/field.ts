@@ -8,7 +8,7 @@ import { isCopy } from './copies.ts'
 import { startOneDnn } from './onednn.ts'
 import { type Problem, titles } from './problem.ts'
 import type { Comparison, Group } from './results.ts'
-import { type Absent, nodeStarter, startAll, startOwn, startTorch } from './start.ts'
+import { type Absent, contending, nodeStarter, startAll, startOwn, startTorch } from './start.ts'
 import { BOUND, judge } from './truth.ts'
 
 export const isOurs = (name: string) => /^(kernel|function|prepared)/.test(name)
@@ -41,7 +41,7 @@ export class Field {
   /** Starts all that can run here. */
   async start(): Promise<void> {
     const node = nodeStarter('process.ts')
-    const own = await startOwn('process.ts', this.folder)
+    const own = await startOwn('process.ts', this.folder, contending)
     this.contenders.push(...own.contenders)
     const peers = Object.entries({ onnxruntime: 'onnxruntime-node', transformers: 'transformers.js', tfjs: 'tfjs' })
     this.contenders.push(...(await startAll(peers.map(([which, name]) => node(name, [which])))))

@@ -12,7 +12,6 @@ import {
   errorsOf,
   exactGradients,
   FLOAT32_SUMS,
-  FORWARD,
   type GradientOp,
   gradientProblem,
   labelOf,
@@ -22,7 +21,7 @@ import {
 } from './gradients_problem.ts'
 import { titles } from './problem.ts'
 import type { Gradients } from './results.ts'
-import { compared, contending, startOwn, startTorch } from './start.ts'
+import { compared, startOwn, startTorch } from './start.ts'
 
 interface Shape {
   readonly op: GradientOp
@@ -54,17 +53,17 @@ const shapes: readonly Shape[] = [
 const SETTLE = 150
 
 const isRows = (op: GradientOp) => op === 'layerNorm' || op === 'rmsNorm'
-const isOurs = (contender: string) => contending.includes(contender)
-const timedBackends: readonly string[] = [...new Set([backend, ...compared, 'js'])]
+/** The backends that take part. */
+const ours: readonly string[] = [...new Set([...compared, 'js'])]
+const isOurs = (contender: string) => ours.includes(contender)
 
 function isTimed(name: string, contender: string, { two }: Shape, quick: boolean): boolean {
-  if (isCopy(name)) return true
-  const slow = contender === 'js' || contender === PLAIN
-  if (slow) return name === BACKWARD
+  if (isCopy(name)) return contender === backend
+  if (contender === 'js' || contender === PLAIN) return name === BACKWARD
   if (name === onThreads(BOTH, 2)) {
     return !quick && two === true && os.availableParallelism() > 1 && (contender === backend || !isOurs(contender))
   }
-  return (name === BACKWARD || name === BOTH) && (timedBackends.includes(contender) || !isOurs(contender))
+  return name === BACKWARD || name === BOTH
 }
 
 /**
@@ -86,7 +85,7 @@ export class GradientField {
 
   async start(): Promise<void> {
     for (const one of [
-      await startOwn('gradients_process.ts', this.#folder),
+      await startOwn('gradients_process.ts', this.#folder, ours),
       await startTorch('gradients_torch.py', KEPT_MEMORY)
     ]) {
       this.#contenders.push(...one.contenders)
@@ -133,7 +132,7 @@ async function compare(
   for (const [k, contender] of contenders.entries()) {
     const mine = isOurs(contender.name)
     for (const { name } of lists[k]) {
-      if (isCopy(name) && contender.name !== backend) continue
+      if (!isTimed(name, contender.name, shape, quick)) continue
       const label = isCopy(name) ? name : labelOf(name, contender.name)
       const fail = (what: string) => {
         throw new Error(`${titles[op]} [${key}], ${label}: ${what}`)
@@ -142,7 +141,7 @@ async function compare(
         if ((await contender.digest(key, name)) !== digestOf(given.x)) fail('not a copy')
       } else if (mine && first !== undefined) {
         if ((await contender.digest(key, name)) !== first) fail('other bits')
-      } else if (name !== FORWARD && name !== onThreads(FORWARD, 2)) {
+      } else {
         const found = errorsOf(await contender.result(key, name, folder), exact) ?? fail('another number of results')
         for (const [i, { worst, isRounded }] of found.entries()) {
           if (!(mine ? isRounded : worst <= FLOAT32_SUMS)) fail(`${outputs[i]} is ${worst} of the largest off`)
@@ -150,7 +149,6 @@ async function compare(
         if (mine) first = await contender.digest(key, name)
         if (name === BACKWARD || mine) errors[mine ? 'ours' : contender.name] = found.map(({ worst }) => rounded(worst))
       }
-      if (!isTimed(name, contender.name, shape, quick)) continue
       entrants.push({
         label,
         timed: {
@@ -160,7 +158,6 @@ async function compare(
         }
       })
     }
-    if (mine && !timedBackends.includes(contender.name)) await contender.drop(key)
   }
   const medians = await measure(
     entrants.map(({ timed }) => timed),
@@ -191,7 +188,7 @@ async function warmUp(contenders: readonly Contender[], op: GradientOp, folder: 
     const text = textOf(gradientProblem({ op, dims }), folder)
     for (const contender of contenders.filter(({ name }) => name === 'js' || name === PLAIN)) {
       await contender.make('first', text)
-      for (const name of [BACKWARD, BOTH]) await contender.warm('first', name, 30)
+      await contender.warm('first', BACKWARD, 50)
       await contender.drop('first')
     }
   }

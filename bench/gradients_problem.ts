@@ -7,11 +7,8 @@ export type GradientOp = Extract<Op, 'layerNorm' | 'rmsNorm' | 'groupNorm' | 'ba
 export const gradientOps: readonly GradientOp[] = ['layerNorm', 'rmsNorm', 'groupNorm', 'batchNormTraining']
 
 /** Names of candidates; gradients_torch.py has the same. */
-export const FORWARD = 'forward'
 /** With the statistics that the forward kept. */
 export const BACKWARD = 'backward'
-/** With statistics that are computed once more. */
-export const ANEW = 'backward, statistics anew'
 export const BOTH = 'forward + backward'
 const TWO = ', two threads'
 export const onThreads = (name: string, threads: number) => (threads === 1 ? name : name + TWO)

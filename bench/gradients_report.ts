@@ -70,10 +70,10 @@ export function gradientsBesideLines({ gradients = [], machine: { backend } }: R
 /** What the numbers are. */
 export const aboutGradients = [
   'Before it is timed, everyone is held against the formulas in float64: dx, dweight and dbias of ours are those,',
-  'rounded once, with the same bits on all backends, on one thread and on two; the others are right to 1e-3 of the',
-  'largest element. Ours are layers as a training loop calls them, with places for all results; `backward` takes the',
-  'mean and rstd that the forward kept. PyTorch makes new tensors, in memory that malloc is told to keep; its',
-  '`backward` is native_layer_norm_backward (group, batch) with the statistics of the forward, that of rmsNorm, which is',
-  'written out, autograd over a graph that is kept; `forward + backward` is torch.autograd.grad. The plain loop takes',
-  'statistics that were kept. MB: x, dy and dx together; from memory: more than the last-level cache.'
+  'rounded once, with the same bits on the backends here, on one thread and on two; the others are right to 1e-3 of',
+  'the largest element. Ours are layers as a training loop calls them, with places for all results; `backward` takes',
+  'the mean and rstd that the forward kept. PyTorch makes new tensors, in memory that malloc is told to keep; its',
+  '`backward` is native_layer_norm_backward (group, batch) with the statistics of the forward, that of rmsNorm, which',
+  'is written out, autograd over a graph that is kept; `forward + backward` is torch.autograd.grad. The plain loop',
+  'takes statistics that were kept. MB: x, dy and dx together; from memory: more than the last-level cache.'
 ]

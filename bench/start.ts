@@ -44,11 +44,11 @@ export async function startAll(starting: readonly Promise<Contender>[]): Promise
   return started
 }
 
-/** Ours on every backend and the plain loop, by a script that serves them. */
-export async function startOwn(script: string, folder: string): Promise<Started> {
+/** Ours on some backends and the plain loop, by a script that serves them. */
+export async function startOwn(script: string, folder: string, names: readonly string[]): Promise<Started> {
   const { path, why } = compileCopies(folder)
   const node = nodeStarter(script, { EVENKEEL_BENCH_COPIES: path ?? '' })
-  const ours = contending.map(name => node(name, ['evenkeel'], { EVENKEEL_BACKEND: name }))
+  const ours = names.map(name => node(name, ['evenkeel'], { EVENKEEL_BACKEND: name }))
   const contenders = await startAll([...ours, node(PLAIN, [PLAIN])])
   return { contenders, absent: why ? [{ name: 'copies in C', why }] : [] }
 }
