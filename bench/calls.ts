@@ -145,7 +145,7 @@ function padding(): Calls['padding'] {
   return { dims, none, lengths: withLengths, mask: withMask }
 }
 
-/** Each set of some options, by all functions of rows: as many forms of objects as V8 has to tell apart. */
+/** Each set of some options of two functions, and a layer of another size each: as many forms as V8 has to tell apart. */
 function kinds(): Calls['kinds'] {
   const [x, out] = [waves(COLS), new Float32Array(COLS)]
   const layer = new LayerNorm(COLS, { weight: x, bias: x })
@@ -175,7 +175,7 @@ function kinds(): Calls['kinds'] {
       if (chosen.includes('sum') && !chosen.includes('residual')) continue
       call(some, size, Object.fromEntries(chosen.map(name => [name, options[name]])))
       new LayerNorm(size + count).forward(new Float32Array(size + count))
-      count++
+      count += 2
     }
   }
   return { count, before, after: quickest(prepared) }

@@ -40,7 +40,7 @@ export class Comparisons {
   constructor(field: Field, quick: boolean) {
     this.#field = field
     this.#quick = quick
-    this.#budget = quick ? 16 : 200
+    this.#budget = quick ? 16 : 170
   }
 
   #wanted = (one: { quick?: boolean }) => one.quick || !this.#quick
