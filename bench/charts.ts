@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { named, ORT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
+import { oneDnn } from './onednn.ts'
 import { type ChartName, loads, overRows, speedup, threadCounts, variantNames } from './report.ts'
 import { quickest, type Results, timeOf } from './results.ts'
 import { COLS } from './shapes.ts'
@@ -123,7 +124,8 @@ const specs: { readonly [name in ChartName]: (results: Results) => object } = {
       [PLAIN, PLAIN],
       [ORT, ORT],
       [TRANSFORMERS, TRANSFORMERS],
-      ['PyTorch', torch]
+      ['PyTorch', torch],
+      ['oneDNN', oneDnn(results.machine.backend)]
     ]
     const all = overRows(results, 'layerNorm')
     const data = who.flatMap(([who, name]) =>
@@ -134,7 +136,8 @@ const specs: { readonly [name in ChartName]: (results: Results) => object } = {
       y: bestCopy(one, results.machine.backend) / one.dims[0],
       who: 'best copy'
     }))
-    return lines(`LayerNorm, d = ${COLS}, one thread`, [...data, ...copies], 'rows', 'ns per row')
+    const { cpu, backend } = results.machine
+    return lines(`LayerNorm, d = ${COLS}, one thread of ${cpu}, ${backend}`, [...data, ...copies], 'rows', 'ns per row')
   },
   call(results) {
     const { backend } = results.machine

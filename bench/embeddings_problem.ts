@@ -6,6 +6,9 @@ export const POOLER = 'EmbeddingPooler'
 export const COPY = 'memcpy of the real rows'
 export const COPY_AT_ONCE = 'memcpy of as many bytes in one piece'
 export const TRANSFORMERS = 'transformers.js'
+/** What the tables call the pooler of a backend. */
+export const onBackend = (backend: string) => `${POOLER}, ${backend}`
+export const TYPESCRIPT = `${POOLER}, TypeScript`
 
 export interface EmbeddingProblem {
   /** [N, L, C] */

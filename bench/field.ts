@@ -2,14 +2,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type Candidate, Contender, textOf } from '../dist/esm/cli/bench/contender.js'
+import { type Candidate, type Contender, textOf } from '../dist/esm/cli/bench/contender.js'
 import { measure } from '../dist/esm/cli/bench/measure.js'
-import { PLAIN } from '../dist/esm/cli/bench/rows.js'
-import { backends } from '../dist/esm/index.js'
-import { compileCopies, isCopy } from './copies.ts'
+import { isCopy } from './copies.ts'
+import { startOneDnn } from './onednn.ts'
 import { type Problem, titles } from './problem.ts'
 import type { Comparison, Group } from './results.ts'
+import { type Absent, contending, nodeStarter, startAll, startOwn, startTorch } from './start.ts'
 import { BOUND, judge } from './truth.ts'
 
 export const isOurs = (name: string) => /^(kernel|function|prepared)/.test(name)
@@ -37,34 +36,18 @@ const SETTLE = 150
 export class Field {
   readonly folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-bench-'))
   readonly contenders: Contender[] = []
-  readonly absent: { name: string; why: string }[] = []
+  readonly absent: Absent[] = []
 
   /** Starts all that can run here. */
   async start(): Promise<void> {
-    const path = fileURLToPath(new URL('process.ts', import.meta.url))
-    const { path: compiled, why } = compileCopies(this.folder)
-    if (why) this.absent.push({ name: 'copies in C', why })
-    // This process' own arguments: those that load TypeScript.
-    const node = (which: string) => [process.execPath, ...process.execArgv, path, which]
-    const start = (name: string, [command, ...args]: readonly string[], env = {}) =>
-      Contender.start(name, command, args, { EVENKEEL_BENCH_COPIES: compiled ?? '', ...env })
-    const all = await Promise.allSettled([
-      ...backends.map(name => start(name, node('evenkeel'), { EVENKEEL_BACKEND: name })),
-      start(PLAIN, node('plain')),
-      start('onnxruntime-node', node('onnxruntime')),
-      start('transformers.js', node('transformers')),
-      start('tfjs', node('tfjs'))
-    ])
-    for (const one of all) if (one.status === 'fulfilled') this.contenders.push(one.value)
-    for (const one of all) if (one.status === 'rejected') throw one.reason
-    const script = fileURLToPath(new URL('torch_process.py', import.meta.url))
-    const pythons = ['python3', '/usr/bin/python3']
-    const started = await Promise.allSettled(pythons.map(python => start('PyTorch', [python, script])))
-    const found = started.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
-    for (const other of found.splice(1)) other.end()
-    this.contenders.push(...found)
-    if (found.length === 0)
-      this.absent.push({ name: 'PyTorch', why: (started[0] as PromiseRejectedResult).reason.message })
+    const node = nodeStarter('process.ts')
+    const own = await startOwn('process.ts', this.folder, contending)
+    this.contenders.push(...own.contenders)
+    const peers = Object.entries({ onnxruntime: 'onnxruntime-node', transformers: 'transformers.js', tfjs: 'tfjs' })
+    this.contenders.push(...(await startAll(peers.map(([which, name]) => node(name, [which])))))
+    const others = [await startTorch('torch_process.py'), await startOneDnn(this.folder)]
+    this.contenders.push(...others.flatMap(({ contenders }) => contenders))
+    this.absent.push(...[own, ...others].flatMap(({ absent }) => absent))
   }
 
   end(): void {

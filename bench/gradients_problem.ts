@@ -4,16 +4,17 @@ import type { BenchShape } from './shapes.ts'
 
 export type GradientOp = Extract<Op, 'layerNorm' | 'rmsNorm' | 'groupNorm' | 'batchNormTraining'>
 
+export const gradientOps: readonly GradientOp[] = ['layerNorm', 'rmsNorm', 'groupNorm', 'batchNormTraining']
+
 /** Names of candidates; gradients_torch.py has the same. */
-export const FORWARD = 'forward'
 /** With the statistics that the forward kept. */
 export const BACKWARD = 'backward'
-/** With statistics that are computed once more. */
-export const ANEW = 'backward, statistics anew'
 export const BOTH = 'forward + backward'
 const TWO = ', two threads'
 export const onThreads = (name: string, threads: number) => (threads === 1 ? name : name + TWO)
 export const takesTwo = (name: string) => name.endsWith(TWO)
+/** What a task of a contender is called in the results. */
+export const labelOf = (task: string, contender: string) => `${task}: ${contender === 'js' ? 'TypeScript' : contender}`
 
 export interface GradientProblem extends Problem {
   readonly op: GradientOp
@@ -118,7 +119,7 @@ export const FLOAT32_SUMS = 1e-3
 /** An output's largest error in parts of its largest element, and whether each is within a rounding to float32 and SUMS. */
 export interface Error64 {
   readonly worst: number
-  readonly rounded: boolean
+  readonly isRounded: boolean
 }
 
 /** The errors of all outputs; undefined where there are more or fewer elements. */
@@ -129,12 +130,12 @@ export function errorsOf(result: Float32Array, exact: Exact): Error64[] | undefi
     let largest = 0
     for (let i = 0; i < values.length; i++) largest = Math.max(largest, Math.abs(values[i]))
     let worst = 0
-    let rounded = true
+    let isRounded = true
     for (let i = 0; i < values.length; i++) {
       const off = Math.abs(result[at++] - values[i])
       worst = Math.max(worst, off) // NaN stays
-      if (!(off <= Math.abs(values[i]) * 2 ** -24 + largest * SUMS)) rounded = false
+      if (!(off <= Math.abs(values[i]) * 2 ** -24 + largest * SUMS)) isRounded = false
     }
-    return { worst: worst / largest, rounded }
+    return { worst: worst / largest, isRounded }
   })
 }

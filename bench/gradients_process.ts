@@ -5,8 +5,7 @@ import { BatchNorm, backend, GroupNorm, LayerNorm, RMSNorm, setNumThreads } from
 import { VERSION } from '../dist/esm/version.js'
 import { copies } from './copies.ts'
 import { plainBackward } from './gradients_plain.ts'
-import { ANEW, BACKWARD, BOTH, countGroups, type GradientProblem, hasMean, onThreads } from './gradients_problem.ts'
-import { plain } from './plain.ts'
+import { BACKWARD, BOTH, countGroups, type GradientProblem, hasMean, onThreads } from './gradients_problem.ts'
 import { GROUPS } from './problem.ts'
 
 /** Takes results, one behind the other. They are gone then: the next run has to write them itself. */
@@ -36,7 +35,6 @@ interface Layer {
   readonly forward: Run
   /** Takes those that were kept. */
   readonly backward: Run
-  readonly anew: Run
 }
 
 /** The layer as a training loop calls it: with places for all results. */
@@ -51,32 +49,28 @@ function layerOf(given: GradientProblem, { y: out, dx, dweight, dbias }: Places)
       const layer = new LayerNorm(channels, { weight, bias, eps })
       return {
         forward: () => layer.forward(data, { out, mean, rstd }),
-        backward: () => layer.backward(dy, data, { dx, dweight, dbias, mean, rstd }),
-        anew: () => layer.backward(dy, data, { dx, dweight, dbias })
+        backward: () => layer.backward(dy, data, { dx, dweight, dbias, mean, rstd })
       }
     }
     case 'rmsNorm': {
       const layer = new RMSNorm(channels, { weight, eps })
       return {
         forward: () => layer.forward(data, { out, rstd }),
-        backward: () => layer.backward(dy, data, { dx, dweight, rstd }),
-        anew: () => layer.backward(dy, data, { dx, dweight })
+        backward: () => layer.backward(dy, data, { dx, dweight, rstd })
       }
     }
     case 'groupNorm': {
       const layer = new GroupNorm(GROUPS, channels, { weight, bias, eps })
       return {
         forward: () => layer.forward(x, { layout, out, mean, rstd }),
-        backward: () => layer.backward(dy, x, { layout, dx, dweight, dbias, mean, rstd }),
-        anew: () => layer.backward(dy, x, { layout, dx, dweight, dbias })
+        backward: () => layer.backward(dy, x, { layout, dx, dweight, dbias, mean, rstd })
       }
     }
     case 'batchNormTraining': {
       const layer = new BatchNorm(channels, { weight, bias, eps })
       return {
         forward: () => layer.forward(x, { layout, out, mean, rstd }),
-        backward: () => layer.backward(dy, x, { layout, dx, dweight, dbias, mean, rstd }),
-        anew: () => layer.backward(dy, x, { layout, dx, dweight, dbias })
+        backward: () => layer.backward(dy, x, { layout, dx, dweight, dbias, mean, rstd })
       }
     }
   }
@@ -86,7 +80,7 @@ function evenkeel(given: GradientProblem): Map<string, Ready> {
   const { op, x, channels } = given
   const [y, dx] = [new Float32Array(x.length), new Float32Array(x.length)]
   const [dweight, dbias] = [new Float32Array(channels), new Float32Array(channels)]
-  const { forward, backward, anew } = layerOf(given, { y, dx, dweight, dbias })
+  const { forward, backward } = layerOf(given, { y, dx, dweight, dbias })
   forward() // for its statistics
   const both = () => {
     forward()
@@ -97,31 +91,17 @@ function evenkeel(given: GradientProblem): Map<string, Ready> {
   const add = (name: string, run: Run, threads = 1) =>
     all.set(onThreads(name, threads), { run, prepare: () => setNumThreads(threads), result })
   add(BACKWARD, backward)
-  add(ANEW, anew)
   add(BOTH, both)
-  if (backend !== 'js') {
-    add(BACKWARD, backward, 2)
-    add(BOTH, both, 2)
-  }
+  if (backend !== 'js') add(BOTH, both, 2)
   return all
 }
 
-/** The forward of plain.ts keeps no statistics; to keep two numbers of a group would take no time that shows. */
 function plainLoops(given: GradientProblem): Map<string, Ready> {
   const { op, x, channels } = given
-  const [y, dx] = [new Float32Array(x.length), new Float32Array(x.length)]
+  const dx = new Float32Array(x.length)
   const [dweight, dbias] = [new Float64Array(channels), new Float64Array(channels)]
-  const forward = plain(given, y)
-  const backward = plainBackward(given, { dx, dweight, dbias })
-  const both = () => {
-    forward()
-    backward()
-  }
   const result = taker(hasMean(op) ? [dx, dweight, dbias] : [dx, dweight])
-  return new Map([
-    [BACKWARD, { run: backward, result }],
-    [BOTH, { run: both, result }]
-  ])
+  return new Map([[BACKWARD, { run: plainBackward(given, { dx, dweight, dbias }), result }]])
 }
 
 const which = process.argv[2]

@@ -15,7 +15,7 @@ ALL = [True, True, True]
 
 
 def calls_of(given):
-    """By name: what gives dx, dweight and dbias (not that of rmsNorm), and the forward alone."""
+    """By name: what gives dx, dweight and dbias (not that of rmsNorm)."""
     op, dims, eps, channels = (given[name] for name in ("op", "dims", "eps", "channels"))
     groups, momentum = (given["constants"][name] for name in ("groups", "momentum"))
     x, dy = (load(given[name]).view(dims) for name in ("x", "dy"))
@@ -50,15 +50,13 @@ def calls_of(given):
         y = forward()
         backward = lambda: torch.autograd.grad(y, inputs, dy, retain_graph=True)
     both = lambda: torch.autograd.grad(forward(), inputs, dy)
-    return {"forward": forward, "backward": backward, "forward + backward": both}
+    return {"backward": backward, "forward + backward": both}
 
 
 def candidates_of(given):
     last = given["channelsLast"] and len(given["dims"]) > 2
 
     def bytes_of(gradients):
-        if isinstance(gradients, torch.Tensor):
-            return bytes_in_order(gradients.detach(), last)
         dx, *others = gradients
         return bytes_in_order(dx, last) + b"".join(one.numpy().tobytes() for one in others)
 

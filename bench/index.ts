@@ -1,18 +1,26 @@
 // npm run bench [-- --quick] [-- --only batchNorm]: verifies every implementation against the exact result, then times
-// them all in one run. The full run of all ops writes bench/results/<cpu>/ and the README's part.
+// them all in one run: the operations, our calls, gradients, embeddings and the event loop. `--only` takes an operation, its gradients
+// with it, or one of the others. The full run writes bench/results/<cpu>-<backend>/ and the README's part.
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { fill, normal } from '../dist/esm/cases/data.js'
-import { named, ORT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
-import { backend, backends, getNumThreads, LayerNorm, layerNorm } from '../dist/esm/index.js'
+import { backend, backends, LayerNorm, layerNorm } from '../dist/esm/index.js'
 import { accuracyOf, compareLive } from './accuracy.ts'
-import { isCopy } from './copies.ts'
-import { type Entrant, Field, isOurs } from './field.ts'
+import { ownCallLines } from './calls_report.ts'
+import { Comparisons } from './comparisons.ts'
+import { measureEmbeddings } from './embeddings.ts'
+import { embeddingLines } from './embeddings_report.ts'
+import { Field } from './field.ts'
+import { GradientField } from './gradients.ts'
+import { type GradientOp, gradientOps } from './gradients_problem.ts'
+import { gradientLines, gradientsBesideLines } from './gradients_report.ts'
 import { lastCache } from './machine.ts'
 import { installPeers, tensorClasses } from './peers.ts'
-import { type Op, problemOf, titles } from './problem.ts'
+import { type Op, titles } from './problem.ts'
 import {
   accuracyLines,
   callLines,
@@ -21,29 +29,24 @@ import {
   familyLines,
   targetLines,
   threadsLines,
-  variantOps,
   variantsLines
 } from './report.ts'
-import type { Accuracy, Comparison, EventLoop, Live, Machine, Results } from './results.ts'
-import { COLS, shapes, threadRows, variantShapes, widths } from './shapes.ts'
-import { threaded } from './targets.ts'
+import type { Accuracy, Calls, Embeddings, EventLoop, Gradients, Live, Machine, Results } from './results.ts'
+import { compared } from './start.ts'
 import { write } from './write.ts'
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } }
 })
 const { quick, only } = options
-if (only !== undefined && !(only in titles)) {
-  throw new RangeError(`bench: --only expected one of ${Object.keys(titles).join(', ')}, got ${only}`)
+const parts = ['gradients', 'embeddings', 'calls'] as const
+const choices = [...Object.keys(titles), ...parts]
+if (only !== undefined && !choices.includes(only)) {
+  throw new RangeError(`bench: --only expected one of ${choices.join(', ')}, got ${only}`)
 }
+const isAskedPart = (part: (typeof parts)[number]) => only === undefined || only === part
 const start = performance.now()
-const wanted = (one: { quick?: boolean }) => one.quick || !quick
 const isAsked = (op: Op) => only === undefined || only === op
-/** Milliseconds for each candidate, in so many samples; less for what is one line of many. */
-const budget = quick ? 16 : 240
-const rounds = quick ? 9 : 41
-const timing = (share = 1) => [budget * share, { rounds }] as const
-
 const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
 const machine: Machine = {
   cpu,
@@ -55,22 +58,28 @@ const machine: Machine = {
   backend
 }
 
-const comparisons: Comparison[] = []
 const accuracy: Accuracy[] = []
 const live: Live[] = []
 let eventLoop: EventLoop | undefined
+let embeddings: Embeddings | undefined
+const gradients: Gradients[] = []
+const calls: { [backend: string]: Calls } = {}
 const field = new Field()
+const comparisons = new Comparisons(field, quick)
 
 const results = (): Results => ({
-  command: `npm run bench${quick ? ' -- --quick' : ''}${only ? ` -- --only ${only}` : ''}`,
+  command: `${backend === backends[0] ? '' : `EVENKEEL_BACKEND=${backend} `}npm run bench${quick ? ' -- --quick' : ''}${only ? ` -- --only ${only}` : ''}`,
   seconds: Math.round((performance.now() - start) / 1000),
   machine,
   versions: field.versions,
   absent: field.absent,
   accuracy,
   live,
-  comparisons,
-  eventLoop
+  comparisons: comparisons.found,
+  eventLoop,
+  ...(gradients.length > 0 && { gradients }),
+  embeddings,
+  ...(Object.keys(calls).length > 0 && { calls })
 })
 
 const print = (title: string, lines: readonly string[]) =>
@@ -90,127 +99,82 @@ function checkTensors(): void {
   console.log()
 }
 
-const isCompiled = ({ name, contender }: Entrant) => name === PLAIN || (contender.name === 'js' && isOurs(name))
-
-/**
- * Kernels of all backends, the public calls of the best one; layers of the others, and copies in their processes, where
- * the table of targets needs them.
- */
-function inFamily({ name, contender }: Entrant, rowOp: boolean): boolean {
-  const own = contender.name === backend
-  if (isCopy(name)) return own || (rowOp && contender.name === backends[1] && backends[1] !== 'js')
-  if (name.startsWith('function')) return own
-  if (name.startsWith('prepared')) return own || rowOp || contender.name === 'js'
-  return true
-}
-
-async function families(op: Op): Promise<void> {
-  const rowOp = op === 'layerNorm' || op === 'rmsNorm'
-  // The JIT compiler makes other code for loops that have seen one number of rows only, at times quicker by a third
-  // (measured): who is compiled sees several first, so that the first shape is timed as the others are.
-  for (const rows of rowOp ? [256, 1, 32] : []) {
-    const part = { given: problemOf({ op, dims: [rows, COLS] }), suffix: '' }
-    for (const { contender, key, name } of await field.enter('first', part, isCompiled))
-      await contender.warm(key, name, 50)
-  }
-  for (const shape of shapes) {
-    if (shape.op !== op || !wanted(shape)) continue
-    const part = { given: problemOf(shape), suffix: '' }
-    // It takes a fifth of a second for the larger ones.
-    const slow = shape.dims[0] > 1024
-    const some = (one: Entrant) => inFamily(one, rowOp) && !(slow && one.name === TRANSFORMERS && quick)
-    comparisons.push(await field.compare('family', shape.name, [part], some, ...timing()))
-  }
-}
-
-async function calls(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
-  const names = [PLAIN, ...backends.flatMap(name => [named('prepared layer', name), named('function', name)])]
-  for (const { cols } of widths.filter(wanted)) {
-    const part = { given: problemOf({ op, dims: [1, cols] }), suffix: '' }
-    const some = ({ name }: Entrant) => names.includes(name) || name.startsWith('onnxruntime')
-    comparisons.push(await field.compare('call', 'one row', [part], some, ...timing(0.5)))
-  }
-}
-
-/** 1, 2, 4, ... and all threads. */
-function threadCounts(): number[] {
-  const all = getNumThreads()
-  const counts = []
-  for (let n = 1; n < all; n *= 2) counts.push(n)
-  return [...counts, all]
-}
-
-async function threads(op: 'layerNorm' | 'rmsNorm'): Promise<void> {
-  for (const { rows } of threadRows.filter(one => wanted(one) && (op === 'layerNorm' || one.rows >= 1024))) {
-    const part = (n: number, suffix: string) => ({
-      given: problemOf({ op, dims: [rows, COLS] }, undefined, rows, n),
-      suffix
-    })
-    const parts = threadCounts().map(n => part(n, threaded('', n)))
-    const ownChoice = String(parts.length)
-    if (!quick) parts.push(part(0, ', its own choice'))
-    const some = ({ name, key }: Entrant) =>
-      name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== ownChoice)
-    // Threads of onnxruntime spin for some 10 ms when they are done (measured).
-    const careful = { rounds: quick ? 3 : 7, rest: 25 }
-    comparisons.push(await field.compare('threads', 'several threads', parts, some, budget * 0.75, careful))
-  }
-}
-
-async function variants(): Promise<void> {
-  for (const shape of variantShapes.filter(wanted)) {
-    const parts = variantOps.map(op => ({ given: problemOf({ op, ...shape }), suffix: ` ${op}` }))
-    const some = ({ name, contender }: Entrant) =>
-      name.startsWith('kernel') ||
-      name === named('prepared layer', backend) ||
-      (contender.name === PLAIN && name === PLAIN)
-    comparisons.push(await field.compare('variants', shape.name, parts, some, ...timing()))
-  }
-}
-
-function measureEventLoop(): EventLoop {
-  const path = fileURLToPath(new URL('event_loop.ts', import.meta.url))
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, quick ? '3' : '9'], {
-    encoding: 'utf8'
+/** What a script of this folder prints, which measures in a process of its own. */
+function measured<Found>(script: string, args: readonly string[] = [], env: { [name: string]: string } = {}): Found {
+  const path = fileURLToPath(new URL(script, import.meta.url))
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, path, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env }
   })
-  if (status !== 0) throw new Error(`event_loop.ts ended with ${status}: ${stderr}`)
+  if (status !== 0) throw new Error(`${script} ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
+}
+
+async function operations(): Promise<void> {
+  try {
+    await field.start()
+    console.log(`${cpu}, ${backends.join(', ')}, ${machine.cores} cores, Node.js ${machine.node}`)
+    for (const [name, version] of Object.entries(field.versions)) console.log(`${name}: ${version}`)
+    for (const { name, why } of field.absent) console.log(`without ${name}: ${why}`)
+    console.log()
+    for (const op of Object.keys(titles) as Op[]) {
+      if (!isAsked(op)) continue
+      await comparisons.families(op)
+      print(titles[op], familyLines(results(), op))
+    }
+    const rowOps = (['layerNorm', 'rmsNorm'] as const).filter(isAsked)
+    for (const op of rowOps) await comparisons.oneRow(op)
+    print('One row: the cost of a call', callLines(results()))
+    print('Against the copy', copyLines(results()))
+    for (const op of quick ? rowOps.slice(0, 1) : rowOps) await comparisons.threads(op)
+    print('Threads', threadsLines(results()))
+    if (isAsked('pRMSNorm')) await comparisons.variants()
+    print('RMSNorm and pRMSNorm against LayerNorm', variantsLines(results()))
+    // At the end: what the JIT compiler learns from hostile numbers is not what it learns from ordinary ones.
+    for (const op of Object.keys(titles) as Op[]) {
+      if (!isAsked(op)) continue
+      const found = await compareLive(field, op, quick ? 5 : 30)
+      if (found) live.push(found)
+      accuracy.push(...(await accuracyOf(field, op, quick)))
+      print(`${titles[op]}: who is right`, accuracyLines(results(), op))
+    }
+  } finally {
+    field.end()
+  }
+}
+
+async function measureGradients(ops: readonly GradientOp[]): Promise<void> {
+  const field = new GradientField(folder, quick)
+  try {
+    await field.start()
+    for (const op of ops) {
+      gradients.push(...(await field.compare(op)))
+      print(`Gradients: ${titles[op]}`, gradientLines(results(), op))
+    }
+    print('Gradients beside others', gradientsBesideLines(results()))
+  } finally {
+    field.end()
+  }
 }
 
 installPeers()
 checkTensors()
+if (only === undefined || only in titles) await operations()
+const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-bench-'))
 try {
-  await field.start()
-  console.log(`${cpu}, ${backends.join(', ')}, ${machine.cores} cores, Node.js ${machine.node}`)
-  for (const [name, version] of Object.entries(field.versions)) console.log(`${name}: ${version}`)
-  for (const { name, why } of field.absent) console.log(`without ${name}: ${why}`)
-  console.log()
-  for (const op of Object.keys(titles) as Op[]) {
-    if (!isAsked(op)) continue
-    await families(op)
-    print(titles[op], familyLines(results(), op))
-  }
-  const rowOps = (['layerNorm', 'rmsNorm'] as const).filter(isAsked)
-  for (const op of rowOps) await calls(op)
-  print('One row: the cost of a call', callLines(results()))
-  print('Against the copy', copyLines(results()))
-  for (const op of quick ? rowOps.slice(0, 1) : rowOps) await threads(op)
-  print('Threads', threadsLines(results()))
-  if (isAsked('pRMSNorm')) await variants()
-  print('RMSNorm and pRMSNorm against LayerNorm', variantsLines(results()))
-  // At the end: what the JIT compiler learns from hostile numbers is not what it learns from ordinary ones.
-  for (const op of Object.keys(titles) as Op[]) {
-    if (!isAsked(op)) continue
-    const compared = await compareLive(field, op, quick ? 5 : 30)
-    if (compared) live.push(compared)
-    accuracy.push(...(await accuracyOf(field, op, quick)))
-    print(`${titles[op]}: who is right`, accuracyLines(results(), op))
-  }
+  const ops = gradientOps.filter(op => isAsked(op) || only === 'gradients')
+  if (ops.length > 0) await measureGradients(ops)
+  if (isAskedPart('embeddings')) embeddings = await measureEmbeddings(folder, quick)
+  print('Embeddings', embeddingLines(results()))
 } finally {
-  field.end()
+  rmSync(folder, { recursive: true })
 }
-if (only === undefined) eventLoop = measureEventLoop()
+if (isAskedPart('calls')) {
+  for (const name of compared) calls[name] = measured<Calls>('calls.ts', [], { EVENKEEL_BACKEND: name })
+}
+print('Our calls', ownCallLines(results()))
+if (only === undefined) eventLoop = measured<EventLoop>('event_loop.ts', [quick ? '3' : '9'])
 print('The event loop', eventLoopLines(results()))
 print('Targets', targetLines(results()))
 if (quick || only !== undefined) console.log(`${results().seconds} s. Not the full run, which writes bench/results.`)
-else console.log(`written: bench/results/${await write(results())}/ and the README's part`)
+else console.log(`written: bench/results/${await write(results())}/`)

@@ -1,13 +1,22 @@
 // node bench/kernels.mjs <revision> [avx512|avx2] [part of the names of cases]: the kernels of the working tree against those of a
 // revision, interleaved in one process (bench/kernels.cpp). Needs git, tar and g++; both revisions must have the same operands.
-import { execFileSync } from 'node:child_process'
+// With --write, all of them: into bench/results/kernels-<cpu>.md.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
-const [revision, isa, part] = process.argv.slice(2)
+const { positionals, values: options } = parseArgs({
+  options: { write: { type: 'boolean', default: false } },
+  allowPositionals: true
+})
+const [revision, isa, part] = positionals
 if (!revision) throw new Error('kernels: revision expected a commit to compare with, got nothing')
+if (options.write && isa) throw new RangeError('kernels: --write takes all instruction sets and cases')
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-kernels-'))
 const isas = isa ? [isa] : ['avx512', 'avx2'].filter(name => readFileSync('/proc/cpuinfo', 'utf8').includes(name))
@@ -32,13 +41,35 @@ try {
   const objects = ['avx512', 'avx2', 'other-avx512', 'other-avx2'].map(name => join(folder, `${name}.o`))
   compile(root, 'bench/kernels.cpp', ...objects, '-o', join(folder, 'kernels'))
   const commit = execFileSync('git', ['rev-parse', '--short', revision], { cwd: root, encoding: 'utf8' }).trim()
+  const cpu = os.cpus()[0].model.trim()
+  const lines = [
+    `# Kernels: ${cpu}`,
+    '',
+    `\`node bench/kernels.mjs ${commit} --write\`; medians of interleaved samples, one thread.`
+  ]
+  const print = (...some) => {
+    lines.push(...some)
+    console.log(some.join('\n'))
+  }
   for (const name of isas) {
-    console.log(
-      `\n${os.cpus()[0].model.trim()}, ${name}, one thread, against ${commit}; medians of interleaved samples\n`
-    )
-    console.log('| kernel | microseconds | copies before | copies now | now / before |')
-    console.log('| --- | --: | --: | --: | --: |')
-    execFileSync(join(folder, 'kernels'), [name, ...(part ? [part] : [])], { stdio: 'inherit' })
+    print('', `## ${name}, against ${commit}`, '')
+    print('| kernel | microseconds | copies before | copies now | now / before |', '| --- | --: | --: | --: | --: |')
+    // Line by line, as they come: it takes minutes.
+    const child = spawn(join(folder, 'kernels'), [name, ...(part ? [part] : [])], {
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
+    const ended = once(child, 'close')
+    for await (const line of createInterface({ input: child.stdout })) print(line)
+    const [status] = await ended
+    if (status !== 0) throw new Error(`kernels ended with ${status}`)
+  }
+  if (options.write) {
+    const file = `kernels-${cpu
+      .toLowerCase()
+      .replace(/\([^)]*\)/g, ' ')
+      .replace(/[^a-z0-9]+/g, '-')}.md`
+    writeFileSync(join(root, 'bench/results', file), `${lines.join('\n')}\n`)
+    console.log(`\nwritten: bench/results/${file}`)
   }
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -10,3 +10,13 @@ export function lastCache(): number | undefined {
     return undefined
   }
 }
+
+/**
+ * The backends of a run, best first: EVENKEEL_BACKEND leaves out what is better. And those that have a column in its tables: the
+ * native ones but the portable, two at most; else the one that ran.
+ */
+export function ranOf(backends: readonly string[], backend: string): { contending: string[]; compared: string[] } {
+  const contending = backends.slice(backends.indexOf(backend))
+  const vector = contending.filter(name => name !== 'portable' && name !== 'js').slice(0, 2)
+  return { contending, compared: vector.length > 0 ? vector : contending.slice(0, 1) }
+}

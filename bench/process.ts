@@ -1,8 +1,9 @@
-// The process of one contender. usage: process.ts evenkeel|plain|onnxruntime|transformers|tfjs
+// The process of one contender. usage: process.ts evenkeel|'plain loop'|onnxruntime|transformers|tfjs|onednn BACKEND
 import { serve } from '../dist/esm/cli/bench/contender.js'
 import { into, PLAIN, transformers } from '../dist/esm/cli/bench/rows.js'
 import { VERSION } from '../dist/esm/version.js'
 import { copies } from './copies.ts'
+import { loadOneDnn, oneDnnRuns } from './onednn.ts'
 import { evenkeel } from './ours.ts'
 import { loadOrt, loadTfjs, loadTransformers, onnx, tfjs } from './peers.ts'
 import { plain } from './plain.ts'
@@ -17,7 +18,7 @@ switch (which) {
       return new Map([...evenkeel(given, y), ...copies(given.x, y)])
     }, VERSION)
     break
-  case 'plain':
+  case PLAIN:
     await serve(async (given: Problem) => {
       const y = new Float32Array(given.x.length)
       return new Map([[PLAIN, into(y, plain(given, y))]])
@@ -36,6 +37,11 @@ switch (which) {
   case 'tfjs': {
     const tf = await loadTfjs()
     await serve(async (given: Problem) => tfjs(tf, given), tf.version_core)
+    break
+  }
+  case 'onednn': {
+    const peer = loadOneDnn()
+    await serve(async (given: Problem) => oneDnnRuns(peer, process.argv[3], given), peer.version)
     break
   }
   default:

@@ -1,17 +1,22 @@
 // Results as Markdown: the report of a machine, and the README's part.
 import { named, ORT, ORT_OUT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
+import { ownCallLines } from './calls_report.ts'
 import { isCopy } from './copies.ts'
+import { embeddingLines } from './embeddings_report.ts'
+import { gradientOps } from './gradients_problem.ts'
+import { aboutGradients, gradientLines, gradientsBesideLines } from './gradients_report.ts'
+import { oneDnn } from './onednn.ts'
 import { isRowOp, type Op, titles } from './problem.ts'
 import { type Comparison, find, type Pauses, quickest, type Results, timeOf } from './results.ts'
 import { COLS } from './shapes.ts'
+import { head, number, row, shapeOf, times, ulps } from './tables.ts'
 import {
   bestCopy,
   columnsOf,
-  isPeer,
+  isPeerOrOneDnn,
   isTorch,
   oursOf,
   placeOf,
-  type Target,
   targetsOf,
   thousands,
   threaded
@@ -28,17 +33,6 @@ export const charts = {
   'event-loop': 'pauses of the event loop'
 } as const
 export type ChartName = keyof typeof charts
-
-const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`
-const head = (first: string, ...others: string[]) => [row(first, ...others), row('---', ...others.map(() => '--:'))]
-const number = (value: number) =>
-  Number.isFinite(value) ? (Math.abs(value) < 10 ? value.toFixed(1) : thousands(value)) : ''
-const times = (value: number) =>
-  Number.isFinite(value) ? `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)}x` : ''
-export const ulps = (value: number | null | undefined) =>
-  value === undefined ? '' : value === null ? 'NaN or Inf' : value < 1000 ? value.toFixed(2) : value.toExponential(1)
-const shapeOf = ({ dims, channelsLast }: { dims: readonly number[]; channelsLast?: boolean }) =>
-  dims.length === 2 ? dims.map(thousands).join(' x ') : `[${dims.join(', ')}]${channelsLast ? ' channels last' : ''}`
 
 /** Names of a comparison's candidates; a copy that ran in several processes is there once, that of the best backend. */
 const listed = ({ results }: Comparison) =>
@@ -66,7 +60,8 @@ export function familyLines(results: Results, op: Op): string[] {
   const heads = comparisons.map(shapeOf)
   const mine = named('prepared layer', results.machine.backend)
   const fast = (one: Comparison) => oursOf(one, results.machine.backend)
-  const peer = (one: Comparison) => Math.min(...one.results.filter(isPeer).map(({ nanoseconds }) => nanoseconds))
+  const peer = (one: Comparison) =>
+    Math.min(...one.results.filter(isPeerOrOneDnn).map(({ nanoseconds }) => nanoseconds))
   const bytes = (one: Comparison) => 8 * one.dims.reduce((product, dim) => product * dim, 1)
   const ratios: [string, (one: Comparison) => string][] = [
     ['*ours: the plain loop takes*', one => times(timeOf(one, PLAIN) / fast(one))],
@@ -75,7 +70,7 @@ export function familyLines(results: Results, op: Op): string[] {
     ['*GB/s, read and written*', one => number(bytes(one) / fast(one))]
   ]
   const errors = listed(comparisons[0]).filter(
-    ({ name, ulp }) => ulp !== undefined && (isPeer({ name }) || name === mine)
+    ({ name, ulp }) => ulp !== undefined && (isPeerOrOneDnn({ name }) || name === mine)
   )
   const worst = (name: string) => {
     const all = comparisons.flatMap(one => one.results.filter(two => two.name === name).map(({ ulp }) => ulp))
@@ -256,19 +251,23 @@ export function eventLoopLines({ eventLoop: loop }: Results): string[] {
   ]
 }
 
-const met = (value: boolean | undefined) => (value === undefined ? '' : value ? 'yes' : '**no**')
-
 /** The table of targets: for each backend what was seen, and whether that is enough. */
 export function targetLines(results: Results): string[] {
   const columns = columnsOf(results)
   const targets = targetsOf(results).filter(({ figures }) => figures.some(figure => figure !== undefined))
   if (targets.length === 0) return []
-  const goal = ({ goals }: Target) => (new Set(goals).size === 1 ? goals[0] : goals.join(', '))
   return [
     ...head('case, d = 768 unless said, one thread unless said', 'target', ...columns.flatMap(name => [name, 'met'])),
     ...targets.map(one =>
-      row(one.case, goal(one), ...columns.flatMap((_, i) => [one.figures[i] ?? '', met(one.met[i])]))
+      row(
+        one.case,
+        one.goal,
+        ...one.figures.flatMap(figure => (figure ? [figure.text, figure.met ? 'yes' : '**no**'] : ['', '']))
+      )
     ),
+    '',
+    'Copies: against the best copy of the same bytes; of gradients, of x. The best peer of all but oneDNN, which has rows',
+    'of its own.',
     ''
   ]
 }
@@ -285,10 +284,11 @@ const about = [
   '`output given` writes to ones that are there. onnxruntime knows channels first only; layerNorm over axis 1 is two',
   'transpositions and a LayerNormalization there. PyTorch 1.13 has no rms_norm; rmsNorm is',
   '`x * rsqrt(mean(x^2) + eps) * weight` there. tfjs knows channels last only; its input and output stay in wasm',
-  'memory. The plain loop and our TypeScript have seen 256, 1 and 32 rows before they are timed: V8 makes other code',
-  'for a loop that has seen one number of rows only. An error is measured against the exact result, in units in the',
-  'last place of the largest normalised element of the group times the weight (NUMERICS.md), localResponseNorm: of',
-  'the element itself.'
+  'memory. oneDNN is called through an addon that adds a native call; its training moves no running statistics. The',
+  'oneDNN beside avx2 is held to AVX2; where EVENKEEL_BACKEND=avx2, PyTorch is, too, but not onnxruntime-node. The plain',
+  'loop and our TypeScript have seen 256, 1 and 32 rows before they are timed: V8 makes other code for a loop that has',
+  'seen one number of rows only. An error is measured against the exact result, in units in the last place of the largest',
+  'normalised element of the group times the weight (NUMERICS.md), localResponseNorm: of the element itself.'
 ]
 
 /** The report of a machine, bench/results/<cpu>/README.md. */
@@ -321,6 +321,7 @@ export function report(results: Results): string {
     '',
     ...chart('call'),
     ...callLines(results),
+    ...ownCallLines(results),
     '## Against the copy',
     '',
     ...chart('copy'),
@@ -340,7 +341,11 @@ export function report(results: Results): string {
     '',
     ...chart('event-loop'),
     ...eventLoopLines(results),
-    ...ops.flatMap(op => [`## ${titles[op]}`, '', ...familyLines(results, op), ...accuracyLines(results, op)])
+    ...ops.flatMap(op => [`## ${titles[op]}`, '', ...familyLines(results, op), ...accuracyLines(results, op)]),
+    ...(results.gradients ? ['## Gradients', '', ...aboutGradients, ''] : []),
+    ...gradientOps.flatMap(op => gradientLines(results, op)),
+    ...gradientsBesideLines(results),
+    ...(results.embeddings ? ['## Embeddings: pooled, normalised, int8 codes', '', ...embeddingLines(results)] : [])
   ]
     .join('\n')
     .replace(/\n+$/, '\n')
@@ -348,11 +353,13 @@ export function report(results: Results): string {
 
 /** The README's part: one chart and one table, and where they come from. */
 export function readmePart(results: Results, folder: string): string {
-  const { backend } = results.machine
+  const { machine } = results
+  const { backend } = machine
   const comparisons = [1, 256, 32768].map(rows => find(results, 'family', 'layerNorm', rows, COLS))
   const kinds = ['N(0,1)', 'N(1e4,1)', 'N(0,1e20)']
   const errors = kinds.map(kind => results.accuracy.find(one => one.op === 'layerNorm' && one.numbers === kind)?.errors)
   const torch = results.comparisons[0].results.find(isTorch)?.name
+  const dnn = oneDnn(backend)
   const major = (name: string) => results.versions[name]?.split('.').slice(0, 2).join('.') ?? ''
   const line = (title: string, name: string, column?: string) =>
     row(
@@ -379,12 +386,13 @@ export function readmePart(results: Results, folder: string): string {
     line(`onnxruntime-node ${major('onnxruntime-node')}`, ORT, ORT),
     line(`transformers.js ${major('transformers.js')}`, TRANSFORMERS, TRANSFORMERS),
     ...(torch ? [line(`PyTorch ${major('PyTorch')}, CPU`, torch, torch)] : []),
+    ...(dnn in results.versions ? [line(`oneDNN ${major(dnn)}`, dnn, dnn)] : []),
     row('the best copy of the same bytes', ...copies, '', '', ''),
     '',
-    `![LayerNorm: ${charts.rows}](bench/results/${folder}/rows.svg)`,
+    `![LayerNorm: ${charts.rows}, ${machine.cpu}, ${backend}](bench/results/${folder}/rows.svg)`,
     '',
-    'Measured by `npm run bench` in one run, on one thread ([all operations, shapes and targets]' +
-      `(bench/results/${folder}/README.md));`,
+    `Measured by \`npm run bench\` in one run, on one thread of an ${machine.cpu} with ${backend}, Node.js ${machine.node}`,
+    `([all operations, shapes and targets](bench/results/${folder}/README.md));`,
     "ULP: of the row's largest element. transformers.js has no weight and bias, and its eps stands outside the root."
   ].join('\n')
 }

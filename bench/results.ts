@@ -1,4 +1,6 @@
 // What a run gives: bench/results/<cpu>/results.json. Tables and charts are made of it alone.
+import type { LoopPauses } from './embeddings_problem.ts'
+import type { GradientOp } from './gradients_problem.ts'
 import type { Op } from './problem.ts'
 
 /** One candidate's part in a comparison. */
@@ -69,6 +71,58 @@ export interface EventLoop {
   readonly shared: Pauses
 }
 
+/** Forward and backward of one shape: times in nanoseconds. */
+export interface Gradients {
+  readonly op: GradientOp
+  readonly dims: readonly number[]
+  readonly channelsLast: boolean
+  /** The quickest copy of x. */
+  readonly copy: { readonly name: string; readonly nanoseconds: number }
+  /** By task and who does it. */
+  readonly times: { readonly [label: string]: number }
+  /** By who makes them, of dx, dweight and dbias: the largest error in parts of the largest element. */
+  readonly errors: { readonly [who: string]: readonly number[] }
+}
+
+/** Nanoseconds. */
+export interface Time {
+  readonly median: number
+  readonly quickest: number
+}
+
+/** From hidden states to int8 codes. */
+export interface Embeddings {
+  readonly shapes: readonly { readonly name: string; readonly times: { readonly [who: string]: Time } }[]
+  /** A call, and its kernels alone. */
+  readonly beside: readonly { readonly name: string; readonly times: readonly Time[] }[]
+  readonly loop: LoopPauses
+}
+
+/** Calls of one backend, in no comparison with others. Times are nanoseconds where not said. */
+export interface Calls {
+  /** LayerNorm of one row: the kernel where it could be called alone, a prepared layer, the function with weight and bias. */
+  readonly rows: readonly {
+    readonly elements: number
+    readonly kernel?: number
+    readonly layer: number
+    readonly function: number
+  }[]
+  readonly small: { readonly [name: string]: number }
+  /** A prepared layer before and after so many other kinds of calls. */
+  readonly kinds: { readonly count: number; readonly before: number; readonly after: number }
+  /** Milliseconds of layerNorm over the axes 0 and 2, and of a plain loop. */
+  readonly axes: { readonly dims: readonly number[]; readonly call: number; readonly plain: number }
+  /** Milliseconds of LayerNorm, 45 % of the positions padded. */
+  readonly padding: {
+    readonly dims: readonly number[]
+    readonly none: number
+    readonly lengths: number
+    readonly mask: number
+  }
+  /** Milliseconds until forwardAsync gives its Promise. */
+  readonly promises: { readonly [name: string]: number }
+}
+
 export interface Machine {
   readonly cpu: string
   /** Cores that this process may use. */
@@ -94,6 +148,10 @@ export interface Results {
   readonly live: readonly Live[]
   readonly comparisons: readonly Comparison[]
   readonly eventLoop?: EventLoop
+  readonly gradients?: readonly Gradients[]
+  readonly embeddings?: Embeddings
+  /** Of ours alone, by the backend. */
+  readonly calls?: { readonly [backend: string]: Calls }
 }
 
 /** Nanoseconds of a candidate; NaN where it took no part. `contender` tells copies in several processes apart. */

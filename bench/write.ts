@@ -1,4 +1,4 @@
-// Writes what is made of a run's results: its report, its charts and the README's part.
+// Writes what is made of a run's results: its report, its charts and, of a machine's best backend, the README's part.
 // usage: npx tsx bench/write.ts amd-epyc-avx512, to make them anew from bench/results/amd-epyc-avx512/results.json
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
@@ -23,14 +23,16 @@ async function writeTables(name: string, results: Results): Promise<void> {
   for (const chart of Object.keys(charts) as ChartName[]) {
     writeFileSync(new URL(`${chart}.svg`, folder), await draw(chart, results))
   }
-  writeFileSync(readme, withPart(readFileSync(readme, 'utf8'), readmePart(results, name)))
+  // A run of a lesser backend stands beside that of the best.
+  const { backend, backends } = results.machine
+  if (backend === backends[0]) writeFileSync(readme, withPart(readFileSync(readme, 'utf8'), readmePart(results, name)))
 }
 
 /** JSON of which objects and arrays without others inside stand on one line. */
 const textOf = (results: Results) =>
   `${JSON.stringify(results, null, 1).replace(/\{[^{}[\]]*\}|\[[^{}[\]]*\]/g, one => one.replace(/\s*\n\s*/g, ' '))}\n`
 
-/** bench/results/<cpu>/ and the README's part; the folder's name. */
+/** bench/results/<cpu>-<backend>/ and, of the CPU's best backend, the README's part; the folder's name. */
 export async function write(results: Results): Promise<string> {
   const name = folderName(results.machine)
   mkdirSync(folderOf(name), { recursive: true })
