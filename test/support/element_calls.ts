@@ -446,7 +446,7 @@ function* embeddingCalls(dtype: Dtype): Generator<[string, MadeCall]> {
       // Codes of 16 bits are bits in both calls.
       m => ({
         codes: new Uint8Array(
-          (quantizeEmbeddings(m.of(x, dims), 40, { dtype, precision }).data as Uint16Array).buffer.slice(0)
+          ((quantizeEmbeddings(m.of(x, dims), 40, { dtype, precision }) as Any).data as Uint16Array).buffer.slice(0)
         )
       })
     ]
@@ -457,7 +457,7 @@ function* embeddingCalls(dtype: Dtype): Generator<[string, MadeCall]> {
       m => {
         const { ranges } = calibrateEmbeddings(m.of(x, dims), 40, { dtype })
         const scale = precision.endsWith('int8') ? { scale: { ranges } } : {}
-        return { codes: quantizeEmbeddings(m.of(x, dims), 40, { dtype, precision, ...scale }).data }
+        return { codes: (quantizeEmbeddings(m.of(x, dims), 40, { dtype, precision, ...scale }) as Any).data }
       }
     ]
   }
@@ -530,7 +530,7 @@ function difference(name: string, given: Any, want: Any, dtype: Dtype): string {
     const is = type ?? dtype
     return difference(name, data, want.data, is === 'float32' ? dtype : is)
   }
-  got = patterns(got)
+  got = patterns(got as Any)
   if (got instanceof Int8Array) return difference(name, Uint8Array.from(got), Uint8Array.from(want), dtype)
   if (!(got instanceof Uint16Array) || want instanceof Uint16Array) {
     const at = firstDifference(got as Float32Array, want)
