@@ -61,7 +61,7 @@ try {
     const ended = once(child, 'close')
     for await (const line of createInterface({ input: child.stdout })) print(line)
     const [status] = await ended
-    if (status !== 0) throw new Error(`kernels ended with ${status}`)
+    if (status !== 0) throw new Error(`kernels ended with ${status} (have both revisions the same operands?)`)
   }
   if (options.write) {
     const file = `kernels-${cpu

@@ -33,7 +33,7 @@ struct View {
   // The same of dense elements that may be of 16 bits.
   bool holds_elements(size_t n) const { return storage ? !storage->is_view && has(n) : holds<float>(n); }
   // Whether it has a view's rows of n elements, so many of them.
-  bool holds_rows(size_t n, size_t rows, const Storages& all) const {
+  EVENKEEL_NOINLINE bool holds_rows(size_t n, size_t rows, const Storages& all) const {
     size_t last = 0, count = 1;
     for (size_t i = 0; i < all.rank; ++i) {
       const size_t dim = all.dims[i], stride = storage->strides[i];

@@ -9,6 +9,7 @@
 
 #include "../ops.h"
 #include "../platform/caches.h"
+#include "../platform/compiler.h"
 #include "../platform/float_control.h"
 #include "pool.h"
 #include "shares.h"
@@ -290,7 +291,7 @@ void run_shares(const Call& call, const Shape& shape, const Division& division, 
 // Memory for a call whose elements are no dense float32, on at most so many threads; its parameters are brought in.
 // False where there is none.
 template <class... Operands>
-bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t most) {
+EVENKEEL_RARE bool stage(Staging& staging, std::tuple<Operands...>& operands, size_t most) {
   using Split = Splitter<Operands...>;
   using Staged = StagedCall<Split, Operands...>;
   const auto shape = std::get<typename Split::Shape>(operands);

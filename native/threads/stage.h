@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "../ops.h"
+#include "../platform/compiler.h"
 #include "shares.h"
 #include "staging.h"
 
@@ -120,7 +121,7 @@ class StagedCall {
       : kernel_(kernel), operands_(operands), staging_(staging) {}
 
   // A share of which all is real.
-  void run(const Shape& shape, const Share& share) const {
+  EVENKEEL_RARE void run(const Shape& shape, const Share& share) const {
     if constexpr (std::is_same_v<All, Statistics>) return run_statistics(shape, share);
     const size_t slot = staging_.take();
     float* const memory = staging_.memory(slot);
@@ -131,17 +132,14 @@ class StagedCall {
   }
 
   // 0 in all that is written of a share (rule 15), which has all types alike.
-  void clear(const Groups& shape, const Share& share) const {
+  EVENKEEL_RARE void clear(const Groups& shape, const Share& share) const {
     each_operand([&](auto i) {
       const auto& operand = std::get<i>(operands_);
       const Storage& of = staging_.storages.of[array_of(i)];
       using Operand = std::tuple_element_t<i, All>;
       if constexpr (is_written<Operand>) {
         if (operand.data && !of.plain()) {
-          each_run(staging_.storages, of, operand.stride, shape, share, [&](size_t offset, size_t, size_t n) {
-            const size_t bytes = bytes_of(of.type);
-            std::memset(reinterpret_cast<char*>(operand.data) + offset * bytes, 0, n * bytes);
-          });
+          staging_.clear(operand.data, of, operand.stride, shape, share);
           return;
         }
       }
@@ -285,9 +283,7 @@ class StagedCall {
             if (own) {
               if constexpr (!is_written<Operand>) {
                 const auto& from = std::get<i>(operands_);
-                each_run(storages, of, from.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
-                  staging_.read(own + place, from.data, of, offset, n);
-                });
+                staging_.bring_in(own, from.data, of, from.stride, shape, some);
               }
               operand.data = own;
               operand.stride = row;
@@ -298,9 +294,7 @@ class StagedCall {
         [&](auto i, const float* own) {
           const Storage& of = storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
-          each_run(storages, of, to.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
-            staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
-          });
+          staging_.bring_back(to.data, own, of, to.stride, shape, some);
         });
   }
 
@@ -339,9 +333,7 @@ class StagedCall {
             if constexpr (!is_written<Operand>) {
               const Storage& of = staging_.storages.of[array_of(i)];
               const auto& from = std::get<i>(operands_);
-              each_run(shape, part, [&](size_t offset, size_t place, size_t n) {
-                staging_.read(own + place, from.data, of, offset, n);
-              });
+              staging_.bring_in(own, from.data, of, shape, part);
             }
             operand.data = own;
           }
@@ -350,9 +342,7 @@ class StagedCall {
         [&](auto i, const float* own) {
           const Storage& of = staging_.storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
-          each_run(shape, part, [&](size_t offset, size_t place, size_t n) {
-            staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
-          });
+          staging_.bring_back(to.data, own, of, shape, part);
         });
   }
 

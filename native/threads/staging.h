@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "../ops.h"
+#include "../platform/compiler.h"
 #include "shares.h"
 
 namespace evenkeel {
@@ -210,6 +211,34 @@ class Staging {
       tables.convert.narrow[static_cast<size_t>(of.type) - 1](reinterpret_cast<uint16_t*>(data) + offset, from, n,
                                                               streamed);
     }
+  }
+
+  // All of some matrices, or of a part of a volume: brought in one behind the other, and back; or 0 in their place.
+  EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, size_t stride, const Groups& shape,
+                                  const Share& some) const {
+    each_run(storages, of, stride, shape, some,
+             [&](size_t offset, size_t place, size_t n) { read(own + place, data, of, offset, n); });
+  }
+  EVENKEEL_NOINLINE void bring_back(float* data, const float* own, const Storage& of, size_t stride,
+                                    const Groups& shape, const Share& some) const {
+    each_run(storages, of, stride, shape, some,
+             [&](size_t offset, size_t place, size_t n) { write(data, own + place, of, offset, n, streamed); });
+  }
+  EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, const Volume& shape,
+                                  const Part& part) const {
+    each_run(shape, part, [&](size_t offset, size_t place, size_t n) { read(own + place, data, of, offset, n); });
+  }
+  EVENKEEL_NOINLINE void bring_back(float* data, const float* own, const Storage& of, const Volume& shape,
+                                    const Part& part) const {
+    each_run(shape, part,
+             [&](size_t offset, size_t place, size_t n) { write(data, own + place, of, offset, n, streamed); });
+  }
+  EVENKEEL_RARE void clear(float* data, const Storage& of, size_t stride, const Groups& shape,
+                           const Share& some) const {
+    const size_t bytes = bytes_of(of.type);
+    each_run(storages, of, stride, shape, some, [&](size_t offset, size_t, size_t n) {
+      std::memset(reinterpret_cast<char*>(data) + offset * bytes, 0, n * bytes);
+    });
   }
 
   // Rows that stand at one stride in every operand, where nothing needs to be brought in for that: all are float32, and
