@@ -78,9 +78,9 @@ function entry(option: string, op: string): string {
   return lines.map((line, i) => `${(i === 0 ? left : '').padEnd(35)}${line}`).join('\n')
 }
 
-const files = `Files are .npy of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy holds it), little-endian; - is standard input or
-output. The result has the type of the input; a residual must have it, weights may have another. A file is read in blocks, except
-where everything in it belongs together (--training, --axis 0) or where it is a matrix in Fortran order.`
+const files = `Files are .npy of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy holds it), little-endian; - is standard
+input or output. The result has the type of the input; a residual must have it, weights may have another. A file is read in
+blocks, except where everything in it belongs together (--training, --axis 0) or where it is a matrix in Fortran order.`
 
 const elementsHelp = `${dtypeHelp}
       --out-dtype <name>         float32, float16 or bfloat16 (then '<V2'): the type of the result; default: that of the input

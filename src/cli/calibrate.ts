@@ -14,10 +14,10 @@ import type { Command } from './usage.js'
 
 const help = `Usage: evenkeel calibrate <in.npy>... -o <statistics.json> [options]
 
-Reads embeddings, the rows along the last dimension of .npy files of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy
-holds it), little-endian, in blocks; - is standard input. Writes for each dimension how many numbers there are (NaN is left out and
-counted), the smallest and the largest, mean and sum of squared deviations, as EmbeddingStatistics.fromJSON(JSON.parse(text)) and
-evenkeel embed --scale <file> read them.
+Reads embeddings, the rows along the last dimension of .npy files of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as
+numpy holds it), little-endian, in blocks; - is standard input. Writes for each dimension how many numbers there are (NaN is left
+out and counted), the smallest and the largest, mean and sum of squared deviations, as
+EmbeddingStatistics.fromJSON(JSON.parse(text)) and evenkeel embed --scale <file> read them.
 
 Count, smallest and largest number are exact and the same in whatever order files are given, and so are the codes that they
 give. Mean and squared deviations depend in their last bits on the order: that of the files and, where a file takes several,

@@ -59,9 +59,10 @@ run, work, status:
       --json               events or state as JSON, one a line, on standard output
   -h, --help               this text
 
-Shards are .npy files of float32, float16 or bfloat16, Parquet (.parquet) or Arrow IPC (.arrow): of a table the op takes one column,
-lists of float32 or float16 of one length (with --dtype also of uint16, the bits of such), and every other column stays as it is. A
-table is read as a whole into the memory of its worker; files that options name are .npy. Tables need two packages beside evenkeel: npm install parquet-wasm apache-arrow
+Shards are .npy files of float32, float16 or bfloat16, Parquet (.parquet) or Arrow IPC (.arrow): of a table the op takes one
+column, lists of float32 or float16 of one length (with --dtype also of uint16, the bits of such), and every other column stays as
+it is. A table is read as a whole into the memory of its worker; files that options name are .npy. Tables need two packages
+beside evenkeel: npm install parquet-wasm apache-arrow
 
 --engine bullmq, work and status need two packages beside evenkeel: npm install bullmq ioredis
 `

@@ -3,9 +3,9 @@ import { commonHelp, dtypeHelp } from './run_files.js'
 
 export const embedHelp = `Usage: evenkeel embed <hidden.npy>... -o <out.npy or folder> [options]
 
-Makes embeddings of a model's last hidden states, a .npy file of float32 ('<f4'), float16 ('<f2') or bfloat16 ('<V2', as numpy holds
-it), [samples, positions, channels], little-endian. The file is read in blocks of samples, so that it may be larger than memory; - is
-standard input. The stages, in this order:
+Makes embeddings of a model's last hidden states, [samples, positions, channels] in a .npy file of float32 ('<f4'), float16
+('<f2') or bfloat16 ('<V2', as numpy holds it), little-endian. It is read in blocks of samples, so that it may be larger than
+memory; - is standard input. The stages, in this order:
 
 Pooling: the real positions of a sample become one row; padded ones are skipped, whatever they hold
       --lengths <list or file>   real positions of each sample, from the first, e.g. 10,20; default: all are real

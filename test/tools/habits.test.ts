@@ -275,7 +275,7 @@ describe('behaviour: help', () => {
     expect(options.sort()).toEqual(
       [
         ...['axis', 'eps', 'force', 'json', 'lengths', 'mask', 'normalized-shape', 'partial', 'quiet', 'residual'],
-        ...['residual-scale', 'rows', 'weight', 'weight-offset']
+        ...['residual-scale', 'rows', 'weight', 'weight-offset', 'dtype', 'out-dtype']
       ].sort()
     )
     expect(help).toContain("added to the mean of squares, in x's unit squared; default 1e-6")

@@ -5,10 +5,14 @@ import type { Dtype } from '../../dist/esm/call/elements.js'
 import { fill, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
 import { apply } from '../../dist/esm/cli/apply.js'
 import { calibrate } from '../../dist/esm/cli/calibrate.js'
+import { corpus } from '../../dist/esm/cli/corpus.js'
 import { embed } from '../../dist/esm/cli/embed.js'
 import {
+  BatchStatistics,
   batchNorm,
+  batchStatistics,
   calibrateEmbeddings,
+  EmbeddingStatistics,
   groupNorm,
   instanceNorm,
   layerNorm,
@@ -55,8 +59,13 @@ const failure = async (command: { run(args: readonly string[]): Promise<number> 
   ((await command.run([...args, '-o', at('y.npy'), '--force']).catch(error => error)) as Error).message
 
 /** The result is written as this type, with the bits of a call. */
-function expectFile(descr: string, { data, dims }: { data: unknown; dims: readonly number[] }, what: string) {
-  const { header, bytes } = read('y.npy')
+function expectFile(
+  descr: string,
+  { data, dims }: { data: unknown; dims: readonly number[] },
+  what: string,
+  name = 'y.npy'
+) {
+  const { header, bytes } = read(name)
   expect(header, what).toBe(`{'descr': '${descr}', 'fortran_order': False, 'shape': (${dims.join(', ')}), }`)
   const { buffer, byteOffset, byteLength } = data as Uint16Array
   expect(bytes.equals(Buffer.from(buffer, byteOffset, byteLength)), what).toBe(true)
@@ -190,6 +199,24 @@ describe('equality: embeddings of files of 16 bits', () => {
     expect(JSON.parse(lines.at(-1) as string).bytes).toBe(480)
     await calibrate.run([input, '-o', at('s.json'), '--force', ...options])
     expect(readFileSync(at('s.json'), 'utf8')).toBe(`${JSON.stringify(calibrateEmbeddings(x, 10))}\n`)
+  })
+})
+
+describe('equality: a corpus of files of 16 bits', () => {
+  it('has the statistics of all, and results of the type of each', async () => {
+    const shards = [tensor('bfloat16', numbers, dims), tensor('bfloat16', fill(normal, 80, 7), [2, 4, 10])]
+    const paths = shards.map(({ data, dims }, i) => saveTyped(`s${i}.npy`, '<u2', data, dims))
+    const run = (op: string[], out: string) =>
+      corpus.run(['run', ...op, ...paths, '--dtype', 'bfloat16', '--out-dir', at(out), '--jobs', '1', '--json'])
+    expect(await run(['batch-norm', '--training'], 'batch')).toBe(0)
+    const statistics = BatchStatistics.merge(...shards.map(shard => batchStatistics(shard)))
+    for (const [i, shard] of shards.entries()) {
+      const expected = batchNorm(shard, { training: true, statistics }) as Tensor
+      expectFile('<u2', expected, `shard ${i}`, `batch/s${i}.npy`)
+    }
+    expect(await run(['calibrate'], 'ranges')).toBe(0)
+    const ranges = EmbeddingStatistics.merge(...shards.map(shard => calibrateEmbeddings(shard, 10)))
+    expect(JSON.parse(readFileSync(at('ranges/statistics.json'), 'utf8'))).toEqual(JSON.parse(JSON.stringify(ranges)))
   })
 })
 

@@ -33,7 +33,8 @@ function evenkeel(given: RowProblem): Map<string, Ready> {
   const y = empty(given)
   const calls = rowCalls(given, y)
   if (!calls) return new Map()
-  const largest = given.x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  let largest = 0
+  for (const value of given.x) largest = Math.max(largest, Math.abs(value))
   const types = (['float16', 'bfloat16'] as const).filter(dtype => largest <= largest16[dtype])
   return new Map([
     [named('prepared layer', backend), ours(given, y, calls.prepared)],

@@ -79,14 +79,20 @@ function bitsOf(numbers: Float32Array, precision: Dtype): Uint16Array {
 }
 const numbersOf = (bits: Uint16Array, precision: Dtype) => dequantizeEmbeddings(bits, bits.length, { precision })
 
-/** The problem with its numbers rounded to a type of 16 bits. */
-export function rounded16<Problem extends RowProblem>(given: Problem, dtype: Dtype): Problem {
-  const [x, weight, bias] = [given.x, given.weight, given.bias].map(one => numbersOf(bitsOf(one, dtype), dtype))
-  return { ...given, x, weight, bias }
+/** Numbers rounded to a type of 16 bits. */
+export const rounded16 = (numbers: Float32Array, dtype: Dtype) => numbersOf(bitsOf(numbers, dtype), dtype)
+
+/** The prepared layer on elements of 16 bits, with weights of the same type; made when it runs first. */
+export function prepared16(given: RowProblem, dtype: Dtype): Ready {
+  let made: { readonly out: Uint16Array; readonly run: Run } | undefined
+  const run = () => {
+    made ??= layer16(given, dtype)
+    made.run()
+  }
+  return { ...ours(given, given.x, run), result: () => numbersOf(made?.out ?? new Uint16Array(0), dtype) }
 }
 
-/** The prepared layer on elements of 16 bits, with weights of the same type. */
-export function prepared16(given: RowProblem, dtype: Dtype): Ready {
+function layer16(given: RowProblem, dtype: Dtype) {
   const { op, eps } = given
   const size = given.dims[1]
   const x = bitsOf(given.x, dtype)
@@ -98,8 +104,7 @@ export function prepared16(given: RowProblem, dtype: Dtype): Ready {
       ? new LayerNorm(size, { weight, bias: tensor(given.bias), eps })
       : new RMSNorm(size, { weight, eps })
   const options = { dtype, out }
-  const run = () => void layer.forward(x, options)
-  return { ...ours(given, given.x, run), result: () => numbersOf(out, dtype) }
+  return { out, run: () => void layer.forward(x, options) }
 }
 
 export function plainRows({ op, x, dims: [rows, cols], weight, bias, eps }: RowProblem, y: Float32Array): Run {
