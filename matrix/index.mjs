@@ -202,7 +202,7 @@ for (const [version, tsc] of Object.entries(compilers)) {
         writeFileSync(join(folder, source), readFileSync(join(folder, 'types.ts')))
         const settings = ['--module', module, '--moduleResolution', resolution, '--strict', '--target', 'es2022']
         // The types of the package itself are checked, too: no skipLibCheck.
-        const more = ['--exactOptionalPropertyTypes', '--types', '', '--lib', 'es2022,dom']
+        const more = ['--exactOptionalPropertyTypes', '--lib', 'es2022,dom']
         run(process.execPath, [tsc, ...settings, ...more, source], { cwd: folder })
         const { stdout } = run(nodes[20], [source.replace('ts', 'js').replace(/ts$/, 'js')], { cwd: folder })
         const { backend, same, plain } = JSON.parse(stdout)

@@ -24,6 +24,8 @@ export function membersOf(type) {
 function membersIn(type) {
   if (type.type === 'intersection') return type.types.flatMap(membersIn)
   if (type.type === 'reflection') return type.declaration.children ?? []
+  // What a mapped type maps has its members.
+  if (type.type === 'reference' && type.name === 'InFloat32') return membersIn(type.typeArguments[0])
   if (type.type === 'reference' && type.reflection) return membersOf(type.reflection)
   return []
 }
