@@ -270,7 +270,7 @@ class StagedCall {
     size_t n = 0;
     each_operand([&](auto i) {
       const auto& operand = std::get<i>(operands);
-      if (!storages.of[array_of(i)].plain()) n += parameter_size(operand, shape);
+      if (!storages.of[array_of(i)].plain()) n += Staging::rounded(parameter_size(operand, shape));
     });
     return n;
   }
@@ -321,11 +321,11 @@ class StagedCall {
  private:
   template <class T>
   static size_t parameter_size(const PerElement<T>& operand, const Groups& shape) {
-    return operand.data ? Staging::rounded(shape.size) : 0;
+    return operand.data ? shape.size : 0;
   }
   template <class T>
   static size_t parameter_size(const PerChannel<T>& operand, const Volume& shape) {
-    return operand.data ? Staging::rounded(shape.channels()) : 0;
+    return operand.data ? shape.channels() : 0;
   }
   template <class Operand, class Other>
   static size_t parameter_size(const Operand&, const Other&) {
