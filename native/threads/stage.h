@@ -97,8 +97,8 @@ struct Blocks {
 };
 
 template <class Operand>
-constexpr bool takes_array = !std::is_same_v<Operand, size_t> && !std::is_same_v<Operand, double> &&
-                             !std::is_same_v<Operand, Counted>;
+constexpr bool takes_array =
+    !std::is_same_v<Operand, size_t> && !std::is_same_v<Operand, double> && !std::is_same_v<Operand, Counted>;
 template <class Operand>
 constexpr bool is_input = false;
 template <class T>
@@ -412,7 +412,9 @@ class StagedCall {
 
   void run_matrices(const Groups& shape, const Share& some, float* memory) const {
     const Storages& storages = staging_.storages;
-    const size_t row = shape.size * some.columns;
+    // A column by itself has a place beside it: with a pitch of 1 it would be a row, which rule 14 adds up otherwise.
+    const size_t pitch = shape.pitch > 1 ? std::max<size_t>(2, some.columns) : some.columns;
+    const size_t row = shape.size * pitch, apart = pitch / some.columns;
     // Rows have a stride each, columns of matrices one for all operands.
     const auto stays = [&](const Storage& of) { return shape.pitch == 1 && of.plain(); };
     run_block(
@@ -421,16 +423,17 @@ class StagedCall {
           using Operand = std::tuple_element_t<i, All>;
           Operand operand = share_of(std::get<i>(operands_), shape, some);
           if constexpr (std::is_same_v<Operand, Groups>) {
-            operand = Groups{some.count, shape.size, some.columns, some.columns, 0};
+            operand = Groups{some.count, shape.size, some.columns, pitch, 0};
           }
           if constexpr (is_matrix<Operand>) {
             const Storage& of = storages.of[array_of(i)];
             if (own && stays(of)) own = nullptr;
             if (own) {
+              if (apart > 1) std::memset(own, 0, some.count * row * sizeof(float));
               if constexpr (!is_written<Operand>) {
                 const auto& from = std::get<i>(operands_);
                 each_run(storages, of, from.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
-                  staging_.read(own + place, from.data, of, offset, n);
+                  staging_.read(own + place * apart, from.data, of, offset, n);
                 });
               }
               operand.data = own;
@@ -443,7 +446,7 @@ class StagedCall {
           const Storage& of = storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
           each_run(storages, of, to.stride, shape, some, [&](size_t offset, size_t place, size_t n) {
-            staging_.write(to.data, own + place, of, offset, n, staging_.streamed);
+            staging_.write(to.data, own + place * apart, of, offset, n, staging_.streamed);
           });
         });
   }
