@@ -101,7 +101,7 @@ class StagedCall {
     size_t n = 0;
     each_operand([&](auto i) {
       const auto& operand = std::get<i>(operands);
-      if (!storages.of[array_of(i)].plain()) n += parameter_size(operand, shape);
+      if (!storages.of[array_of(i)].plain()) n += Staging::rounded(parameter_size(operand, shape));
     });
     return n;
   }
@@ -150,11 +150,11 @@ class StagedCall {
  private:
   template <class T>
   static size_t parameter_size(const PerElement<T>& operand, const Groups& shape) {
-    return operand.data ? Staging::rounded(shape.size) : 0;
+    return operand.data ? shape.size : 0;
   }
   template <class T>
   static size_t parameter_size(const PerChannel<T>& operand, const Volume& shape) {
-    return operand.data ? Staging::rounded(shape.channels()) : 0;
+    return operand.data ? shape.channels() : 0;
   }
   template <class Operand, class Other>
   static size_t parameter_size(const Operand&, const Other&) {
@@ -266,7 +266,9 @@ class StagedCall {
 
   void run_matrices(const Groups& shape, const Share& some, float* memory) const {
     const Storages& storages = staging_.storages;
-    const size_t row = shape.size * some.columns;
+    // A column by itself has a place beside it: with a pitch of 1 it would be a row, which rule 14 adds up otherwise.
+    const size_t pitch = shape.pitch > 1 ? std::max<size_t>(2, some.columns) : some.columns;
+    const size_t row = shape.size * pitch, apart = pitch / some.columns;
     // Rows have a stride each, columns of matrices one for all operands.
     const auto stays = [&](const Storage& of) { return shape.pitch == 1 && of.plain(); };
     run_block(
@@ -275,15 +277,16 @@ class StagedCall {
           using Operand = std::tuple_element_t<i, All>;
           Operand operand = share_of(std::get<i>(operands_), shape, some);
           if constexpr (std::is_same_v<Operand, Groups>) {
-            operand = Groups{some.count, shape.size, some.columns, some.columns, 0};
+            operand = Groups{some.count, shape.size, some.columns, pitch, 0};
           }
           if constexpr (is_matrix<Operand>) {
             const Storage& of = storages.of[array_of(i)];
             if (own && stays(of)) own = nullptr;
             if (own) {
+              if (apart > 1) std::memset(own, 0, some.count * row * sizeof(float));
               if constexpr (!is_written<Operand>) {
                 const auto& from = std::get<i>(operands_);
-                staging_.bring_in(own, from.data, of, from.stride, shape, some);
+                staging_.bring_in(own, from.data, of, from.stride, shape, some, apart);
               }
               operand.data = own;
               operand.stride = row;
@@ -294,7 +297,7 @@ class StagedCall {
         [&](auto i, const float* own) {
           const Storage& of = storages.of[array_of(i)];
           const auto& to = std::get<i>(operands_);
-          staging_.bring_back(to.data, own, of, to.stride, shape, some);
+          staging_.bring_back(to.data, own, of, to.stride, shape, some, apart);
         });
   }
 

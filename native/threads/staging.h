@@ -213,16 +213,17 @@ class Staging {
     }
   }
 
-  // All of some matrices, or of a part of a volume: brought in one behind the other, and back; or 0 in their place.
+  // All of some matrices, whose single elements stand so far `apart` here, or of a part of a volume: brought in one
+  // behind the other, and back; or 0 in their place.
   EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, size_t stride, const Groups& shape,
-                                  const Share& some) const {
+                                  const Share& some, size_t apart) const {
     each_run(storages, of, stride, shape, some,
-             [&](size_t offset, size_t place, size_t n) { read(own + place, data, of, offset, n); });
+             [&](size_t offset, size_t place, size_t n) { read(own + place * apart, data, of, offset, n); });
   }
   EVENKEEL_NOINLINE void bring_back(float* data, const float* own, const Storage& of, size_t stride,
-                                    const Groups& shape, const Share& some) const {
+                                    const Groups& shape, const Share& some, size_t apart) const {
     each_run(storages, of, stride, shape, some,
-             [&](size_t offset, size_t place, size_t n) { write(data, own + place, of, offset, n, streamed); });
+             [&](size_t offset, size_t place, size_t n) { write(data, own + place * apart, of, offset, n, streamed); });
   }
   EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, const Volume& shape,
                                   const Part& part) const {

@@ -207,6 +207,7 @@ function* largeCases(): Generator<[Op, Case]> {
     [2, 70_000, 1],
     [3, 520, 90],
     [1, 9000, 17],
+    [2, 300, 33], // brought in by 32 columns and one
     [40, 4, 900]
   ].entries()) {
     const n = outer * size * inner

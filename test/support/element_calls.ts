@@ -166,7 +166,7 @@ function* rowCalls(dtype: Dtype): Generator<[string, MadeCall]> {
     }
     for (const [layerName, layer] of Object.entries(layers)) {
       // A weight of bits without a type: a constructor takes no dtype.
-      const made = (m: Maker) =>
+      const made = (m: Maker): Any =>
         layer({
           ...m,
           weight: (numbers, dims) =>
@@ -410,7 +410,9 @@ function* channelCalls(dtype: Dtype): Generator<[string, MadeCall]> {
 
 /** Embeddings. */
 function* embeddingCalls(dtype: Dtype): Generator<[string, MadeCall]> {
-  const { poolEmbeddings, quantizeEmbeddings, calibrateEmbeddings, EmbeddingPooler } = evenkeel
+  const { calibrateEmbeddings, EmbeddingPooler } = evenkeel
+  // Of tensors and arrays alike.
+  const { poolEmbeddings, quantizeEmbeddings }: { [name: string]: (...args: Any[]) => Any } = evenkeel as Any
   const dims = [3, 9, 40]
   const all = 3 * 9 * 40
   const x = numbers(all, 1)
@@ -435,8 +437,8 @@ function* embeddingCalls(dtype: Dtype): Generator<[string, MadeCall]> {
     yield [
       `EmbeddingPooler, ${pooling}, later`,
       async m => {
-        const pooler = new EmbeddingPooler(40, { pooling, precision: 'int8', scale: 'unit' })
-        return { codes: ((await pooler.forwardAsync(m.of(x, dims), { dtype, mask } as Any)) as Any).data }
+        const pooler: Any = new EmbeddingPooler(40, { pooling, precision: 'int8', scale: 'unit' })
+        return { codes: (await pooler.forwardAsync(m.of(x, dims), { dtype, mask })).data }
       }
     ]
   }
@@ -530,7 +532,7 @@ function difference(name: string, given: Any, want: Any, dtype: Dtype): string {
     const is = type ?? dtype
     return difference(name, data, want.data, is === 'float32' ? dtype : is)
   }
-  got = patterns(got as Any)
+  got = patterns(got as Uint16Array)
   if (got instanceof Int8Array) return difference(name, Uint8Array.from(got), Uint8Array.from(want), dtype)
   if (!(got instanceof Uint16Array) || want instanceof Uint16Array) {
     const at = firstDifference(got as Float32Array, want)

@@ -1,6 +1,6 @@
 // What calls with elements of 16 bits have to give: the float32 results on the widened inputs, rounded (rule 24).
 import { type Case, type Result, runCase } from '../../dist/esm/cases/index.js'
-import { asFloat32, elementTypeOf, newElements } from '../../dist/esm/kernels/arrays.js'
+import { asFloat32, copyOf, elementTypeOf, newElements } from '../../dist/esm/kernels/arrays.js'
 import { narrow } from '../../dist/esm/kernels/convert.js'
 import type { ElementType } from '../../dist/esm/kernels/elements.js'
 import type { Groups, Kernels, Op } from '../../dist/esm/kernels/index.js'
@@ -43,7 +43,7 @@ export function roundedResult(op: Op, kernels: Kernels, given: Case): Result {
     return [name, array && type ? roundedTo(type, array as Float32Array) : array]
   })
   if (!given.keepsSum || !sum) return Object.fromEntries(results)
-  const kept = sum.slice()
+  const kept = copyOf(sum)
   clearPadded(kept, given.shape as Groups)
   return { ...Object.fromEntries(results), sum: kept }
 }
