@@ -17,20 +17,19 @@ export type { NormalizedShape, RowOptions } from './call/rows.js'
 export type { Operand, TensorLike } from './call/tensor.js'
 export { type View, type ViewOptions, view } from './call/views.js'
 export type { Statistic } from './kernels/index.js'
-export {
-  BatchNorm,
-  type BatchNormConstants,
-  type BatchNormForwardOptions,
-  type BatchNormLayerOptions,
-  type BatchNormOptions,
-  batchNorm,
-  type RunningStatistics
-} from './ops/batch_norm.js'
+export { BatchNorm, batchNorm } from './ops/batch_norm.js'
 export {
   type BatchNormBackwardFunctionOptions,
   type BatchNormBackwardOptions,
   batchNormBackward
 } from './ops/batch_norm_backward.js'
+export type {
+  BatchNormConstants,
+  BatchNormForwardOptions,
+  BatchNormLayerOptions,
+  BatchNormOptions,
+  RunningStatistics
+} from './ops/batch_norm_options.js'
 export { BatchStatistics, type BatchStatisticsJSON, batchStatistics } from './ops/batch_statistics.js'
 export {
   calibrateEmbeddings,

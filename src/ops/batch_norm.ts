@@ -1,7 +1,7 @@
 // BatchNorm: the public operation and layer. Its kernels are batch_norm and, in training, batch_statistics.
 import { checkThis, refuseAssignments } from '../call/advice.js'
 import { type AsyncOptions, asyncOptions, checkAsyncOptions } from '../call/async_options.js'
-import { type ChannelOptions, type ChannelWeights, channelOptions } from '../call/channels.js'
+import type { ChannelWeights } from '../call/channels.js'
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import type { Gradients, InFloat32 } from '../call/gradients.js'
 import {
@@ -13,7 +13,7 @@ import {
   rounded
 } from '../call/layer_state.js'
 import { LayerWeights } from '../call/layer_weights.js'
-import { checkBoolean, checkCount, type Known, readOptions } from '../call/options.js'
+import { checkBoolean, checkCount, readOptions } from '../call/options.js'
 import { hasOnlyOut } from '../call/quick.js'
 import { QuickChannels } from '../call/quick_channels.js'
 import type { Result } from '../call/result.js'
@@ -30,91 +30,14 @@ import {
   readRunning,
   runningNames
 } from './batch_norm_call.js'
-import type { BatchStatistics } from './batch_statistics.js'
-
-/** Options of one BatchNorm call that are not parameters of the layer. */
-export interface BatchNormForwardOptions extends ChannelOptions {
-  /** C elements; receives the mean that was used. */
-  mean?: Statistic | undefined
-  /** C elements; receives 1 / sqrt(variance + eps). */
-  rstd?: Statistic | undefined
-  /** In training: statistics to use in place of those of x, such as those of several workers, merged. Default: those of x. */
-  statistics?: BatchStatistics | undefined
-  /**
-   * Receives the result: as many elements as x, as a tensor its dims. May be exactly x (the same memory from the first to the last
-   * element), which makes the call in place. Otherwise it must share no memory with anything else in the call. Default: new memory.
-   */
-  out?: Operand | undefined
-}
-
-/** The running statistics of BatchNorm. */
-export interface RunningStatistics {
-  /** Running mean, C elements, float32 or float64. With `training` batchNorm updates it in place; without, it is needed. */
-  runningMean?: Operand | Statistic | undefined
-  /** Running variance, C elements, float32 or float64, >= 0. With `training` batchNorm updates it in place; without, it is needed. */
-  runningVar?: Operand | Statistic | undefined
-}
-
-/** The numbers among the parameters of BatchNorm. */
-export interface BatchNormConstants {
-  /** Added to the variance, finite and >= 0. Default: 1e-5. */
-  eps?: number | undefined
-  /** Weight of the new value in the running statistics, 0 to 1. (In ONNX and Keras it is that of the old: 1 - momentum.) Default: 0.1. */
-  momentum?: number | undefined
-  /** Whether the running variance is divided by n - 1, as in PyTorch, or, with false, by n, as in ONNX and Keras. Default: true. */
-  unbiased?: boolean | undefined
-}
-
-/** Options of {@link batchNorm}. */
-export interface BatchNormOptions
-  extends BatchNormForwardOptions,
-    ChannelWeights,
-    RunningStatistics,
-    BatchNormConstants {
-  /** Whether x is normalised with its own statistics, which then update the running ones, where there are any. Default: false. */
-  training?: boolean | undefined
-}
-
-const forwardOptions: Known<BatchNormForwardOptions> = {
-  ...channelOptions,
-  mean: true,
-  rstd: true,
-  statistics: true,
-  out: true
-}
-const functionOptions: Known<BatchNormOptions> = {
-  runningMean: true,
-  runningVar: true,
-  weight: true,
-  bias: true,
-  training: true,
-  eps: true,
-  momentum: true,
-  unbiased: true,
-  ...forwardOptions
-}
-
-/** Options of the constructor of {@link BatchNorm}. */
-export interface BatchNormLayerOptions extends ChannelWeights, RunningStatistics, Omit<BatchNormConstants, 'momentum'> {
-  /** Weight of the new value in the running statistics, 0 to 1; null makes them the plain average over all batches. Default: 0.1. */
-  momentum?: number | null | undefined
-  /** Whether there are running statistics. Without, every call uses x's own. Default: true. */
-  trackRunningStats?: boolean | undefined
-  /** Whether the layer starts in training. Default: false where running statistics are passed (those of a trained model), else true. */
-  training?: boolean | undefined
-}
-
-const layerOptions: Known<BatchNormLayerOptions> = {
-  weight: true,
-  bias: true,
-  runningMean: true,
-  runningVar: true,
-  eps: true,
-  momentum: true,
-  unbiased: true,
-  trackRunningStats: true,
-  training: true
-}
+import {
+  type BatchNormForwardOptions,
+  type BatchNormLayerOptions,
+  type BatchNormOptions,
+  forwardOptions,
+  functionOptions,
+  layerOptions
+} from './batch_norm_options.js'
 
 /**
  * Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167; ONNX BatchNormalization):
