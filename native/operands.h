@@ -1,10 +1,12 @@
-// The kinds of operands that kernels have. The twin of src/kernels/operands.ts.
+// The kinds of operands that kernels have. The twin of src/kernels/operands.ts. What they do is inlined by force: no
+// copy may be left that is compiled for another CPU.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "elements.h"
+#include "platform/compiler.h"
 
 namespace evenkeel {
 
@@ -92,7 +94,7 @@ struct Volume {
   Spans spans{};
   bool in_caches = false;  // whatever the whole call is
 
-  size_t in_memory() const { return in_caches ? 0 : whole * pitch * positions; }
+  EVENKEEL_INLINE size_t in_memory() const { return in_caches ? 0 : whole * pitch * positions; }
   size_t count() const { return samples * groups; }
   size_t channels() const { return groups * channels_per_group; }
 };
@@ -105,7 +107,7 @@ struct Axes {
   size_t x_strides[most];
   size_t y_strides[most];
 
-  size_t count() const {
+  EVENKEEL_INLINE size_t count() const {
     size_t n = 1;
     for (size_t i = 0; i < rank; ++i) n *= dims[i];
     return n;
@@ -118,14 +120,14 @@ struct Matrix {
   T* data;
   size_t stride;
 
-  T* at(size_t i) const { return data + i * stride; }
+  EVENKEEL_INLINE T* at(size_t i) const { return data + i * stride; }
 };
 
 // Matrices that may be absent: then data is null, and so is every one.
 template <class T>
 struct Maybe : Matrix<T> {
   explicit operator bool() const { return this->data != nullptr; }
-  T* at(size_t i) const { return this->data ? Matrix<T>::at(i) : nullptr; }
+  EVENKEEL_INLINE T* at(size_t i) const { return this->data ? Matrix<T>::at(i) : nullptr; }
 };
 
 template <class T>
@@ -186,8 +188,10 @@ struct SumOverRows {
 
   static size_t unit(const Volume& shape) { return shape.whole <= fold64 * fold64 ? 1 : fold64; }
   // Where the row that is worked on as number i adds to.
-  double* at(size_t i, const Groups& shape) const { return data ? data + (done + i) / fold64 * shape.size : nullptr; }
-  double* at(size_t sample, const Volume& shape) const {
+  EVENKEEL_INLINE double* at(size_t i, const Groups& shape) const {
+    return data ? data + (done + i) / fold64 * shape.size : nullptr;
+  }
+  EVENKEEL_INLINE double* at(size_t sample, const Volume& shape) const {
     return data ? data + (done + sample) / unit(shape) * (pitch ? pitch : shape.pitch) : nullptr;
   }
 };

@@ -63,7 +63,7 @@ struct Kernels {
 };
 
 // Elements of 16 bits as float32, and back, of each of their types in order; what is done with them as they are:
-// statistics over a batch, a copy in another order.
+// statistics over a batch, null where they are brought in first; a copy in another order.
 struct Conversions {
   void (*widen[types_of_16_bits])(float* to, const uint16_t* from, size_t n);
   void (*narrow[types_of_16_bits])(uint16_t* to, const float* from, size_t n, bool streamed);

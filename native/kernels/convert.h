@@ -26,7 +26,14 @@ void batch_statistics_of(OverBatch<double> mean, OverBatch<double> variance, Ten
   batch_statistics<T>(mean, variance, {reinterpret_cast<const T*>(x.data)}, shape);
 }
 
-#define EVENKEEL_STATISTICS(name, type) &batch_statistics_of<type>,
+// Where vectors are short, this is not worth its place in the package.
+template <class T>
+constexpr auto batch_statistics_or_none() -> decltype(&batch_statistics_of<T>) {
+  if constexpr (width >= 8) return &batch_statistics_of<T>;
+  return nullptr;
+}
+
+#define EVENKEEL_STATISTICS(name, type) batch_statistics_or_none<type>(),
 #define EVENKEEL_WIDEN(name, type) &widen<type>,
 #define EVENKEEL_NARROW(name, type) &narrow_to<type>,
 constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},

@@ -1,6 +1,9 @@
 // Numbers of 16 bits (rule 19), one at a time. The twin of src/kernels/float16.ts. Included inside an ISA file's
 // namespace, before its vectors.
 
+// Of float32, without the function of C++ that would be shared with other files.
+inline float absolute(float a) { return static_cast<float>(std::fabs(static_cast<double>(a))); }
+
 // The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN. `shifted` is |value| + 0.5: below
 // 2^-14 the steps are 2^-24, and the addition rounds to them.
 inline uint32_t to_float16(float value, float shifted) {

@@ -48,7 +48,7 @@ EVENKEEL_NOINLINE void pack_16_bits(uint8_t* out, size_t n, const T* x) {
   for (size_t i = 0; i < n; i += at_once) {
     const size_t count = n - i < at_once ? n - i : at_once;
     // In a loop of its own: beside a condition the addition would not be made of vectors (measured).
-    for (size_t k = 0; k < count && !brain; ++k) shifted[k] = std::fabs(static_cast<float>(x[i + k])) + 0.5f;
+    for (size_t k = 0; k < count && !brain; ++k) shifted[k] = absolute(static_cast<float>(x[i + k])) + 0.5f;
     for (size_t k = 0; k < count; ++k) {
       const float v = static_cast<float>(x[i + k]);
       some[k] = static_cast<uint16_t>(brain ? to_bfloat16(v) : to_float16(v, shifted[k]));

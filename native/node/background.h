@@ -40,8 +40,8 @@ struct BackgroundJob : Job {
 
 // Memory for a call whose elements are no dense float32: null where they are. An error where there is none.
 template <class... Operands>
-Staging* new_staging(Arguments& arguments, const KernelTables& tables, std::tuple<Operands...>& operands,
-                     size_t threads) {
+EVENKEEL_RARE Staging* new_staging(Arguments& arguments, const KernelTables& tables, std::tuple<Operands...>& operands,
+                                   size_t threads) {
   if (!arguments.storages.any) return nullptr;
   void* memory = std::malloc(sizeof(Staging));
   if (!memory) {
@@ -93,7 +93,7 @@ size_t helpers() {
 }
 
 template <class... Operands>
-void run_job(Job* job) {
+EVENKEEL_RARE void run_job(Job* job) {
   auto* call = static_cast<BackgroundCall<Operands...>*>(job);
   // One thread is left to JavaScript.
   const size_t others = helpers();
@@ -171,7 +171,7 @@ bool open_queue(Napi::Env env, Environment* environment) {
 
 // The same arguments as the kernel. Returns a promise of the arrays' buffers, one for each array in turn.
 template <class... Operands>
-napi_value start(napi_env env, napi_callback_info info) {
+EVENKEEL_RARE napi_value start(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
   Environment* environment = kernel->environment;

@@ -117,8 +117,8 @@ napi_value call_prepared(napi_env env, napi_callback_info info) {
 
 // A function of JavaScript that has a layer: a copy of its parameters, of so many elements each.
 template <class... Operands>
-napi_value layer_of(napi_env env, const Kernel<Operands...>& kernel, const std::tuple<Operands...>& operands,
-                    size_t size, napi_callback callback) {
+EVENKEEL_RARE napi_value layer_of(napi_env env, const Kernel<Operands...>& kernel,
+                                  const std::tuple<Operands...>& operands, size_t size, napi_callback callback) {
   using Layer = Prepared<Operands...>;
   const size_t bytes =
       std::apply([&](const auto&... operand) { return (bytes_of(operand, size) + ... + 0); }, operands);
@@ -153,7 +153,7 @@ napi_value layer_of(napi_env env, const Kernel<Operands...>& kernel, const std::
 
 // The arguments of the kernel, without y, x and a number of rows. Returns a function of y and x.
 template <class T, class... Operands>
-napi_value prepare(napi_env env, napi_callback_info info) {
+EVENKEEL_RARE napi_value prepare(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const auto* kernel = static_cast<const Kernel<Operands...>*>(arguments.data);
   std::tuple<Operands...> operands;

@@ -22,7 +22,7 @@ constexpr size_t most_listed = 256;
 // Calls real(share) and padded(share) for the rows of a share that are so. Real ones are listed, since a call of the
 // kernel for each few neighbors would cost more than these (measured).
 template <class Real, class Padded>
-void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padded padded) {
+EVENKEEL_RARE void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padded padded) {
   uint32_t listed[most_listed];
   const size_t end = share.first + share.count;
   size_t before = share.done;
@@ -42,7 +42,7 @@ void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padde
 
 // The same of columns.
 template <class Real, class Padded>
-void each_part_of_columns(const Groups& shape, const Share& share, Real real, Padded padded) {
+EVENKEEL_RARE void each_part_of_columns(const Groups& shape, const Share& share, Real real, Padded padded) {
   const size_t begin = share.column, end = begin + share.columns;
   for (size_t i = share.first; i < share.first + share.count; ++i) {
     size_t done = begin;
@@ -273,7 +273,8 @@ void finish(const Operand&, const Shape&, size_t) {}
 
 // Runs a kernel on each share of a division.
 template <class Call, class Shape, class Division>
-void run_shares(const Call& call, const Shape& shape, const Division& division, size_t pieces, size_t helpers) {
+EVENKEEL_RARE void run_shares(const Call& call, const Shape& shape, const Division& division, size_t pieces,
+                              size_t helpers) {
   struct Divided {
     const Call& call;
     const Shape& shape;
@@ -296,11 +297,11 @@ EVENKEEL_RARE bool stage(Staging& staging, std::tuple<Operands...>& operands, si
   using Staged = StagedCall<Split, Operands...>;
   const auto shape = std::get<typename Split::Shape>(operands);
   const size_t threads = std::max<size_t>(1, std::min(most, Split::elements(shape) / piece_size));
-  size_t elements = Staged::elements_of(operands, shape);
+  size_t elements = Staged::elements_of(operands, shape, staging.tables);
   if constexpr (Split::by_position) {
     auto flat = shape;
     Split::flatten(flat);
-    elements = std::max(elements, Staged::elements_of(operands, flat));
+    elements = std::max(elements, Staged::elements_of(operands, flat, staging.tables));
   }
   if (!staging.reserve(threads, elements, Staged::parameters_of(operands, shape, staging.storages))) return false;
   Staged::stage_parameters(operands, shape, staging);

@@ -86,8 +86,8 @@ class StagedCall {
   static Blocks blocks_of(const Axes&) { return {0, 0, 0, 0}; }
 
   // Floats that a thread needs.
-  static size_t elements_of(const All& operands, const Shape& shape) {
-    if (std::is_same_v<All, Statistics>) return 0;
+  static size_t elements_of(const All& operands, const Shape& shape, const KernelTables& tables) {
+    if (std::is_same_v<All, Statistics> && tables.convert.batch_statistics[0]) return 0;
     size_t matrices = 1;
     each_operand([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
@@ -122,7 +122,9 @@ class StagedCall {
 
   // A share of which all is real.
   EVENKEEL_RARE void run(const Shape& shape, const Share& share) const {
-    if constexpr (std::is_same_v<All, Statistics>) return run_statistics(shape, share);
+    if constexpr (std::is_same_v<All, Statistics>) {
+      if (run_statistics(shape, share)) return;
+    }
     const size_t slot = staging_.take();
     float* const memory = staging_.memory(slot);
     if constexpr (std::is_same_v<Shape, Groups>) run_groups(shape, share, memory);
@@ -217,7 +219,7 @@ class StagedCall {
     written.data = nullptr;
   }
 
-  void run_groups(const Groups& shape, const Share& share, float* memory) const {
+  EVENKEEL_RARE void run_groups(const Groups& shape, const Share& share, float* memory) const {
     const Blocks blocks = blocks_of(shape);
     // Statistics of several matrices stand side by side: with some of the columns each is on its own.
     const size_t most = share.columns == shape.inner ? blocks.outer : 1;
@@ -301,7 +303,7 @@ class StagedCall {
         });
   }
 
-  void run_volume(const Volume& shape, const Share& share, float* memory) const {
+  EVENKEEL_RARE void run_volume(const Volume& shape, const Share& share, float* memory) const {
     const Blocks blocks = blocks_of(shape);
     // Statistics of several samples stand side by side: with some of the groups each sample is on its own.
     const bool whole = share.columns == shape.groups && blocks.columns >= share.columns;
@@ -351,14 +353,15 @@ class StagedCall {
 
   // Those over a batch, of elements of 16 bits as they are.
   using Statistics = std::tuple<OverBatch<double>, OverBatch<double>, Tensor<const float>, Volume>;
-  void run_statistics(const Volume& shape, const Share& share) const {
+  bool run_statistics(const Volume& shape, const Share& share) const {
     constexpr size_t x = index_of<Tensor<const float>>();
     const auto type = staging_.storages.of[array_of(x)].type;
-    if (type == ElementType::float32) return;  // only a call that is not TypeScript's
+    if (type == ElementType::float32 || !staging_.tables.convert.batch_statistics[0]) return false;
     const Tensor<const uint16_t> from{reinterpret_cast<const uint16_t*>(std::get<x>(operands_).data)};
     staging_.tables.convert.batch_statistics[static_cast<size_t>(type) - 1](
         share_of(std::get<0>(operands_), shape, share), share_of(std::get<1>(operands_), shape, share),
         share_of(from, shape, share), share_of(shape, shape, share));
+    return true;
   }
 
   // A copy, of elements of 16 bits as they are.

@@ -129,7 +129,7 @@ describe('behaviour: elements that are refused, before anything is written', () 
     const out = bits().fill(7)
     const refused = (place: Any, words: string | RegExp, kind: typeof TypeError | typeof RangeError = TypeError) =>
       refuses(() => call(tensor(x, 'float16'), { out: place }), [x, out], op, kind, words)
-    refused(tensor(out), 'out.data expected Float32Array, or the bits')
+    refused(tensor(out), 'out.data expected Float32Array, got Uint16Array')
     refused(tensor(new Float64Array(24)), 'out.data expected Float32Array, got Float64Array')
     refused(tensor(out, 'float32'), 'out.data expected Float32Array')
     refused(tensor(new Float32Array(24), 'bfloat16'), 'out.data expected Uint16Array (type bfloat16), got Float32Array')
@@ -213,7 +213,7 @@ describe('behaviour: elements that are refused, before anything is written', () 
       [],
       'LayerNorm',
       TypeError,
-      'weight expected Float32Array, or the bits'
+      'weight expected Float32Array, got Uint16Array'
     )
     refuses(() => new LayerNorm(4, { dtype: 'float16' } as Any), [], 'LayerNorm', TypeError, /got "dtype"/)
   })

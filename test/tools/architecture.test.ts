@@ -51,7 +51,7 @@ describe('behaviour: nothing is forgotten', () => {
       expect(evenkeel).toHaveProperty(camelCase(op))
     }
     for (const op of withoutKernel) expect(existsSync(join(root, `test/ops/${op}.test.ts`))).toBe(true)
-    expect(stems('src/ops', '.ts').filter(name => !name.endsWith('_call'))).toEqual(
+    expect(stems('src/ops', '.ts').filter(name => !/_(call|options)$/.test(name))).toEqual(
       [...ops.filter(op => !withoutOperation.includes(op)), ...withoutKernel].sort()
     )
     expect(Object.keys(cases).sort()).toEqual(ops)

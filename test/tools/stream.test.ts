@@ -186,7 +186,7 @@ describe('behaviour: streams of rows', () => {
       (await bytesThrough(layerNormStream(size, {}, dtype && { dtype }), [chunk]).catch(error => error)).message
     const bits = new Uint16Array(12)
     expect(await failure16(bits)).toBe(
-      "layerNormStream: chunk expected Buffer, Uint8Array or Float32Array, got Uint16Array; pass { dtype: 'float16' } (or 'bfloat16')"
+      "layerNormStream: chunk expected Buffer, Uint8Array or Float32Array, got Uint16Array; pass { dtype: 'float16' } (or 'bfloat16') if these are the bits of such numbers, else Float32Array.from(chunk)"
     )
     expect(await failure16(x, 'bfloat16')).toBe(
       'layerNormStream: chunk expected Buffer, Uint8Array or Uint16Array, got Float32Array'
