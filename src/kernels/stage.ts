@@ -64,8 +64,9 @@ function addRounded(given: Operands, placed: { [operand: string]: unknown }, sha
   const x = placed.x as Float32Array
   const length = lengthOf(x)
   const matrix = shape.size * shape.inner
+  const scale = Math.fround(given.residualScale as number)
   for (let at = 0; at < length; at += matrix) {
-    addResidual(x, at, x, at, placed.residual as Float32Array, at, shape, given.residualScale as number)
+    addResidual(x, at, x, at, placed.residual as Float32Array, at, shape, scale)
   }
   const bits = new Uint16Array(length)
   narrow(bits, 0, x, 0, length, type)
