@@ -30,7 +30,7 @@ describe('behaviour: evenkeel bench', () => {
     const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-'))
     try {
       const { stdout, stderr, code } = node(
-        [cli, 'bench', '--only', 'rms-norm', '--seconds', '0.5', '--json'],
+        [cli, 'bench', '--only', 'rms-norm', '--seconds', '0.2', '--json'],
         {},
         folder
       )
