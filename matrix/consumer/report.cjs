@@ -1,8 +1,7 @@
 // What a consumer sees: which backend runs, where it comes from, and whether its bits are those of evenkeel/js; those of
 // several threads, and of calls in the background with memory of each kind, too.
-const { checkFloat16 } = require('./float16.cjs')
-
-exports.report = async (evenkeel, plain) => {
+// `checkFloat16` is that of float16.cjs: Deno reads a file that is required only where it may read.
+exports.report = async (evenkeel, plain, checkFloat16) => {
   const make = rows => Float32Array.from({ length: rows * 768 }, (_, i) => Math.sin(i) * 10 ** (i % 9))
   const bytes = array => Buffer.from(array.buffer, array.byteOffset, array.byteLength)
   const equal = (a, b) => bytes(a).equals(bytes(b))
