@@ -8,6 +8,8 @@ import { checkFloat16 } from './float16.cjs'
 const hashes = goldens(tables.at(-1).float32)
 // All exports are looked at: a bundler leaves an op out, and with it its kernel, that nobody imports.
 const exported = Object.keys(evenkeel).sort()
-checkFloat16(evenkeel).then(float16 => {
-  document.body.textContent = JSON.stringify({ backends: evenkeel.backends, exported, hashes, float16 })
-})
+checkFloat16(evenkeel)
+  .catch(String)
+  .then(float16 => {
+    document.body.textContent = JSON.stringify({ backends: evenkeel.backends, exported, hashes, float16 })
+  })
