@@ -232,7 +232,7 @@ class StagedCall {
              (!share.listed || share.listed[i + count] == share.listed[i] + count)) {
         ++count;
       }
-      if (const size_t along = staging_.along(); along > 1) {
+      if (const size_t along = staging_.along(shape.size); along > 1) {
         count = std::min(count, along - first % along);
         run_views(shape, Share{first, count, 0, 1, nullptr, done});
         i += count;

@@ -243,13 +243,14 @@ class Staging {
   }
 
   // Rows that stand at one stride in every operand, where nothing needs to be brought in for that: all are float32, and
-  // there are enough of them to be a call of the kernel (measured). Else 0.
-  size_t along() const {
+  // there are enough of them to be a call of the kernel: of short rows more, which it takes many at a time (measured).
+  // Else 0.
+  size_t along(size_t size) const {
     for (const Storage& of : storages.of) {
       if (of.type != ElementType::float32) return 0;
     }
     const size_t last = storages.rank > 0 ? storages.dims[storages.rank - 1] : 0;
-    return last >= 4 ? last : 0;
+    return last >= (size > 256 ? 4 : 64) ? last : 0;
   }
 
   static size_t rounded(size_t n) { return (n + 15) / 16 * 16; }
