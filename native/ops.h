@@ -62,13 +62,10 @@ struct Kernels {
 #undef EVENKEEL_MEMBER
 };
 
-// Elements of 16 bits as float32, and back, of each of their types in order; what is done with them as they are:
-// statistics over a batch, null where they are brought in first; a copy in another order.
+// Elements of 16 bits as float32, and back, of each of their types in order; a copy in another order of any.
 struct Conversions {
   void (*widen[types_of_16_bits])(float* to, const uint16_t* from, size_t n);
   void (*narrow[types_of_16_bits])(uint16_t* to, const float* from, size_t n, bool streamed);
-  void (*batch_statistics[types_of_16_bits])(OverBatch<double> mean, OverBatch<double> variance,
-                                             Tensor<const uint16_t> x, Volume shape);
   void (*permute)(Tensor<uint16_t> y, Tensor<const uint16_t> x, Axes shape);
 };
 

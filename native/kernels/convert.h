@@ -20,26 +20,10 @@ EVENKEEL_NOINLINE void narrow_to(uint16_t* to, const float* from, size_t n, bool
   if (streamed) end_of_stream();
 }
 
-// Statistics over a batch, of which there is no part that could be brought in alone.
-template <class T>
-void batch_statistics_of(OverBatch<double> mean, OverBatch<double> variance, Tensor<const uint16_t> x, Volume shape) {
-  batch_statistics<T>(mean, variance, {reinterpret_cast<const T*>(x.data)}, shape);
-}
-
-// Where vectors are short, this is not worth its place in the package.
-template <class T>
-constexpr auto batch_statistics_or_none() -> decltype(&batch_statistics_of<T>) {
-  if constexpr (width >= 8) return &batch_statistics_of<T>;
-  return nullptr;
-}
-
-#define EVENKEEL_STATISTICS(name, type) batch_statistics_or_none<type>(),
 #define EVENKEEL_WIDEN(name, type) &widen<type>,
 #define EVENKEEL_NARROW(name, type) &narrow_to<type>,
 constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
                                   {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
-                                  {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_STATISTICS)},
                                   &permute<uint16_t>};
-#undef EVENKEEL_STATISTICS
 #undef EVENKEEL_WIDEN
 #undef EVENKEEL_NARROW

@@ -297,11 +297,11 @@ EVENKEEL_RARE bool stage(Staging& staging, std::tuple<Operands...>& operands, si
   using Staged = StagedCall<Split, Operands...>;
   const auto shape = std::get<typename Split::Shape>(operands);
   const size_t threads = std::max<size_t>(1, std::min(most, Split::elements(shape) / piece_size));
-  size_t elements = Staged::elements_of(operands, shape, staging.tables);
+  size_t elements = Staged::elements_of(operands, shape);
   if constexpr (Split::by_position) {
     auto flat = shape;
     Split::flatten(flat);
-    elements = std::max(elements, Staged::elements_of(operands, flat, staging.tables));
+    elements = std::max(elements, Staged::elements_of(operands, flat));
   }
   if (!staging.reserve(threads, elements, Staged::parameters_of(operands, shape, staging.storages))) return false;
   Staged::stage_parameters(operands, shape, staging);

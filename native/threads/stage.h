@@ -86,8 +86,7 @@ class StagedCall {
   static Blocks blocks_of(const Axes&) { return {0, 0, 0, 0}; }
 
   // Floats that a thread needs.
-  static size_t elements_of(const All& operands, const Shape& shape, const KernelTables& tables) {
-    if (std::is_same_v<All, Statistics> && tables.convert.batch_statistics[0]) return 0;
+  static size_t elements_of(const All& operands, const Shape& shape) {
     size_t matrices = 1;
     each_operand([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
@@ -122,9 +121,6 @@ class StagedCall {
 
   // A share of which all is real.
   EVENKEEL_RARE void run(const Shape& shape, const Share& share) const {
-    if constexpr (std::is_same_v<All, Statistics>) {
-      if (run_statistics(shape, share)) return;
-    }
     const size_t slot = staging_.take();
     float* const memory = staging_.memory(slot);
     if constexpr (std::is_same_v<Shape, Groups>) run_groups(shape, share, memory);
@@ -349,19 +345,6 @@ class StagedCall {
           const auto& to = std::get<i>(operands_);
           staging_.bring_back(to.data, own, of, shape, part);
         });
-  }
-
-  // Those over a batch, of elements of 16 bits as they are.
-  using Statistics = std::tuple<OverBatch<double>, OverBatch<double>, Tensor<const float>, Volume>;
-  bool run_statistics(const Volume& shape, const Share& share) const {
-    constexpr size_t x = index_of<Tensor<const float>>();
-    const auto type = staging_.storages.of[array_of(x)].type;
-    if (type == ElementType::float32 || !staging_.tables.convert.batch_statistics[0]) return false;
-    const Tensor<const uint16_t> from{reinterpret_cast<const uint16_t*>(std::get<x>(operands_).data)};
-    staging_.tables.convert.batch_statistics[static_cast<size_t>(type) - 1](
-        share_of(std::get<0>(operands_), shape, share), share_of(std::get<1>(operands_), shape, share),
-        share_of(from, shape, share), share_of(shape, shape, share));
-    return true;
   }
 
   // A copy, of elements of 16 bits as they are.
