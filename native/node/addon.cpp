@@ -9,11 +9,6 @@
 //
 // TypeScript has checked a call before it comes here, with better words. What is checked again is what the safety of
 // memory rests on (readers.h).
-// A part of the package, and not needed for speed (measured). Here and not among the flags: clang knows it not.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O2")
-#endif
-
 #include <napi.h>
 
 #include <cstdlib>
