@@ -5,7 +5,7 @@
 
 // Half of what -O3 makes of it, and not needed for speed: loops become vectors all the same.
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O2", "tree-vectorize", "vect-cost-model=dynamic")
+#pragma GCC optimize("Os", "tree-vectorize", "vect-cost-model=dynamic")
 #endif
 
 static_assert(FLT_EVAL_METHOD == 0, "each operation must round to its own type: x87 arithmetic gives other bits");
