@@ -11,8 +11,6 @@ namespace evenkeel {
 namespace avx2 {
 namespace {
 
-#include "../kernels/float16.h"
-
 constexpr size_t width = 8;
 
 struct F {

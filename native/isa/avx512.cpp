@@ -11,8 +11,6 @@ namespace evenkeel {
 namespace avx512 {
 namespace {
 
-#include "../kernels/float16.h"
-
 constexpr size_t width = 16;
 
 struct F {

@@ -9,8 +9,6 @@ namespace evenkeel {
 namespace neon {
 namespace {
 
-#include "../kernels/float16.h"
-
 constexpr size_t width = 4;
 
 struct F {

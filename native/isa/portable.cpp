@@ -57,12 +57,15 @@ inline F load(const Float16* p) {
 inline F load(const Bfloat16* p) {
   return build<F>([=](size_t i) { return from_bfloat16(p[i].bits); });
 }
-inline void store(Float16* p, F a) {
-  for (size_t i = 0; i < width; ++i) p[i].bits = static_cast<uint16_t>(to_float16(a.v[i], absolute(a.v[i]) + 0.5f));
+// By a copy: codes may begin at any byte.
+template <class T, class Convert>
+inline void store_each(T* p, F a, Convert convert) {
+  T all[width];
+  for (size_t i = 0; i < width; ++i) all[i].bits = static_cast<uint16_t>(convert(a.v[i]));
+  std::memcpy(static_cast<void*>(p), all, sizeof all);
 }
-inline void store(Bfloat16* p, F a) {
-  for (size_t i = 0; i < width; ++i) p[i].bits = static_cast<uint16_t>(to_bfloat16(a.v[i]));
-}
+inline void store(Float16* p, F a) { store_each(p, a, to_float16); }
+inline void store(Bfloat16* p, F a) { store_each(p, a, to_bfloat16); }
 template <class T>
 inline void stream(T* p, F a) {
   store(p, a);

@@ -1,9 +1,10 @@
-// Included inside an ISA file's namespace, after its vector types: every kernel over them, and their table.
+// Included inside an ISA file's namespace, after its vector types: every kernel over them, and their tables.
 
 // Each of these builds on those before.
 // clang-format off
 #include "power.h"
 #include "cursors.h"
+#include "convert.h"
 #include "lanes.h"
 #include "columns.h"
 #include "moments.h"
@@ -28,10 +29,15 @@
 #include "residual_sum.h"
 #include "rms_norm.h"
 
-// What belongs to no op; it takes some of them.
-#include "convert.h"
-
 #define EVENKEEL_KERNEL(name, signature) &name<T>,
 template <class T>
 constexpr Kernels<T> kernels{EVENKEEL_OPS(EVENKEEL_KERNEL)};
 #undef EVENKEEL_KERNEL
+
+#define EVENKEEL_WIDEN(name, type) &widen<type>,
+#define EVENKEEL_NARROW(name, type) &narrow<type>,
+constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
+                                  {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
+                                  &permute<uint16_t>};
+#undef EVENKEEL_WIDEN
+#undef EVENKEEL_NARROW

@@ -13,17 +13,9 @@ EVENKEEL_NOINLINE void widen(float* to, const uint16_t* from, size_t n) {
 
 // To the nearest, ties to even; one NaN.
 template <class T>
-EVENKEEL_NOINLINE void narrow_to(uint16_t* to, const float* from, size_t n, bool streamed) {
+EVENKEEL_NOINLINE void narrow(uint16_t* to, const float* from, size_t n, bool streamed) {
   T* const y = reinterpret_cast<T*>(to);
   const auto step = [=](auto at) { at.write(y, at.read(from)); };
   streams&& streamed ? each_streamed(y, n, step) : each_unrolled(y, n, step);
   if (streamed) end_of_stream();
 }
-
-#define EVENKEEL_WIDEN(name, type) &widen<type>,
-#define EVENKEEL_NARROW(name, type) &narrow_to<type>,
-constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
-                                  {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
-                                  &permute<uint16_t>};
-#undef EVENKEEL_WIDEN
-#undef EVENKEEL_NARROW

@@ -1,12 +1,13 @@
-// Numbers of 16 bits (rule 19), one at a time. The twin of src/kernels/float16.ts. Included inside an ISA file's
-// namespace, before its vectors.
+// Numbers of 16 bits (rule 19), one at a time. The twin of src/kernels/float16.ts. Included by portable.cpp alone: the
+// other instruction sets convert vectors.
 
 // Of float32, without the function of C++ that would be shared with other files.
 inline float absolute(float a) { return static_cast<float>(std::fabs(static_cast<double>(a))); }
 
-// The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN. `shifted` is |value| + 0.5: below
-// 2^-14 the steps are 2^-24, and the addition rounds to them.
-inline uint32_t to_float16(float value, float shifted) {
+// The bits of a float16: the nearest, ties to even; beyond the largest Inf; one NaN.
+inline uint32_t to_float16(float value) {
+  // Below 2^-14 the steps are 2^-24, and this addition rounds to them.
+  const float shifted = absolute(value) + 0.5f;
   uint32_t bits, small;
   std::memcpy(&bits, &value, sizeof bits);
   std::memcpy(&small, &shifted, sizeof small);

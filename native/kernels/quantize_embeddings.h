@@ -40,23 +40,6 @@ EVENKEEL_NOINLINE void pack_bits(uint8_t* out, size_t n, const T* x, bool msb, u
   }
 }
 
-template <bool brain, class T>
-EVENKEEL_NOINLINE void pack_16_bits(uint8_t* out, size_t n, const T* x) {
-  constexpr size_t at_once = 64;
-  uint16_t some[at_once];
-  float shifted[at_once];
-  for (size_t i = 0; i < n; i += at_once) {
-    const size_t count = n - i < at_once ? n - i : at_once;
-    // In a loop of its own: beside a condition the addition would not be made of vectors (measured).
-    for (size_t k = 0; k < count && !brain; ++k) shifted[k] = absolute(static_cast<float>(x[i + k])) + 0.5f;
-    for (size_t k = 0; k < count; ++k) {
-      const float v = static_cast<float>(x[i + k]);
-      some[k] = static_cast<uint16_t>(brain ? to_bfloat16(v) : to_float16(v, shifted[k]));
-    }
-    std::memcpy(out + 2 * i, some, 2 * count);
-  }
-}
-
 template <class T>
 EVENKEEL_NOINLINE void pack_ranges(uint8_t* out, size_t n, const T* x, const T* low, const T* step, uint8_t flip) {
   for (size_t k = 0; k < n; ++k) {
@@ -95,10 +78,10 @@ void quantize_embeddings(Codes codes, PerGroup scales, In<T> x, PerElement<T> lo
     const T* in = x.at(row);
     switch (codes.format) {
       case CodeFormat::float16:
-        pack_16_bits<false>(out, n, in);
+        narrow<Float16>(reinterpret_cast<uint16_t*>(out), in, n, false);
         break;
       case CodeFormat::bfloat16:
-        pack_16_bits<true>(out, n, in);
+        narrow<Bfloat16>(reinterpret_cast<uint16_t*>(out), in, n, false);
         break;
       case CodeFormat::int8_ranges:
       case CodeFormat::uint8_ranges:

@@ -36,9 +36,12 @@ napi_value call(napi_env env, napi_callback_info info) {
   std::tuple<Operands...> operands;
   const Reading reading = read(arguments, operands);
   if (reading == Reading::good && arguments.storages.any) {
-    Staging* const staging = new_staging(arguments, *kernel->tables, operands, helpers() + 1);
-    if (!arguments.error) run_divided(kernel->run, operands, helpers(), staging);
-    end_staging(staging);
+    Staging staging(arguments.storages, *kernel->tables);
+    if (stage(staging, operands, helpers() + 1)) {
+      run_divided(kernel->run, operands, helpers(), &staging);
+    } else {
+      arguments.fail(no_staging);
+    }
   } else if (reading == Reading::good) {
     run_divided(kernel->run, operands, helpers());
   }

@@ -38,18 +38,16 @@ struct BackgroundJob : Job {
   Staging* staging;  // null where all is dense float32
 };
 
-// Memory for a call whose elements are no dense float32: null where they are. An error where there is none.
+constexpr const char* no_staging = "shape expected memory to work in";
+
+// What a call has beside its operands: null where all is dense float32. An error where there is no memory for it.
 template <class... Operands>
 EVENKEEL_RARE Staging* new_staging(Arguments& arguments, const KernelTables& tables, std::tuple<Operands...>& operands,
                                    size_t threads) {
   if (!arguments.storages.any) return nullptr;
   void* memory = std::malloc(sizeof(Staging));
-  if (!memory) {
-    arguments.fail("shape expected memory to work in");
-    return nullptr;
-  }
-  auto* staging = new (memory) Staging(arguments.storages, tables);
-  if (!stage(*staging, operands, threads)) arguments.fail("shape expected memory to work in");
+  auto* staging = memory ? new (memory) Staging(arguments.storages, tables) : nullptr;
+  if (!staging || !stage(*staging, operands, threads)) arguments.fail(no_staging);
   return staging;
 }
 

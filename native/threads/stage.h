@@ -184,7 +184,7 @@ class StagedCall {
       }
       std::get<i>(placed) = place(i, own[i]);
     });
-    if constexpr (adds_residual) add_residual(placed, memory, n);
+    if constexpr (adds_residual) add_rounded(placed, memory, n);
     std::apply(kernel_, placed);
     each_operand([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
@@ -196,7 +196,7 @@ class StagedCall {
 
   // The sum of x and the residual, rounded to the type of x before it is normalised (rule 24): in the place of x, and
   // of `sum` where there is one.
-  void add_residual(All& placed, float* memory, size_t n) const {
+  void add_rounded(All& placed, float* memory, size_t n) const {
     constexpr size_t x = index_of<In<float>>(), residual = index_of<MaybeIn<float>>();
     constexpr size_t sum = index_of<MaybeOut<float>>(), scale = index_of<double>();
     const Storage& of = staging_.storages.of[array_of(x)];
@@ -219,6 +219,7 @@ class StagedCall {
     const Blocks blocks = blocks_of(shape);
     // Statistics of several matrices stand side by side: with some of the columns each is on its own.
     const size_t most = share.columns == shape.inner ? blocks.outer : 1;
+    const size_t along = staging_.along(shape.size);
     size_t done = share.done;
     for (size_t i = 0; i < share.count;) {
       // Rows that are listed: neighbors together.
@@ -228,16 +229,14 @@ class StagedCall {
              (!share.listed || share.listed[i + count] == share.listed[i] + count)) {
         ++count;
       }
-      if (const size_t along = staging_.along(shape.size); along > 1) {
+      if (along > 0) {
         count = std::min(count, along - first % along);
         run_views(shape, Share{first, count, 0, 1, nullptr, done});
-        i += count;
-        done += count;
-        continue;
-      }
-      for (size_t column = 0; column < share.columns; column += blocks.columns) {
-        const size_t columns = std::min(blocks.columns, share.columns - column);
-        run_matrices(shape, Share{first, count, share.column + column, columns, nullptr, done}, memory);
+      } else {
+        for (size_t column = 0; column < share.columns; column += blocks.columns) {
+          const size_t columns = std::min(blocks.columns, share.columns - column);
+          run_matrices(shape, Share{first, count, share.column + column, columns, nullptr, done}, memory);
+        }
       }
       i += count;
       done += count;
