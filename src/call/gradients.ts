@@ -11,7 +11,7 @@ import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
 import type { ElementArray } from './result.js'
-import { type Elements, type Operand, type Output, readOperand, readVector } from './tensor.js'
+import { type Elements, type Operand, type Output, readPlaceForVector } from './tensor.js'
 
 /**
  * What a backward call returns. What the operation has not, or what was not asked for, is undefined. Gradients of parameters are
@@ -148,8 +148,7 @@ export function readSum(
   if (given === undefined) {
     return { place: undefined, length, type: parameter ? elementTypeOf(parameter) : 'float32', shown: fresh }
   }
-  const place = readVector(op, what, given, shape, why, x.dtype) as Float32Array
-  const { shown } = readOperand(op, what, given, x.dtype)
+  const { data: place, shown } = readPlaceForVector(op, what, given, shape, why, x.dtype)
   return { place, length, type: elementTypeOf(place), shown: () => shown }
 }
 

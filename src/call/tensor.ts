@@ -165,10 +165,23 @@ export function readVector(
   let size = 1
   for (let i = 0; i < shape.length; i++) size *= shape[i]
   if (isFloat32(value) && lengthOf(value) === size) return value
-  const { data, dims } = readOperand(op, what, value, dtype)
-  checkLength(op, what, data, size, why)
-  checkVectorDims(op, what, dims, shape, size, why)
-  return data
+  return readPlaceForVector(op, what, value, shape, why, dtype).data
+}
+
+/** The same of a place for one: also how the caller sees its memory. */
+export function readPlaceForVector(
+  op: string,
+  what: string,
+  value: Operand,
+  shape: readonly number[],
+  why: string,
+  dtype?: Dtype | undefined
+): Elements {
+  const read = readOperand(op, what, value, dtype)
+  const size = shape.reduce((size, dim) => size * dim, 1)
+  checkLength(op, what, read.data, size, why)
+  checkVectorDims(op, what, read.dims, shape, size, why)
+  return read
 }
 
 /** Throws unless a tensor has the dims that {@link readVector} takes. */

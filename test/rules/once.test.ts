@@ -222,6 +222,22 @@ describe('behaviour: each property of a tensor is read once', () => {
     expect([...out]).not.toEqual([...f32(8)])
   })
 
+  it('of gradients and of the places for them', () => {
+    const reads = new Map<string, number>()
+    const tensor = (name: string, data: Float32Array, dims: number[]) =>
+      counting(`${name}.`, properties({ data, dims }), reads)
+    const places = [f32(8), f32(4), f32(4)]
+    layerNormBackward(tensor('dy', f32(8), [2, 4]) as never, tensor('x', array, [2, 4]) as never, 4, {
+      weight: tensor('weight', f32(4), [4]) as never,
+      dx: tensor('dx', places[0], [2, 4]) as never,
+      dweight: tensor('dweight', places[1], [4]) as never,
+      dbias: tensor('dbias', places[2], [4]) as never
+    })
+    expect([...reads].filter(([, n]) => n !== 1)).toEqual([])
+    expect(reads.size).toBe(6 * 5)
+    expect(places.map(place => [...place].every(value => value === 1.5))).toEqual([false, false, false])
+  })
+
   it.each([
     ['functions', (x: never, o: object) => batchNorm(x, { ...o, training: true })],
     ['asynchronous calls', (x: never, o: object) => new InstanceNorm(4).forwardAsync(x, o)]
