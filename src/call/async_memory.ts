@@ -16,10 +16,11 @@ import {
   lengthOf,
   newElements,
   storageOf,
+  storageOfType,
   storedOver,
   typedArrayKind
 } from '../kernels/arrays.js'
-import type { ElementType } from '../kernels/elements.js'
+import { bytesOfType, type ElementType } from '../kernels/elements.js'
 import { type Call, kernels, type Op } from '../kernels/index.js'
 import type { Statistic } from '../kernels/operands.js'
 import { checkAttached, checkLength, isShared } from './arrays.js'
@@ -40,8 +41,7 @@ type Memory = Statistic | Uint8Array
 function over(array: Memory, buffer: ArrayBufferLike): Memory {
   if (isFloat64(array)) return new Float64Array(buffer as ArrayBuffer)
   if (typedArrayKind(array) === 'Uint8Array') return new Uint8Array(buffer as ArrayBuffer)
-  const type = elementTypeOf(array)
-  return storedOver(storageOf(array), buffer, 0, buffer.byteLength / (type === 'float32' ? 4 : 2))
+  return storedOver(storageOf(array), buffer, 0, buffer.byteLength / bytesOfType(elementTypeOf(array)))
 }
 
 /** New memory of the same kind, for as many elements. */
@@ -63,9 +63,8 @@ export function copyParameter<A extends Float32Array | undefined>(array: A): A |
  * for a millisecond (measured).
  */
 export function resultMemory(length: number, type: ElementType = 'float32'): Float32Array {
-  const size = type === 'float32' ? 4 : 2
-  const buffer = hasThreads && length >= 2 ** 16 ? native.allocate?.(size * length) : undefined
-  return buffer ? storedOver(size === 4 ? undefined : { type }, buffer, 0, length) : newElements(type, length)
+  const buffer = hasThreads && length >= 2 ** 16 ? native.allocate?.(bytesOfType(type) * length) : undefined
+  return buffer ? storedOver(storageOfType(type), buffer, 0, length) : newElements(type, length)
 }
 
 /** The memory that one call has for itself, and where its results go in the end. */

@@ -1,9 +1,10 @@
 // Groups over the axes of a tensor: rows or columns where the axes are neighbours, a copy in another order where not.
-import { elementTypeOf, lengthOf, newElements } from '../kernels/arrays.js'
+import { emptyLike } from '../kernels/arrays.js'
 import { kernels } from '../kernels/index.js'
 import { type Axes, type Groups, MOST_AXES } from '../kernels/operands.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
+import { denseStrides } from './views.js'
 
 /** Axes of a tensor to normalise over, in place of its trailing dimensions. */
 export interface Axis {
@@ -86,12 +87,7 @@ export function groupsOver(op: string, given: readonly number[], dims: readonly 
 
 /** The copy of a dense tensor whose dimensions stand in this order; neighbours that stay together are one. */
 function inOrder(op: string, dims: readonly number[], order: readonly number[]): Axes {
-  const strides: number[] = []
-  let stride = 1
-  for (let i = dims.length - 1; i >= 0; i--) {
-    strides[i] = stride
-    stride *= dims[i]
-  }
+  const strides = denseStrides(dims)
   const merged: { dim: number; stride: number }[] = []
   for (const axis of order) {
     const last = merged.at(-1)
@@ -104,13 +100,8 @@ function inOrder(op: string, dims: readonly number[], order: readonly number[]):
   if (merged.length > MOST_AXES) {
     throw wrongValue(op, 'axis', `axes that cut x into at most ${MOST_AXES} dimensions`, String(merged.length))
   }
-  const yStrides: number[] = []
-  let dense = 1
-  for (let i = merged.length - 1; i >= 0; i--) {
-    yStrides[i] = dense
-    dense *= merged[i].dim
-  }
-  return { dims: merged.map(({ dim }) => dim), xStrides: merged.map(({ stride }) => stride), yStrides }
+  const copy = merged.map(({ dim }) => dim)
+  return { dims: copy, xStrides: merged.map(({ stride }) => stride), yStrides: denseStrides(copy) }
 }
 
 /** The copy back. */
@@ -124,7 +115,7 @@ export function orderedWeight(
   permutation: Axes | undefined
 ): Float32Array | undefined {
   if (!weight || !permutation) return weight
-  const y = newElements(elementTypeOf(weight), lengthOf(weight))
+  const y = emptyLike(weight)
   kernels.permute({ y, x: weight, shape: permutation })
   return y
 }

@@ -8,7 +8,7 @@ import {
   storedOver,
   typedArrayKind
 } from '../kernels/arrays.js'
-import type { ElementType } from '../kernels/elements.js'
+import { type ElementType, types16 } from '../kernels/elements.js'
 import { gotArray, gotBits, gotType } from './advice.js'
 import { checkAttached } from './arrays.js'
 import { shortened, wrongType } from './errors.js'
@@ -38,11 +38,9 @@ export interface DtypeOption {
   dtype?: Dtype | undefined
 }
 
-const dtypes = ['float16', 'bfloat16'] as const
-
 /** The option `dtype`. */
 export function checkDtype(op: string, dtype: unknown): asserts dtype is Dtype | undefined {
-  if (dtype !== undefined) checkChoice(op, 'dtype', dtype, dtypes, "'float16' or 'bfloat16'")
+  if (dtype !== undefined) checkChoice(op, 'dtype', dtype, types16, "'float16' or 'bfloat16'")
 }
 
 /**
@@ -63,7 +61,7 @@ export function readElements(
       checkAttached(op, name, value)
       return value
     }
-  } else if (!dtypes.some(dtype => dtype === type)) {
+  } else if (!types16.some(dtype => dtype === type)) {
     throw wrongType(op, `${what}.type`, 'float32, float16 or bfloat16', gotType(what, shortened(type), value))
   }
   const kind = typedArrayKind(value)

@@ -227,7 +227,8 @@ function readViews(
   const isBroadcast = residual?.dims && residual.count !== x.count
   if (!dims || !(x.layout || residual?.layout || sum?.layout || output.layout || isBroadcast)) return undefined
   if (permuted || groups.inner !== 1) {
-    const what = x.layout ? 'x' : residual?.layout || isBroadcast ? 'residual' : sum?.layout ? 'sum' : 'out'
+    const views = { x: x.layout, residual: residual?.layout ?? isBroadcast, sum: sum?.layout, out: output.layout }
+    const [what] = Object.entries(views).find(([, isView]) => isView) as [string, unknown]
     throw wrongValue(op, `${what}.strides`, 'those of a dense tensor, where the axes are not the last ones', 'a view')
   }
   const written = (place: Output | undefined) =>

@@ -1,7 +1,7 @@
 // Runs a call that was read: at once, or off the event loop in memory of its own. What an operand's role is decides what
 // becomes of it.
 import { kernelOf } from '../backend/choice.js'
-import { elementTypeOf, lengthOf, newElements } from '../kernels/arrays.js'
+import { elementTypeOf, emptyLike, lengthOf } from '../kernels/arrays.js'
 import type { Call, Op } from '../kernels/index.js'
 import { type Axes, type Kind, kinds, type Statistic } from '../kernels/operands.js'
 import { signatures } from '../kernels/signatures.js'
@@ -56,15 +56,15 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   const permute = kernelOf('permute')
   const { x, y, residual, sum } = call as unknown as Arrays
   const rowsOf = (array: Float32Array) => {
-    const rows = newElements(elementTypeOf(array), lengthOf(array))
+    const rows = emptyLike(array)
     permute({ y: rows, x: array, shape: permutation })
     return rows
   }
   const rows = rowsOf(x)
   const residualRows = residual && rowsOf(residual)
-  const sumRows = sum && newElements(elementTypeOf(sum), lengthOf(sum))
+  const sumRows = sum && emptyLike(sum)
   // In the same memory, where the result has the type of x.
-  const yRows = elementTypeOf(y) === elementTypeOf(x) ? rows : newElements(elementTypeOf(y), lengthOf(y))
+  const yRows = elementTypeOf(y) === elementTypeOf(x) ? rows : emptyLike(y)
   kernelOf(name)({ ...call, x: rows, y: yRows, residual: residualRows, sum: sumRows })
   const back = inverse(permutation)
   permute({ y, x: yRows, shape: back })

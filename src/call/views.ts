@@ -5,11 +5,14 @@ import {
   byteOffsetOf,
   elementTypeOf,
   lengthOf,
+  type Rows,
+  storageOfType,
   storedOver,
   typedArrayKind
 } from '../kernels/arrays.js'
-import type { ElementType } from '../kernels/elements.js'
+import { bytesOfType } from '../kernels/elements.js'
 import { type Groups, MOST_AXES } from '../kernels/operands.js'
+import { eachRow } from '../kernels/stage.js'
 import { copied } from './arrays.js'
 import { describe, wrongType, wrongValue } from './errors.js'
 
@@ -80,12 +83,10 @@ export interface ViewOperand {
   readonly layout: Layout | undefined
 }
 
-/** The rows of an operand in memory: how far apart they stand along each of the call's dimensions. */
-export interface RowLayout {
+/** The rows of an operand in memory. */
+export interface RowLayout extends Rows {
   /** Elements of a row. */
   readonly size: number
-  readonly dims: readonly number[]
-  readonly strides: readonly number[]
 }
 
 /** What of an operand a kernel gets. */
@@ -168,16 +169,13 @@ function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows 
   const { size, dims, strides } = rows
   const extent = dims.reduce((extent, dim, i) => extent + (dim - 1) * strides[i], size)
   const type = elementTypeOf(data)
-  const bytes = type === 'float32' ? 4 : 2
-  const begin = byteOffsetOf(data) + bytes * offset
+  const begin = byteOffsetOf(data) + bytesOfType(type) * offset
   const simple = dims.length === 0 || (dims.length === 1 && strides[0] >= size)
   const storage = simple ? storageOfType(type) : { type, rows: { dims, strides } }
   const array = storedOver(storage, bufferOf(data), begin, extent)
   if (simple && (dims.length === 0 || strides[0] === size)) return { array, stride: undefined, rows: undefined }
   return { array, stride: simple ? strides[0] : undefined, rows }
 }
-
-const storageOfType = (type: ElementType) => (type === 'float32' ? undefined : { type })
 
 /** Throws unless no two rows of a place share memory. */
 function checkApart(op: string, name: string, { size, dims, strides }: RowLayout): void {
@@ -257,18 +255,11 @@ function startsOf(start: number, { dims, strides }: RowLayout): Float64Array {
 }
 
 /** Copies rows that stand one behind the other to where those of a view stand. */
-export function scatterRows(to: Float32Array, from: Float32Array, { size, dims, strides }: RowLayout): void {
-  const starts = dims.map(() => 0)
-  const count = dims.reduce((count, dim) => count * dim, 1)
-  for (let row = 0, offset = 0; row < count; row++) {
+export function scatterRows(to: Float32Array, from: Float32Array, rows: RowLayout): void {
+  const { size } = rows
+  eachRow(rows, (offset, row) => {
     for (let i = 0; i < size; i++) to[offset + i] = from[row * size + i]
-    for (let d = dims.length - 1; d >= 0; d--) {
-      offset += strides[d]
-      if (++starts[d] < dims[d]) break
-      offset -= dims[d] * strides[d]
-      starts[d] = 0
-    }
-  }
+  })
 }
 
 /** Throws for a view where only dense tensors are taken. */

@@ -1,13 +1,10 @@
 // The calls of 16 bits that goldens, `verify` and the equality tests make: some of those of float32, with their numbers rounded.
 import { lengthOf, newElements } from '../kernels/arrays.js'
 import { narrow } from '../kernels/convert.js'
-import type { ElementType } from '../kernels/elements.js'
+import type { ElementType, Type16 } from '../kernels/elements.js'
 import { type Op, signatures } from '../kernels/index.js'
 import { type Kind, kinds } from '../kernels/operands.js'
 import type { Case } from './run.js'
-
-export const types16 = ['float16', 'bfloat16'] as const
-export type Type16 = (typeof types16)[number]
 
 /** Which of the cases of float32 are taken, of every `one`: no option of theirs has such a period. */
 const one = { groups: 13, volume: 11, axes: 11 }
@@ -44,7 +41,7 @@ export function storedCase(op: Op, given: Case, type: Type16, index: number): Ca
 }
 
 /** New memory with these numbers, rounded to a type. */
-export function rounded(array: Float32Array, type: ElementType): Float32Array {
+export function rounded(array: Float32Array, type: Type16): Float32Array {
   const n = lengthOf(array)
   const out = newElements(type, n)
   narrow(out, 0, type === 'float16' ? fitted(array) : array, 0, n, type)

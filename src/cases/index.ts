@@ -1,9 +1,10 @@
 // The golden cases of every op, and their hashes.
 import { createHash } from 'node:crypto'
+import { type Type16, types16 } from '../kernels/elements.js'
 import { type Kernels, type Op, ops } from '../kernels/index.js'
 import { batchNormCases } from './batch_norm.js'
 import { bits, firstDifference } from './data.js'
-import { isTaken, storedCase, type Type16, types16 } from './elements.js'
+import { isTaken, storedCase } from './elements.js'
 import { calibrateCases, poolCases, quantizeCases } from './embeddings.js'
 import { residualCases, rowGradientCases, volumeGradientCases } from './gradients.js'
 import { localResponseCases } from './local_response_norm.js'

@@ -1,10 +1,9 @@
 // evenkeel apply: normalises a .npy file, block by block.
 import type { Dtype as Bits } from '../call/elements.js'
-import type { ElementType } from '../kernels/elements.js'
+import { bytesOfType, type ElementType } from '../kernels/elements.js'
 import { applyHelp, helpOf } from './apply_help.js'
 import { bytesOf, type Dtype, descriptions } from './dtypes.js'
 import {
-  bytesOfType,
   checkDtype,
   checkElements,
   type ElementsHeader,

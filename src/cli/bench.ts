@@ -7,10 +7,11 @@ import { parseArgs } from 'node:util'
 import { backends } from '../backend/choice.js'
 import type { Dtype } from '../call/elements.js'
 import { fill, finiteRows, ordinaryWeights } from '../cases/data.js'
+import { types16 } from '../kernels/elements.js'
 import { VERSION } from '../version.js'
 import { type Candidate, Contender, textOf } from './bench/contender.js'
 import { measure } from './bench/measure.js'
-import { largest16, MEMCPY, PLAIN, type RowProblem, rounded16 } from './bench/rows.js'
+import { MEMCPY, PLAIN, type RowProblem, rounded16 } from './bench/rows.js'
 import { type Command, parsed, UsageError } from './usage.js'
 
 const ops = { 'layer-norm': 'layerNorm', 'rms-norm': 'rmsNorm' } as const
@@ -45,7 +46,6 @@ function problem(op: string, rows: number, kind: Kind, threads: number): RowProb
   return { op, dims: [rows, COLUMNS], x, weight, bias, eps: op === 'layerNorm' ? 1e-5 : 1e-6, threads }
 }
 
-const types16 = Object.keys(largest16) as Dtype[]
 /** Of a candidate on elements of 16 bits their type. */
 const typeOf = (name: string): Dtype | undefined => types16.find(type => name.includes(`, ${type} `))
 const bits = { float32: 24, float16: 11, bfloat16: 8 }

@@ -1,6 +1,6 @@
 // Arrays to be normalised in files: float32, float16 or bfloat16, which stay what they are.
 import type { Dtype } from '../call/elements.js'
-import type { ElementType } from '../kernels/elements.js'
+import { type ElementType, types16 } from '../kernels/elements.js'
 import { bytesOf, elementTypeOf, wantedElements } from './dtypes.js'
 import { checkSize } from './files.js'
 import { type NpyHeader, readElements, readNpyHeader } from './npy.js'
@@ -26,11 +26,9 @@ export interface ElementsHeader extends NpyHeader {
 export const newArray = (type: ElementType, length: number): FileArray =>
   type === 'float32' ? new Float32Array(length) : new Uint16Array(length)
 
-export const bytesOfType = (type: ElementType): number => (type === 'float32' ? 4 : 2)
-
 /** What --dtype says. */
 export const readDtype = ({ dtype }: Given): Dtype | undefined =>
-  dtype === undefined ? undefined : (readChoice('dtype', dtype as string, ['float16', 'bfloat16']) as Dtype)
+  dtype === undefined ? undefined : readChoice('dtype', dtype as string, types16)
 
 /** Reads the header of a file of elements; the handle then stands at the data. */
 export async function readElementsHeader(

@@ -1,7 +1,7 @@
 // Options of the commands that work on files: how they are read, and what their values must be.
 import { parseArgs } from 'node:util'
 import { precisions } from '../call/codes.js'
-import { elementTypes } from '../kernels/elements.js'
+import { elementTypes, types16 } from '../kernels/elements.js'
 import { normalizeRules } from '../kernels/normalize.js'
 import { parsed, UsageError, wrongWord } from './usage.js'
 
@@ -43,7 +43,7 @@ export const choices: { readonly [option: string]: readonly string[] } = {
   window: ['pytorch', 'onnx'],
   precision: precisions,
   'bit-order': ['msb', 'lsb'],
-  dtype: ['float16', 'bfloat16'],
+  dtype: types16,
   'out-dtype': elementTypes
 }
 
@@ -120,9 +120,10 @@ export function readList(option: string, text: string, smallest: number): number
 }
 
 /** One of these names. */
-export function readChoice(option: string, text: string, names: readonly string[]): string {
-  if (names.includes(text)) return text
-  throw wrongWord(`--${option}`, names, text)
+export function readChoice<Name extends string>(option: string, text: string, names: readonly Name[]): Name {
+  const chosen = names.find(name => name === text)
+  if (chosen === undefined) throw wrongWord(`--${option}`, names, text)
+  return chosen
 }
 
 /** The values of options that are numbers or names. */

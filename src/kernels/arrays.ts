@@ -1,6 +1,6 @@
 // What typed arrays themselves say of their memory: no property that a caller gave an array is asked.
 import { widen } from './convert.js'
-import { type ElementType, elements } from './elements.js'
+import { bytesOfType, type ElementType, elements } from './elements.js'
 import type { Statistic } from './operands.js'
 
 function getter<Value>(key: string | symbol): (this: unknown) => Value {
@@ -54,11 +54,17 @@ export function byteLengthOf(array: ArrayBufferView): number {
   return byteLengthGetter.call(array)
 }
 
+/** The dimensions that rows of a view have, and how far apart they stand along each. */
+export interface Rows {
+  readonly dims: readonly number[]
+  readonly strides: readonly number[]
+}
+
 /** How the elements of an array stand in memory, where they are no dense float32. */
 export interface Storage {
   readonly type: ElementType
-  /** Of a view: the dimensions of its rows, and how far apart they stand along each. */
-  readonly rows?: { readonly dims: readonly number[]; readonly strides: readonly number[] }
+  /** Of a view. */
+  readonly rows?: Rows
 }
 
 /** What a constructor that extends this adds its private fields to: the object that it was given. */
@@ -88,6 +94,11 @@ export function storageOf(array: ArrayBufferView): Storage | undefined {
   return Stored.of(array)
 }
 
+/** The storage of dense elements of a type. */
+export function storageOfType(type: ElementType): Storage | undefined {
+  return type === 'float32' ? undefined : { type }
+}
+
 /** The type of an array's elements, which is float32 where it does not say another. */
 export function elementTypeOf(array: ArrayBufferView): ElementType {
   return Stored.of(array)?.type ?? 'float32'
@@ -112,12 +123,17 @@ export function storedOver(
 /** New memory of so many elements of this type. */
 export function newElements(type: ElementType, length: number): Float32Array {
   if (type === 'float32') return new Float32Array(length)
-  return storedOver({ type }, new ArrayBuffer(2 * length), 0, length)
+  return storedOver({ type }, new ArrayBuffer(bytesOfType(type) * length), 0, length)
+}
+
+/** New memory for as many elements as an array has, of their type. */
+export function emptyLike(array: Float32Array): Float32Array {
+  return newElements(elementTypeOf(array), lengthOf(array))
 }
 
 /** A copy of an array in new memory. */
 export function copyOf(array: Float32Array): Float32Array {
-  const copy = newElements(elementTypeOf(array), lengthOf(array))
+  const copy = emptyLike(array)
   setter.call(copy, array)
   return copy
 }
@@ -137,7 +153,6 @@ export function subarrayOf<A extends Statistic>(array: A, begin: number, end = l
   const buffer = bufferOf(array)
   const first = byteOffsetOf(array)
   if (isFloat64(array)) return new Float64Array(buffer as ArrayBuffer, first + 8 * begin, end - begin) as A
-  const storage = storageOf(array)
-  const size = storage === undefined || storage.type === 'float32' ? 4 : 2
-  return storedOver(storage, buffer, first + size * begin, end - begin) as A
+  const size = bytesOfType(elementTypeOf(array))
+  return storedOver(storageOf(array), buffer, first + size * begin, end - begin) as A
 }

@@ -1,5 +1,5 @@
 // Elements of 16 bits as float32, and back (rule 24). The twin of native/kernels/convert.h.
-import type { ElementType } from './elements.js'
+import type { Type16 } from './elements.js'
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16.js'
 
 /** All float16 by their bits: to look one up takes a third of what computing it does (measured). Made at the first use. */
@@ -12,11 +12,9 @@ export function widen(
   from: ArrayLike<number>,
   first: number,
   n: number,
-  type: ElementType
+  type: Type16
 ): void {
-  if (type === 'float32') {
-    for (let i = 0; i < n; i++) to[place + i] = from[first + i]
-  } else if (type === 'bfloat16') {
+  if (type === 'bfloat16') {
     for (let i = 0; i < n; i++) to[place + i] = fromBfloat16(from[first + i])
   } else {
     float16s ??= Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits))
@@ -31,11 +29,9 @@ export function narrow(
   from: Float32Array,
   first: number,
   n: number,
-  type: ElementType
+  type: Type16
 ): void {
-  if (type === 'float32') {
-    for (let i = 0; i < n; i++) to[place + i] = from[first + i]
-  } else if (type === 'bfloat16') {
+  if (type === 'bfloat16') {
     for (let i = 0; i < n; i++) to[place + i] = toBfloat16(from[first + i])
   } else {
     for (let i = 0; i < n; i++) to[place + i] = toFloat16(from[first + i])

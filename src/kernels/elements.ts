@@ -10,3 +10,13 @@ export const elementTypes = ['float32', 'float16', 'bfloat16'] as const
 
 /** The type of a tensor's elements. */
 export type ElementType = (typeof elementTypes)[number]
+
+/** Those of 16 bits. */
+export const types16 = ['float16', 'bfloat16'] as const
+
+export type Type16 = (typeof types16)[number]
+
+/** Bytes of an element. */
+export function bytesOfType(type: ElementType): number {
+  return type === 'float32' ? 4 : 2
+}

@@ -1,7 +1,8 @@
 // Calls whose elements in memory are no dense float32: those of 16 bits (rule 24), and views. All are brought into float32, the
 // kernel works on that, and its results are brought back. The twin of native/threads/stage.h, which takes some groups at a time.
-import { asFloat32, elementTypeOf, lengthOf, type Storage, storageOf } from './arrays.js'
+import { asFloat32, elementTypeOf, lengthOf, type Rows, type Storage, storageOf } from './arrays.js'
 import { narrow, widen } from './convert.js'
+import type { ElementType } from './elements.js'
 import { addResidual } from './maps.js'
 import { type Groups, type Kind, kinds, type Volume } from './operands.js'
 import { clearPadded } from './padding.js'
@@ -44,7 +45,7 @@ function runStaged<Name extends Op>(
     placed[name] = own
     if (role !== 'input') continue
     const type = elementTypeOf(array)
-    eachRun(storageOf(array), strides?.[name], shape, (offset, place, n) => widen(own, place, array, offset, n, type))
+    eachRun(storageOf(array), strides?.[name], shape, (offset, place, n) => read(own, place, array, offset, n, type))
   }
   if (given.residual && 'sum' in signature && 'y' in signature) addRounded(given, placed, shape as Groups)
   kernel(placed as unknown as Call<Name>)
@@ -53,8 +54,23 @@ function runStaged<Name extends Op>(
     if (!array || kinds[signature[name]].role !== 'result') continue
     const own = placed[name] as Float32Array
     const type = elementTypeOf(array)
-    eachRun(storageOf(array), strides?.[name], shape, (offset, place, n) => narrow(array, offset, own, place, n, type))
+    eachRun(storageOf(array), strides?.[name], shape, (offset, place, n) => write(array, offset, own, place, n, type))
   }
+}
+
+/** Elements of an operand as float32, and back. */
+function read(to: Float32Array, at: number, from: Float32Array, first: number, n: number, type: ElementType): void {
+  if (type === 'float32') copy(to, at, from, first, n)
+  else widen(to, at, from, first, n, type)
+}
+
+function write(to: Float32Array, at: number, from: Float32Array, first: number, n: number, type: ElementType): void {
+  if (type === 'float32') copy(to, at, from, first, n)
+  else narrow(to, at, from, first, n, type)
+}
+
+function copy(to: Float32Array, at: number, from: Float32Array, first: number, n: number): void {
+  for (let i = 0; i < n; i++) to[at + i] = from[first + i]
 }
 
 /** The sum of x and the residual, rounded to the type of x before it is normalised (rule 24): in the place of both. */
@@ -103,10 +119,15 @@ function eachRun(
     else for (let i = 0; i < shape.outer; i++) step(i * stride, i * n, n)
     return
   }
-  const { dims, strides } = storage.rows
+  eachRow(storage.rows, (offset, row) => step(offset, row * n, n))
+}
+
+/** Calls step(offset, row) for the rows of a view, in their order. */
+export function eachRow({ dims, strides }: Rows, step: (offset: number, row: number) => void): void {
   const index = dims.map(() => 0)
-  for (let i = 0, offset = 0; i < shape.outer; i++) {
-    step(offset, i * n, n)
+  const count = dims.reduce((count, dim) => count * dim, 1)
+  for (let row = 0, offset = 0; row < count; row++) {
+    step(offset, row)
     for (let d = dims.length - 1; d >= 0; d--) {
       offset += strides[d]
       if (++index[d] < dims[d]) break

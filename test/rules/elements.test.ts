@@ -2,12 +2,13 @@
 // of such elements, which is the rounding of what it makes of the same numbers as float32.
 import { afterAll, describe, expect, it } from 'vitest'
 import { type Fill, fill, finiteRows, normal, ordinaryWeights } from '../../dist/esm/cases/data.js'
-import { storedCase, types16 } from '../../dist/esm/cases/elements.js'
+import { storedCase } from '../../dist/esm/cases/elements.js'
 import { type Case, goldenOf, type Result, storedCases } from '../../dist/esm/cases/index.js'
 import { spansOf, spansOfSamples } from '../../dist/esm/cases/volumes.js'
 import { getNumThreads, setNumThreads } from '../../dist/esm/index.js'
 import { newElements, storedOver } from '../../dist/esm/kernels/arrays.js'
 import type { ElementType } from '../../dist/esm/kernels/elements.js'
+import { types16 } from '../../dist/esm/kernels/elements.js'
 import { type Kernels, type Op, ops, kernels as typescript } from '../../dist/esm/kernels/index.js'
 import golden from '../golden.json' with { type: 'json' }
 import { backendsHere } from '../support/backends.ts'

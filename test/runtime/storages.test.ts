@@ -2,9 +2,9 @@
 // are too short, they throw or do their work, and never touch other memory.
 import { describe, expect, it } from 'vitest'
 import { native } from '../../dist/esm/backend/native.js'
-import { types16 } from '../../dist/esm/cases/elements.js'
 import { type Case, runCase, storedCases } from '../../dist/esm/cases/index.js'
 import { storedOver } from '../../dist/esm/kernels/arrays.js'
+import { types16 } from '../../dist/esm/kernels/elements.js'
 import { kernels, type Op, ops } from '../../dist/esm/kernels/index.js'
 import { exactArguments, guarded, type NativeFunction, wrongNumbers } from '../support/native_calls.ts'
 import { long } from '../support/process.ts'

@@ -9,6 +9,7 @@ import { expectSameBits } from './bits.ts'
 
 /** The numbers rounded to a type, in new memory. */
 export function roundedTo(type: ElementType, numbers: Float32Array): Float32Array {
+  if (type === 'float32') return numbers.slice()
   const out = newElements(type, numbers.length)
   narrow(out, 0, numbers, 0, numbers.length, type)
   return out

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { backend } from '../../index.js'
+import { types16 } from '../../kernels/elements.js'
 import { VERSION } from '../../version.js'
 import { type Ready, serve } from './contender.js'
 import {
@@ -35,7 +36,7 @@ function evenkeel(given: RowProblem): Map<string, Ready> {
   if (!calls) return new Map()
   let largest = 0
   for (const value of given.x) largest = Math.max(largest, Math.abs(value))
-  const types = (['float16', 'bfloat16'] as const).filter(dtype => largest <= largest16[dtype])
+  const types = types16.filter(dtype => largest <= largest16[dtype])
   return new Map([
     [named('prepared layer', backend), ours(given, y, calls.prepared)],
     [named('function', backend), ours(given, y, calls.called)],
