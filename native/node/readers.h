@@ -13,7 +13,10 @@ namespace evenkeel {
 namespace {
 
 // a * b, or a number that no array has elements of.
-inline size_t times(size_t a, size_t b) { return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b; }
+inline size_t times(size_t a, size_t b) {
+  if ((a | b) >> sizeof(size_t) * 4 == 0) return a * b;  // a division costs more than the rest (measured)
+  return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
 
 // How an operand is read, and whether it holds what a kernel of the given shape touches.
 template <class Operand>
@@ -33,8 +36,8 @@ struct MatrixReader {
       return shape.inner == 1 && view.holds_rows(shape.size, shape.outer, storages);
     }
     if (stride < n || !view.holds_elements(n)) return false;
-    const size_t size = view.storage ? bytes_of(view.storage->type) : sizeof(T);
-    return stride == 0 || shape.outer - 1 <= (view.bytes / size - n) / stride;
+    const size_t elements = view.storage ? view.bytes / bytes_of(view.storage->type) : view.bytes / sizeof(T);
+    return times(shape.outer - 1, stride) <= elements - n;
   }
 };
 
@@ -309,23 +312,60 @@ using ShapeOf = std::conditional_t<(std::is_same_v<Operands, Volume> || ...), Vo
 // What came of reading a call.
 enum class Reading { wrong, empty, good };
 
+// The readers of a call, in the order of its operands, each made where it stays: a std::tuple of them is made of
+// copies, which wait for what was just written: 60 ns of every call (measured).
+template <class... Operands>
+struct Readers {
+  explicit Readers(Arguments&) {}
+  template <class Shape>
+  bool fit(const Shape&) const {
+    return true;
+  }
+  template <size_t at, class All>
+  void write(All&) const {}
+};
+template <class First, class... Rest>
+struct Readers<First, Rest...> {
+  Reader<First> first;
+  Readers<Rest...> rest;
+
+  explicit Readers(Arguments& from) : first(from), rest(from) {}
+  template <class Shape>
+  bool fit(const Shape& shape) const {
+    return first.fits(shape) && rest.fit(shape);
+  }
+  // The operands from number `at` on.
+  template <size_t at, class All>
+  void write(All& operands) const {
+    std::get<at>(operands) = first.value();
+    rest.template write<at + 1>(operands);
+  }
+  template <class Operand>
+  const auto& of() const {
+    if constexpr (std::is_same_v<First, Operand>) {
+      return first;
+    } else {
+      return rest.template of<Operand>();
+    }
+  }
+};
+
 // Reads the arguments of a kernel; good where they hold what a kernel of this shape touches, and that is anything.
 template <class... Operands>
 Reading read(Arguments& arguments, std::tuple<Operands...>& operands) {
-  // Braces: the readers take the arguments from left to right.
-  const std::tuple<Reader<Operands>...> readers{Reader<Operands>(arguments)...};
+  using Shape = ShapeOf<Operands...>;
+  const Readers<Operands...> readers(arguments);
   if (arguments.error) return Reading::wrong;
-  const auto& reader_of_shape = std::get<Reader<ShapeOf<Operands...>>>(readers);
-  const auto shape = reader_of_shape.value();
-  if (!std::apply([&](const auto&... reader) { return (reader.fits(shape) && ...); }, readers)) {
+  const Reader<Shape>& reader_of_shape = readers.template of<Shape>();
+  if (!readers.fit(reader_of_shape.shape)) {
     arguments.fail("arrays expected memory for what the shape says");
     return Reading::wrong;
   }
-  if (arguments.storages.any && std::is_same_v<ShapeOf<Operands...>, Axes> && !arguments.one_type()) {
+  if (arguments.storages.any && std::is_same_v<Shape, Axes> && !arguments.one_type()) {
     arguments.fail("arrays expected one type of elements");
     return Reading::wrong;
   }
-  operands = std::apply([](const auto&... reader) { return std::tuple<Operands...>{reader.value()...}; }, readers);
+  readers.template write<0>(operands);
   return reader_of_shape.empty() ? Reading::empty : Reading::good;
 }
 
