@@ -1,31 +1,34 @@
 // Short cuts for the plainest calls: Float32Arrays of whole rows, and no option but weight, bias, eps and out. They check all
 // that the general way checks; what is anything but plain is left to that, which finds the words for what is wrong.
 import type { RunPrepared } from '../backend/types.js'
-import { isFloat32, isTypedArray, lengthOf } from '../kernels/arrays.js'
+import { bufferOf, isFloat32, isTypedArray, lengthOf } from '../kernels/arrays.js'
 import { shareAPart, sharing } from './overlap.js'
 
-const onlyOut: { readonly [option: string]: true } = { out: true }
-const plain: { readonly [option: string]: true } = { weight: true, bias: true, eps: true, out: true }
+// Names are compared in the loops: to look them up costs as much as to pass two arrays (measured).
 
 /** Whether `options` is an object that has none but these. What reads them hands the values on: each is read once. */
 export function isPlain(options: object): boolean {
-  return hasOnly(options, plain)
+  if (typeof options !== 'object' || options === null) return false
+  let any = false
+  for (const key in options) {
+    if (key !== 'out' && key !== 'weight' && key !== 'bias' && key !== 'eps') return false
+    any = true
+  }
+  return any || !isList(options)
 }
 
 /** Whether `options` is an object that has nothing but `out`. */
 export function hasOnlyOut(options: object): boolean {
-  return hasOnly(options, onlyOut)
-}
-
-function hasOnly(options: object, known: { readonly [option: string]: true }): boolean {
   if (typeof options !== 'object' || options === null) return false
   let any = false
   for (const key in options) {
-    if (known[key] !== true) return false
+    if (key !== 'out') return false
     any = true
   }
-  return any || !(Array.isArray(options) || isTypedArray(options))
+  return any || !isList(options)
 }
+
+const isList = (options: object) => Array.isArray(options) || isTypedArray(options)
 
 /** A parameter of so many elements, undefined where there is none, null for anything else. */
 function vectorOf(value: unknown, size: number): Float32Array | undefined | null {
@@ -53,7 +56,11 @@ export function quickOutput(
   if (w === null || b === null) return undefined
   if (out === undefined) return new Float32Array(n)
   if (!isFloat32(out) || lengthOf(out) !== n || (out !== x && shareAPart(out, x))) return undefined
-  if ((w && sharing(out, w) !== 'none') || (b && sharing(out, b) !== 'none')) return undefined
+  if (w || b) {
+    const buffer = bufferOf(out)
+    if (w && bufferOf(w) === buffer && sharing(out, w) !== 'none') return undefined
+    if (b && bufferOf(b) === buffer && sharing(out, b) !== 'none') return undefined
+  }
   return out
 }
 
