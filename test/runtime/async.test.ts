@@ -568,16 +568,24 @@ describe.skipIf(tables.length === 1)('behaviour: what starts jobs in the native 
 
   it.each([
     ['nothing', '() => undefined'],
-    ['other memory', '(value, options) => (clone(value, options), new ArrayBuffer(value.byteLength))'],
+    ['other memory', '(value, options) => instead(value, options, ({ byteLength }) => new ArrayBuffer(byteLength))'],
     ['the argument itself', 'value => value'],
     ['a copy', 'value => clone(value)'],
-    ['shared memory', '(value, options) => (clone(value, options), new SharedArrayBuffer(value.byteLength))'],
+    [
+      'shared memory',
+      '(value, options) => instead(value, options, ({ byteLength }) => new SharedArrayBuffer(byteLength))'
+    ],
     ['an error', '() => { throw new Error("no") }'],
     [
       'a detached result',
-      '(value, options) => { const y = clone(value, options); clone(y, { transfer: [y] }); return y }'
+      '(value, options) => { const y = clone(value, options); each(y, one => clone(one, { transfer: [one] })); return y }'
     ],
-    ['one for all', '(value, options) => { clone(value, options); return globalThis.last ??= clone(value) }']
+    ['one for all', '(value, options) => { clone(value, options); return globalThis.last ??= clone(value) }'],
+    ['fewer', '(value, options) => clone(value, options).slice(0, -1)'],
+    [
+      'a list that throws',
+      '(value, options) => new Proxy(clone(value, options), { get: () => { throw new Error("no") } })'
+    ]
   ])('rejects where structuredClone was replaced before the import and gives %s', (_, code) => {
     const {
       code: exit,
@@ -585,6 +593,12 @@ describe.skipIf(tables.length === 1)('behaviour: what starts jobs in the native 
       stderr
     } = run(
       `globalThis.clone = structuredClone
+       globalThis.each = (value, make) => (Array.isArray(value) ? value.map(one => make(one)) : make(value))
+       globalThis.instead = (value, options, make) => {
+         const others = each(value, make)
+         clone(value, options)
+         return others
+       }
        globalThis.structuredClone = ${code}
        const { LayerNorm, RMSNorm } = await import('evenkeel')
        const layer = new LayerNorm(768)
