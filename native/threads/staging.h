@@ -40,11 +40,18 @@ void each_run(const Storages& all, const Storage& of, size_t stride, const Group
               Step step) {
   const size_t n = shape.size, columns = some.columns;
   if (of.is_view) {
+    // The last dimensions whose rows are neighbors are one run.
+    size_t rank = all.rank, rows = 1;
+    while (rank > 0 && of.strides[rank - 1] == rows * n) rows *= all.dims[--rank];
     size_t index[Axes::most];
     size_t offset = offset_of(all, of, some.first, index);
-    for (size_t i = 0; i < some.count; ++i) {
-      step(offset, i * n, n);
-      for (size_t d = all.rank; d-- > 0;) {
+    for (size_t i = 0; i < some.count;) {
+      const size_t skipped = rows > 1 ? (some.first + i) % rows : 0;
+      const size_t together = std::min(rows - skipped, some.count - i);
+      step(offset, i * n, together * n);
+      i += together;
+      offset -= skipped * n;
+      for (size_t d = rank; d-- > 0;) {
         offset += of.strides[d];
         if (++index[d] < all.dims[d]) break;
         offset -= all.dims[d] * of.strides[d];
