@@ -129,6 +129,13 @@ napi_status napi_get_undefined(napi_env env, napi_value* result) {
   return napi_ok;
 }
 
+napi_status napi_get_boolean(napi_env env, bool is_true, napi_value* result) {
+  (void)env;
+  *result = make(napi_boolean);
+  (*result)->number = is_true;
+  return napi_ok;
+}
+
 napi_status napi_is_typedarray(napi_env env, napi_value value, bool* result) {
   *result = napi_get_typedarray_info(env, value, NULL, NULL, NULL, NULL, NULL) == napi_ok;
   return napi_ok;
@@ -249,6 +256,7 @@ UNUSED(napi_delete_reference)
 UNUSED(napi_escape_handle)
 UNUSED(napi_get_and_clear_last_exception)
 UNUSED(napi_get_arraybuffer_info)
+UNUSED(napi_get_element)
 UNUSED(napi_get_last_error_info)
 UNUSED(napi_get_reference_value)
 UNUSED(napi_has_property)

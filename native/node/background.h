@@ -150,6 +150,8 @@ napi_value take_over(Napi::Env env, const Environment& environment, Kept& kept) 
     }
     define_element(out, i, buffer.value);
   }
+  // A promise that is resolved with it asks for `then`: a getter of a prototype would be shown the buffers.
+  out.DefineProperty(Napi::PropertyDescriptor::Value("then", env.Undefined(), napi_default));
   // All at the end: what clones could be any function.
   for (size_t i = 0; i < kept.count; ++i) {
     const Kept::Buffer& buffer = kept.buffers[i];

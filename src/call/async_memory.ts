@@ -11,6 +11,7 @@ import {
   asFloat32,
   bufferOf,
   byteLengthOf,
+  copyInto,
   elementTypeOf,
   isFloat64,
   lengthOf,
@@ -60,7 +61,7 @@ export function copyParameter<A extends Float32Array | undefined>(array: A): A |
   if (!array) return array
   const n = lengthOf(array)
   const copy = new Float32Array(innerMemory(4 * n))
-  set.call(copy, asFloat32(array))
+  copyInto(copy, asFloat32(array))
   return copy
 }
 
@@ -95,7 +96,7 @@ export class CallMemory {
   #copy<A extends Statistic | undefined>(array: A, memory: (bytes: number) => ArrayBuffer): A {
     if (!array || isShared(array)) return array
     const copy = over(array, memory(byteLengthOf(array)))
-    set.call(copy, array)
+    copyInto(copy, array)
     return copy as unknown as A
   }
 
@@ -148,7 +149,8 @@ export class CallMemory {
         done[name] = now
         for (const result of this.#results) if (result.from === array) result.from = now
       })
-      return done as Call<Name>
+      // Promises ask what they are resolved with for `then`: a getter of Object.prototype would be shown the memory.
+      return Object.defineProperty(done, 'then', { value: undefined }) as Call<Name>
     } finally {
       endTurn()
     }
@@ -162,9 +164,7 @@ export class CallMemory {
     }
     for (const { from, to, rows } of this.#results) {
       if (rows) scatterRows(to as Float32Array, from as Float32Array, rows)
-      else set.call(to, from)
+      else copyInto(to, from)
     }
   }
 }
-
-const set = Object.getPrototypeOf(Float32Array.prototype).set as (this: Memory, from: Memory) => void

@@ -251,13 +251,18 @@ function checkTransfers({ op, arrays: { dy, x }, dx }: GradientCall): void {
 
 /** What the caller gets: sums are rounded into their places. */
 function deliver(call: GradientCall, { dx, dresidual, dweight, dbias, dscale }: Written): Gradients {
-  const { sums } = call
+  // First the sums, whose room the next call has: the class of x may make one in its constructor.
+  const sums = {
+    dweight: rounded(call.sums.dweight, dweight),
+    dbias: rounded(call.sums.dbias, dbias),
+    dscale: rounded(call.sums.dscale, dscale)
+  }
   return {
     dx: call.dx.resultOver(call.dx.out ?? dx),
-    dweight: rounded(sums.dweight, dweight),
-    dbias: rounded(sums.dbias, dbias),
+    dweight: sums.dweight,
+    dbias: sums.dbias,
     dresidual: dresidual && call.dresidual?.resultOver(call.dresidual.out ?? dresidual),
-    dscale: rounded(sums.dscale, dscale)
+    dscale: sums.dscale
   }
 }
 

@@ -41,16 +41,22 @@ function listen(signal: Signal): Set<Waiting> {
   const known = waitingUnder.get(signal)
   if (known) return known
   const calls = new Set<Waiting>()
-  waitingUnder.set(signal, calls)
   signal.addEventListener('abort', function aborted() {
     signal.removeEventListener('abort', aborted)
     waitingUnder.delete(signal)
+    let reason: unknown
+    try {
+      reason = signal.reason
+    } catch (error) {
+      reason = error // of a signal of the caller's own
+    }
     for (const call of calls) {
       leave(call)
-      call.cancel(signal.reason)
+      call.cancel(reason)
     }
     calls.clear()
   })
+  waitingUnder.set(signal, calls)
   return calls
 }
 

@@ -1,7 +1,7 @@
 // Runs a call that was read: at once, or off the event loop in memory of its own. What an operand's role is decides what
 // becomes of it.
 import { kernelOf } from '../backend/choice.js'
-import { elementTypeOf, emptyLike, lengthOf } from '../kernels/arrays.js'
+import { elementTypeOf, emptyLike, fillWith, lengthOf } from '../kernels/arrays.js'
 import type { Call, Op } from '../kernels/index.js'
 import { type Axes, type Kind, kinds, type Statistic } from '../kernels/operands.js'
 import { signatures } from '../kernels/signatures.js'
@@ -15,7 +15,6 @@ import type { Operand } from './tensor.js'
 import { type RowLayout, refuseTransfer } from './views.js'
 
 /** As it was when this was loaded. */
-const fill = Float32Array.prototype.fill as (this: Statistic, value: number) => void
 
 /** What was read of a call. */
 export interface ReadCall {
@@ -78,7 +77,7 @@ function clearStatistics<Name extends Op>(name: Name, call: Call<Name>): void {
   const given = call as unknown as { readonly [operand: string]: Statistic | undefined }
   for (const operand of Object.keys(signature)) {
     const place = given[operand]
-    if (signature[operand] === 'perGroup' && place) fill.call(place, Number.NaN)
+    if (signature[operand] === 'perGroup' && place) fillWith(place, Number.NaN)
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type Rows,
   storageOfType,
   storedOver,
+  subarrayOf,
   typedArrayKind
 } from '../kernels/arrays.js'
 import { bytesOfType } from '../kernels/elements.js'
@@ -167,6 +168,7 @@ function merge(dims: readonly number[], layouts: readonly { strides: number[] }[
 
 function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows {
   const { size, dims, strides } = rows
+  if (dims.includes(0)) return { array: subarrayOf(data, 0, 0), stride: undefined, rows: undefined }
   const extent = dims.reduce((extent, dim, i) => extent + (dim - 1) * strides[i], size)
   const type = elementTypeOf(data)
   const begin = byteOffsetOf(data) + bytesOfType(type) * offset

@@ -11,7 +11,10 @@ const kindGetter = getter<string | undefined>(Symbol.toStringTag)
 const lengthGetter = getter<number>('length')
 const bufferGetter = getter<ArrayBufferLike>('buffer')
 const byteOffsetGetter = getter<number>('byteOffset')
-const setter = Object.getPrototypeOf(Uint8Array.prototype).set as (this: ArrayBufferView, from: ArrayBufferView) => void
+const { set: setter, fill: filler } = Object.getPrototypeOf(Uint8Array.prototype) as {
+  set: (this: ArrayBufferView, from: ArrayBufferView, at?: number) => void
+  fill: (this: ArrayBufferView, value: number, begin?: number, end?: number) => void
+}
 const byteLengthGetter = getter<number>('byteLength')
 
 /** 'Float32Array' and so on for a typed array of any realm, undefined for anything else. It cannot be spoofed. */
@@ -52,6 +55,16 @@ export function byteOffsetOf(array: ArrayBufferView): number {
 /** Number of bytes of a typed array. */
 export function byteLengthOf(array: ArrayBufferView): number {
   return byteLengthGetter.call(array)
+}
+
+/** Copies the elements of one array into another, from element `at` of that on. */
+export function copyInto(to: ArrayBufferView, from: ArrayBufferView, at = 0): void {
+  setter.call(to, from, at)
+}
+
+/** Writes a value to the elements from `begin` to `end`. */
+export function fillWith(array: ArrayBufferView, value: number, begin = 0, end = lengthOf(array)): void {
+  filler.call(array, value, begin, end)
 }
 
 /** The dimensions that rows of a view have, and how far apart they stand along each. */
@@ -134,7 +147,7 @@ export function emptyLike(array: Float32Array): Float32Array {
 /** A copy of an array in new memory. */
 export function copyOf(array: Float32Array): Float32Array {
   const copy = emptyLike(array)
-  setter.call(copy, array)
+  copyInto(copy, array)
   return copy
 }
 

@@ -1,5 +1,6 @@
 // batch_norm: y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance given for each channel. The twin of
 // native/kernels/batch_norm.h.
+import { copyInto, subarrayOf } from './arrays.js'
 import { affineChannels } from './column_maps.js'
 import { countRows, type RowSet, STRIP } from './columns.js'
 import { type Gradient, gradientColumns, gradientRealRun } from './gradient_maps.js'
@@ -58,8 +59,8 @@ export function batch_norm_backward(call: Call<'batch_norm_backward'>): void {
     const of = columnGradients
     for (let first = 0; first < groups; first += STRIP) {
       const count = Math.min(STRIP, groups - first)
-      of.mean.set(mean.subarray(first, first + count))
-      of.rstd.set(rstd.subarray(first, first + count))
+      copyInto(of.mean, subarrayOf(mean, first, first + count))
+      copyInto(of.rstd, subarrayOf(rstd, first, first + count))
       const sums = needsSums ? columnGradientSums(count, dy, x, first, groups, rows) : undefined
       for (let k = 0; k < count; k++) {
         const w = weight ? weight[first + k] : NO_WEIGHT

@@ -1,5 +1,6 @@
 // group_norm: y = (x - mean) / sqrt(variance + eps) * weight + bias over each group of channels of each sample. The twin of
 // native/kernels/group_norm.h.
+import { copyInto, subarrayOf } from './arrays.js'
 import { affineChannels } from './column_maps.js'
 import { addColumns, bundle, type RowSet, STRIP } from './columns.js'
 import { gradientColumns, gradientRealRun } from './gradient_maps.js'
@@ -129,8 +130,8 @@ function groupNormBackwardColumns(call: Call<'group_norm_backward'>): void {
       const count = Math.min(width, groups - first)
       if (mean && rstd) {
         const at = sample * groups + first
-        groupMean.set(mean.subarray(at, at + count))
-        groupRstd.set(rstd.subarray(at, at + count))
+        copyInto(groupMean, subarrayOf(mean, at, at + count))
+        copyInto(groupRstd, subarrayOf(rstd, at, at + count))
       } else {
         columnMoments(groupMean, groupVariance, count, channels, x, first * channels, stride, rows)
         for (let group = 0; group < count; group++) groupRstd[group] = 1 / Math.sqrt(groupVariance[group] + eps) // rule 6

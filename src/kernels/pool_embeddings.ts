@@ -1,6 +1,6 @@
 // pool_embeddings: one embedding of each sample's real positions, by as many kinds of pooling as there are places for
 // (rule 18). The twin of native/kernels/pool_embeddings.h.
-import { subarrayOf } from './arrays.js'
+import { copyInto, subarrayOf } from './arrays.js'
 import { countReal, endOfSpans, firstSpan, type Statistic, spanBegin, spanEnd } from './operands.js'
 import type { Call } from './signatures.js'
 
@@ -46,7 +46,7 @@ function setQuotients(to: Statistic | undefined, group: number, n: number, from:
 
 /** Copies; the bits of NaN, too, between arrays of one kind. */
 function setElements(to: Statistic | undefined, group: number, n: number, x: Float32Array, start: number): void {
-  to?.set(subarrayOf(x, start, start + n), group)
+  if (to) copyInto(to, subarrayOf(x, start, start + n), group)
 }
 
 /** Every sample of a call. */

@@ -126,14 +126,7 @@ export class BatchStatistics {
 
   /** For JSON.stringify: numbers as they are, -0 and those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): BatchStatisticsJSON {
-    if (this.channels > MOST_IN_JSON) {
-      throw wrongValue(
-        'BatchStatistics.toJSON',
-        'channels',
-        `at most ${MOST_IN_JSON} (toBytes has no such limit)`,
-        String(this.channels)
-      )
-    }
+    checkJSONLength('BatchStatistics.toJSON', 'channels', this.channels)
     const { count, mean, squaredDeviations } = this
     return { count, mean: numbersToJSON(mean), squaredDeviations: numbersToJSON(squaredDeviations) }
   }
@@ -196,6 +189,12 @@ export interface BatchStatisticsJSON {
 
 const texts = ['NaN', 'Infinity', '-Infinity', '-0']
 const text = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
+
+/** Throws for more numbers than are written to JSON. */
+export function checkJSONLength(op: string, what: string, length: number): void {
+  if (length <= MOST_IN_JSON) return
+  throw wrongValue(op, what, `at most ${MOST_IN_JSON} (toBytes has no such limit)`, String(length))
+}
 
 /** Numbers as JSON has them: those that it has not, as strings. */
 export function numbersToJSON(values: Float64Array): (number | string)[] {

@@ -6,7 +6,7 @@ import { checkBoolean, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
 import type { Operand } from '../call/tensor.js'
 import { typedArrayKind } from '../kernels/arrays.js'
-import { copyNumbers, mergeMoments, numbersFromJSON, numbersToJSON } from './batch_statistics.js'
+import { checkJSONLength, copyNumbers, mergeMoments, numbersFromJSON, numbersToJSON } from './batch_statistics.js'
 import { readEmbeddings } from './embeddings_call.js'
 
 const magic = 0x31534545 // "EES1" in little-endian order
@@ -15,6 +15,20 @@ const headerBytes = 8
 /** The six numbers of each dimension, in the order of the constructor, of JSON and of bytes. */
 const names = ['count', 'nan', 'min', 'max', 'mean', 'squaredDeviations'] as const
 type Name = (typeof names)[number]
+
+/** Those of a dimension without numbers. */
+const none: { readonly [name in Name]: number } = {
+  count: 0,
+  nan: 0,
+  min: Number.POSITIVE_INFINITY,
+  max: Number.NEGATIVE_INFINITY,
+  mean: 0,
+  squaredDeviations: 0
+}
+
+/** The statistics of no rows of so many dimensions, which may be more than memory holds; and whether some are such. */
+let statisticsOfNothing: (dimensions: number) => EmbeddingStatistics
+let areOfNothing: (statistics: EmbeddingStatistics) => boolean
 
 /** What {@link EmbeddingStatistics.toJSON} returns: six arrays, in which -0 and numbers that are not finite are strings. */
 export type EmbeddingStatisticsJSON = { [name in Name]: (number | string)[] }
@@ -37,7 +51,17 @@ export type EmbeddingStatisticsJSON = { [name in Name]: (number | string)[] }
  * ```
  */
 export class EmbeddingStatistics {
+  #dimensions: number
   readonly #values: { readonly [name in Name]: Float64Array }
+
+  static {
+    statisticsOfNothing = dimensions => {
+      const statistics = new EmbeddingStatistics([], [], [], [], [], [])
+      statistics.#dimensions = dimensions
+      return statistics
+    }
+    areOfNothing = statistics => statistics.#values.count.length < statistics.#dimensions
+  }
 
   /**
    * Copies the numbers, one per dimension in each argument. Of a dimension without numbers min is Infinity, max is -Infinity.
@@ -79,43 +103,51 @@ export class EmbeddingStatistics {
         throw wrongValue(op, `squaredDeviations[${c}]`, 'a number >= 0', String(values.squaredDeviations[c]))
       }
     }
+    this.#dimensions = dimensions
     this.#values = values
     Object.freeze(this)
   }
 
   /** Number of dimensions. */
   get dimensions(): number {
-    return this.#values.count.length
+    return this.#dimensions
+  }
+
+  /** A copy; of no rows it is made when it is read. */
+  #copy(name: Name): Float64Array {
+    return areOfNothing(this)
+      ? new Float64Array(this.#dimensions).fill(none[name])
+      : new Float64Array(this.#values[name])
   }
 
   /** How many numbers, NaN left out. A copy, as all that follow. */
   get count(): Float64Array {
-    return new Float64Array(this.#values.count)
+    return this.#copy('count')
   }
 
   /** How many NaN. */
   get nan(): Float64Array {
-    return new Float64Array(this.#values.nan)
+    return this.#copy('nan')
   }
 
   /** The smallest number; a zero counts as +0. */
   get min(): Float64Array {
-    return new Float64Array(this.#values.min)
+    return this.#copy('min')
   }
 
   /** The largest number. */
   get max(): Float64Array {
-    return new Float64Array(this.#values.max)
+    return this.#copy('max')
   }
 
   /** Mean; 0 where count is 0. */
   get mean(): Float64Array {
-    return new Float64Array(this.#values.mean)
+    return this.#copy('mean')
   }
 
   /** Sum of (x - mean)^2. */
   get squaredDeviations(): Float64Array {
-    return new Float64Array(this.#values.squaredDeviations)
+    return this.#copy('squaredDeviations')
   }
 
   /**
@@ -124,7 +156,7 @@ export class EmbeddingStatistics {
    * @throws RangeError where a dimension has no numbers
    */
   get ranges(): [min: Float32Array, max: Float32Array] {
-    const without = this.#values.count.indexOf(0)
+    const without = areOfNothing(this) ? 0 : this.#values.count.indexOf(0)
     if (without >= 0) throw wrongValue('EmbeddingStatistics.ranges', `count[${without}]`, 'at least one number', '0')
     return [new Float32Array(this.#values.min), new Float32Array(this.#values.max)]
   }
@@ -138,8 +170,8 @@ export class EmbeddingStatistics {
     const op = 'EmbeddingStatistics.variance'
     const { unbiased = false } = readOptions(op, options, { unbiased: true })
     checkBoolean(op, 'unbiased', unbiased)
-    const { count } = this.#values
-    return this.squaredDeviations.map((squares, c) => {
+    const { count, squaredDeviations } = this
+    return squaredDeviations.map((squares, c) => {
       const divisor = unbiased ? count[c] - 1 : count[c]
       return divisor > 0 ? squares / divisor : Number.NaN
     })
@@ -158,7 +190,8 @@ export class EmbeddingStatistics {
 
   /** For JSON.stringify: numbers as they are, -0 and those that are not finite as strings. {@link fromJSON} reads it, bit for bit. */
   toJSON(): EmbeddingStatisticsJSON {
-    return Object.fromEntries(names.map(name => [name, numbersToJSON(this.#values[name])])) as EmbeddingStatisticsJSON
+    checkJSONLength('EmbeddingStatistics.toJSON', 'dimensions', this.#dimensions)
+    return Object.fromEntries(names.map(name => [name, numbersToJSON(this[name])])) as EmbeddingStatisticsJSON
   }
 
   /** The statistics that {@link toJSON} wrote, after JSON.parse. Errors as the constructor. */
@@ -177,7 +210,7 @@ export class EmbeddingStatistics {
     view.setUint32(0, magic, true)
     view.setUint32(4, dimensions, true)
     names.forEach((name, i) => {
-      this.#values[name].forEach((value, c) => {
+      this[name].forEach((value, c) => {
         view.setFloat64(headerBytes + 8 * (i * dimensions + c), value, true)
       })
     })
@@ -237,6 +270,8 @@ function mergeTwo(a: EmbeddingStatistics, b: EmbeddingStatistics): EmbeddingStat
   if (a.dimensions !== b.dimensions) {
     throw wrongValue(op, 'part.dimensions', `${a.dimensions} (the first part's)`, String(b.dimensions))
   }
+  if (areOfNothing(b)) return a
+  if (areOfNothing(a)) return b
   const [count, nan, min, max, mean, squares] = [a.count, a.nan, a.min, a.max, a.mean, a.squaredDeviations]
   const other = { count: b.count, nan: b.nan, min: b.min, max: b.max, mean: b.mean, squares: b.squaredDeviations }
   for (let c = 0; c < a.dimensions; c++) {
@@ -278,15 +313,11 @@ export function calibrateEmbeddings(x: Operand, dimensions: number, options: Dty
   const operands = new Operands(op)
   operands.add('x', elements.data, 'input')
   operands.check()
+  if (rows === 0) return statisticsOfNothing(dimensions)
   const make = () => new Float64Array(dimensions)
   const [count, min, max, mean, squares] = [make(), make(), make(), make(), make()]
-  if (rows === 0) {
-    min.fill(Number.POSITIVE_INFINITY)
-    max.fill(Number.NEGATIVE_INFINITY)
-  } else {
-    const shape = { samples: rows, groups: dimensions, channelsPerGroup: 1, positions: 1, channelsLast: true }
-    kernelOf('calibrate_embeddings')({ count, min, max, mean, squares, x: elements.data, shape })
-  }
+  const shape = { samples: rows, groups: dimensions, channelsPerGroup: 1, positions: 1, channelsLast: true }
+  kernelOf('calibrate_embeddings')({ count, min, max, mean, squares, x: elements.data, shape })
   for (let c = 0; c < dimensions; c++) {
     const infinite = [min[c], max[c]].find(value => !Number.isFinite(value))
     if (count[c] > 0 && infinite !== undefined) {

@@ -10,7 +10,16 @@ import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { Operands } from '../call/overlap.js'
 import { type PaddingOptions, readPadding, skipPositions } from '../call/padding.js'
 import { type Elements, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
-import { asFloat32, elementTypeOf, lengthOf } from '../kernels/arrays.js'
+import {
+  asFloat32,
+  bufferOf,
+  byteOffsetOf,
+  copyInto,
+  elementTypeOf,
+  fillWith,
+  lengthOf,
+  subarrayOf
+} from '../kernels/arrays.js'
 import type { Call, Op, Statistic } from '../kernels/index.js'
 import { firstSpan, type Spans, spanBegin, spanEnd } from '../kernels/operands.js'
 import { checkRows, type Quantization, readScales, resultOf } from './embeddings_call.js'
@@ -193,7 +202,7 @@ function* stages(plan: Plan, read: Read, given: Places): Generator<Step, Uint8Ar
   if (format === undefined) {
     const y = numbersOf(given.codes)
     for (let row = 0; row < rows; row++) {
-      y.set(values.subarray(row * width, row * width + dimensions), row * dimensions)
+      copyInto(y, subarrayOf(values, row * width, row * width + dimensions), row * dimensions)
     }
     return given.codes
   }
@@ -209,7 +218,7 @@ function* stages(plan: Plan, read: Read, given: Places): Generator<Step, Uint8Ar
 }
 
 const numbersOf = (bytes: Uint8Array) =>
-  new Float32Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length / 4)
+  new Float32Array(bufferOf(bytes) as ArrayBuffer, byteOffsetOf(bytes), lengthOf(bytes) / 4)
 
 /** The rows before stage 2, and whether the caller sees this memory. */
 interface PooledRows {
@@ -224,14 +233,15 @@ function* pool(plan: Plan, read: Read, given: Places): Generator<Step, PooledRow
   if (kinds[0] === 'none') {
     if (!spans && !given.pooled) return { values: given.x, shown: !given.ownsX }
     const values = given.pooled ?? (given.ownsX ? given.x : new Float32Array(given.x))
-    if (given.pooled) values.set(given.x)
+    if (given.pooled) copyInto(values, given.x)
     clearPadded(values, channels, samples, positions, spans)
     return { values, shown: given.pooled !== undefined }
   }
   const shown = given.pooled !== undefined
   const size = samples * channels
   if (size === 0 || positions === 0) {
-    return { values: given.pooled?.fill(0) ?? new Float32Array(samples * width), shown }
+    if (given.pooled) fillWith(given.pooled, 0)
+    return { values: given.pooled ?? new Float32Array(samples * width), shown }
   }
   const shape = { samples, groups: channels, channelsPerGroup: 1, positions, channelsLast: true, spans }
   const alone = kinds.length === 1
@@ -252,7 +262,7 @@ function* pool(plan: Plan, read: Read, given: Places): Generator<Step, PooledRow
   const values = given.pooled ?? given.between(samples * width)
   for (let n = 0; n < samples; n++) {
     of.forEach((rows, i) => {
-      values.set(rows.subarray(n * channels, (n + 1) * channels), n * width + i * channels)
+      copyInto(values, subarrayOf(rows, n * channels, (n + 1) * channels), n * width + i * channels)
     })
   }
   return { values, shown }
@@ -264,10 +274,10 @@ function clearPadded(values: Float32Array, channels: number, samples: number, po
   for (let n = 0; n < samples; n++) {
     let done = 0
     for (let at = firstSpan(spans, n); at < spans[n + 1]; at += 2) {
-      values.fill(0, (n * positions + done) * channels, (n * positions + spanBegin(spans, at)) * channels)
+      fillWith(values, 0, (n * positions + done) * channels, (n * positions + spanBegin(spans, at)) * channels)
       done = spanEnd(spans, positions, at)
     }
-    values.fill(0, (n * positions + done) * channels, (n + 1) * positions * channels)
+    fillWith(values, 0, (n * positions + done) * channels, (n + 1) * positions * channels)
   }
 }
 

@@ -6,7 +6,7 @@ import { type Known, readOptions } from '../call/options.js'
 import { Operands } from '../call/overlap.js'
 import type { Embeddings } from '../call/result.js'
 import type { Operand, TensorLike } from '../call/tensor.js'
-import { asFloat32 } from '../kernels/arrays.js'
+import { asFloat32, copyInto } from '../kernels/arrays.js'
 import {
   type QuantizeOptions,
   quantizeOptions,
@@ -75,7 +75,7 @@ export function quantizeEmbeddings(
   operands.add('out', out && codes, 'result')
   operands.add('scales', scales, 'statistic')
   operands.check()
-  if (format === undefined) codes.set(bytesOf(asFloat32(elements.data)))
+  if (format === undefined) copyInto(codes, bytesOf(asFloat32(elements.data)))
   else if (rows > 0) {
     const shape = { outer: rows, size: dimensions, inner: 1 }
     kernelOf('quantize_embeddings')({ codes, scales, x: elements.data, low, step, shape, format })

@@ -202,6 +202,18 @@ describe('behaviour: views over rows', () => {
     expectSameBits(data, before, 'nothing was written')
   })
 
+  it('may have no elements, whatever they say of these', async () => {
+    const none = { data: new Float32Array(0), dims: [0, 2, 3] }
+    const apart = () => ({ data: new Float32Array(10), dims: [0, 2, 3], strides: [10, 4, 1] })
+    const behind = { data: new Float32Array(10), dims: [0, 2, 3], offset: 11 }
+    const out = apart()
+    expect(layerNorm(none, 3, { out })).toBe(out)
+    expect(out.data).toEqual(new Float32Array(10))
+    expect(normalize(behind, 3).data).toEqual(new Float32Array(0))
+    expect((await new LayerNorm(3).forwardAsync(none, { out: apart() })).dims).toEqual([0, 2, 3])
+    expect((await new LayerNorm(3).forwardAsync(behind)).data).toEqual(new Float32Array(0))
+  })
+
   it('share memory exactly where they have an element in common', () => {
     const buffer = new ArrayBuffer(4000)
     const next = random(9)

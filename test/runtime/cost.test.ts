@@ -6,6 +6,7 @@ import {
   BatchStatistics,
   batchNorm,
   batchStatistics,
+  calibrateEmbeddings,
   EmbeddingStatistics,
   GroupNorm,
   InstanceNorm,
@@ -104,7 +105,12 @@ describe('behaviour: tensors without elements', () => {
     'an instance layer': () => new InstanceNorm(3).forward(empty(0, 3, large)),
     'local response': () => localResponseNorm(empty(0, large, large), 3),
     'a layer over rows': () => new RMSNorm(4).forward(empty(large, 0, 4)),
-    'a training layer': () => new BatchNorm(4).forward(empty(0, 4, large))
+    'a training layer': () => new BatchNorm(4).forward(empty(0, 4, large)),
+    'statistics of many dimensions': () => calibrateEmbeddings(data, large),
+    'those of a tensor': () => calibrateEmbeddings(empty(0, large), large),
+    'those, merged': () => {
+      return EmbeddingStatistics.merge(calibrateEmbeddings(data, large), calibrateEmbeddings(data, large))
+    }
   }
 
   it.each(Object.entries(calls))('cost nothing, or are refused: %s', (_, call) => {

@@ -1,10 +1,14 @@
 // The functions of the native binary, called with anything: they throw or do their work, and never touch other memory.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { native } from '../../dist/esm/backend/native.js'
 import { type Case, cases, runCase } from '../../dist/esm/cases/index.js'
+import { backendInfo } from '../../dist/esm/index.js'
 import { kernels, type Op, ops, signatures } from '../../dist/esm/kernels/index.js'
 import type { Kind } from '../../dist/esm/kernels/operands.js'
 import { argumentsOf, exactArguments, guarded, type NativeFunction, wrongNumbers } from '../support/native_calls.ts'
+import { root } from '../support/process.ts'
 
 type Function = NativeFunction
 
@@ -34,6 +38,19 @@ function goodCalls(op: Op): unknown[][] {
   for (let i = 0; i < small.length; i += every) runCase(op, recording, small[i])
   return out.slice(0, 12)
 }
+
+describe.skipIf(backends.length === 0)('behaviour: the native binary', () => {
+  // That host proves that the binary needs nothing of glibc (npm run matrix -- musl), on machines that have musl.
+  it('calls nothing of Node-API that the host without Node.js lacks', () => {
+    const binary = readFileSync(backendInfo().loadedFrom as string, 'latin1')
+    const called = new Set(binary.match(/\bnapi_[a-z0-9_]+(?=\0)/g))
+    const host = readFileSync(join(root, 'matrix/musl_host.c'), 'utf8')
+    expect(called.size).toBeGreaterThan(30)
+    const known = (name: string) => new RegExp(`napi_status ${name}\\(|UNUSED\\(${name}\\)|void ${name}\\(`).test(host)
+    const lacking = [...called].filter(name => !known(name) && !/^napi_(module_)?register/.test(name))
+    expect(lacking).toEqual([])
+  })
+})
 
 describe.skipIf(backends.length === 0).each(ops)('behaviour: %s of the native binary, called with anything', op => {
   const good = goodCalls(op)
