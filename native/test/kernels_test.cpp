@@ -250,18 +250,20 @@ int check_float_control() {
 
 }  // namespace
 
-// Arguments: names of backends that this machine is expected to have.
+// Arguments: names of backends, which this machine is expected to have; without any, all that it has.
 int main(int argc, char** argv) {
   int failures = check_float_control();
   for (const evenkeel::Backend& backend : evenkeel::detect_backends()) {
-    if (backend.supported) {
-      failures += check_backend(backend) + check_switches(backend);
-      failures += check_gradients(backend) + check_gradient_switches(backend);
-      failures += check_elements(backend);
+    bool is_asked = argc == 1;
+    for (int i = 1; i < argc && backend.supported; ++i) {
+      if (std::strcmp(argv[i], backend.name)) continue;
+      argv[i][0] = 0;
+      is_asked = true;
     }
-    for (int i = 1; i < argc; ++i) {
-      if (backend.supported && !std::strcmp(argv[i], backend.name)) argv[i][0] = 0;
-    }
+    if (!backend.supported || !is_asked) continue;
+    failures += check_backend(backend) + check_switches(backend);
+    failures += check_gradients(backend) + check_gradient_switches(backend);
+    failures += check_elements(backend);
   }
   for (int i = 1; i < argc; ++i) {
     if (*argv[i]) {
