@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 const report = process.env.EVENKEEL_TEST_REPORT
 
 /** Tests of threads and of what calls cost: nothing else runs beside them. */
-const alone = ['test/runtime/**/*.test.ts', 'test/tools/bench.test.ts']
+const alone = ['test/runtime/!(load).test.ts', 'test/tools/bench.test.ts']
 
 const shared = {
   testTimeout: 120_000,
