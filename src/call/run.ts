@@ -1,7 +1,7 @@
 // Runs a call that was read: at once, or off the event loop in memory of its own. What an operand's role is decides what
 // becomes of it.
 import { kernelOf } from '../backend/choice.js'
-import { elementTypeOf, emptyLike, fillWith, lengthOf } from '../kernels/arrays.js'
+import { elementTypeOf, emptyLike, fillWith, lengthOf, subarrayOf } from '../kernels/arrays.js'
 import type { Call, Op } from '../kernels/index.js'
 import { type Axes, type Kind, kinds, type Statistic } from '../kernels/operands.js'
 import { signatures } from '../kernels/signatures.js'
@@ -54,12 +54,11 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   }
   const permute = kernelOf('permute')
   const { x, y, residual, sum } = call as unknown as Arrays
-  const rowsOf = (array: Float32Array) => {
-    const rows = emptyLike(array)
+  const rowsOf = (array: Float32Array, rows = emptyLike(array)) => {
     permute({ y: rows, x: array, shape: permutation })
     return rows
   }
-  const rows = rowsOf(x)
+  const rows = rowsOf(x, keptLike(x))
   const residualRows = residual && rowsOf(residual)
   const sumRows = sum && emptyLike(sum)
   // In the same memory, where the result has the type of x.
@@ -69,6 +68,17 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   permute({ y, x: yRows, shape: back })
   if (sum && sumRows) permute({ y: sum, x: sumRows, shape: back })
   return read.result as Operand
+}
+
+/** Rows between two copies, good until the next call: fresh pages can take twenty times as long as the call (measured). */
+let kept = new Float32Array(0)
+const MOST_KEPT = 2 ** 22
+
+function keptLike(array: Float32Array): Float32Array {
+  const n = lengthOf(array)
+  if (elementTypeOf(array) !== 'float32' || n > MOST_KEPT) return emptyLike(array)
+  if (n > lengthOf(kept)) kept = new Float32Array(n)
+  return subarrayOf(kept, 0, n)
 }
 
 /** Groups without elements have the statistics of padded ones: NaN. */
