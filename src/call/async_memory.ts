@@ -45,22 +45,16 @@ function over(array: Memory, buffer: ArrayBufferLike): Memory {
   return storedOver(storageOf(array), buffer, 0, buffer.byteLength / bytesOfType(elementTypeOf(array)))
 }
 
-/** New memory that no caller gets to see. Threads share it: to take an ArrayBuffer over holds the event loop for 20 us (measured). */
-function innerMemory(bytes: number): ArrayBuffer {
-  return (hasThreads ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)) as ArrayBuffer
-}
-
-/** Room for the mean and the variance of so many channels that a call has for itself. */
-export function innerStatistics(channels: number): { mean: Float64Array; variance: Float64Array } {
-  const room = () => new Float64Array(innerMemory(8 * channels))
-  return { mean: room(), variance: room() }
+/** New memory of the same kind, for as many elements. */
+function newOf(array: Memory): Memory {
+  return over(array, new ArrayBuffer(byteLengthOf(array)))
 }
 
 /** A copy of a layer's parameter as float32, in memory that threads may share. */
 export function copyParameter<A extends Float32Array | undefined>(array: A): A | Float32Array {
   if (!array) return array
   const n = lengthOf(array)
-  const copy = new Float32Array(innerMemory(4 * n))
+  const copy = new Float32Array((hasThreads ? new SharedArrayBuffer(4 * n) : new ArrayBuffer(4 * n)) as ArrayBuffer)
   copyInto(copy, asFloat32(array))
   return copy
 }
@@ -83,19 +77,10 @@ export class CallMemory {
     this.#op = op
   }
 
-  /** A copy of an input, memory of the call's own that may become that of a result. Shared memory stays what it is. */
+  /** A copy of an input, memory of the call's own. Shared memory stays what it is. */
   own<A extends Statistic | undefined>(array: A): A {
-    return this.#copy(array, bytes => new ArrayBuffer(bytes))
-  }
-
-  /** A copy of an input that no result is written to. Shared memory stays what it is. */
-  copy<A extends Statistic | undefined>(array: A): A {
-    return this.#copy(array, innerMemory)
-  }
-
-  #copy<A extends Statistic | undefined>(array: A, memory: (bytes: number) => ArrayBuffer): A {
     if (!array || isShared(array)) return array
-    const copy = over(array, memory(byteLengthOf(array)))
+    const copy = newOf(array)
     copyInto(copy, array)
     return copy as unknown as A
   }
@@ -113,7 +98,7 @@ export class CallMemory {
   place<A extends Memory | undefined>(what: string, to: A, at?: A): A {
     if (!to || isShared(to)) return to
     const length = lengthOf(to)
-    const from = at ?? over(to, innerMemory(byteLengthOf(to)))
+    const from = at ?? newOf(to)
     this.#results.push({ what, from, to, length })
     return from as A
   }

@@ -217,11 +217,11 @@ export async function runGradientsAsync(
   const own = {
     dy,
     x: transfer ? memory.take(arrays.x) : memory.own(arrays.x),
-    residual: memory.copy(arrays.residual),
-    dsum: memory.copy(arrays.dsum),
-    mean: memory.copy(arrays.mean),
-    rstd: memory.copy(arrays.rstd),
-    weight: memory.copy(arrays.weight)
+    residual: memory.own(arrays.residual),
+    dsum: memory.own(arrays.dsum),
+    mean: memory.own(arrays.mean),
+    rstd: memory.own(arrays.rstd),
+    weight: memory.own(arrays.weight)
   }
   // dx is written over the call's own copy of dy.
   const fresh = isShared(dy) ? undefined : dy

@@ -125,7 +125,7 @@ export function ownCall<Name extends Op>(
   for (const operand of Object.keys(signature)) {
     const { role } = kinds[signature[operand]]
     const array = given[operand]
-    if (role === 'parameter' || (role === 'input' && operand !== 'x')) own[operand] = memory.copy(array)
+    if (role === 'parameter' || (role === 'input' && operand !== 'x')) own[operand] = memory.own(array)
     else if (operand === 'sum' && array) own.sum = place('sum', 'sum', array as Float32Array)
     else if (role === 'statistic') own[operand] = memory.place(operand, array)
   }

@@ -1,7 +1,7 @@
 // One call of BatchNorm: what it reads, which statistics it uses, and how it updates the running ones.
 import { kernelOf } from '../backend/choice.js'
 import { checkAttached, checkLength } from '../call/arrays.js'
-import { CallMemory, innerStatistics } from '../call/async_memory.js'
+import { CallMemory } from '../call/async_memory.js'
 import type { AsyncOptions } from '../call/async_options.js'
 import {
   type ChannelOptions,
@@ -275,24 +275,25 @@ export async function normalizeBatchAsync(
   const read = readCall(op, readInput(op, x, options, parameters), options, parameters, true)
   const { call, shape, count, given } = read
   const memory = new CallMemory(op)
-  const places = innerStatistics(call.empty ? 0 : shape.groups)
-  // Running statistics as they are now.
-  let used = knownStatistics(op, read, parameters, places)
+  // Running statistics as they are now; a thread takes the copies over.
+  let used = knownStatistics(op, read, parameters, undefined)
   const base = callOf(read, used ?? none, eps)
   const own = ownCall(op, memory, 'batch_norm', base, call, options)
   let { x: ownX, y } = own
   if (!used) {
-    used = call.empty ? none : places
+    used = call.empty ? none : { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
     if (count > 0) {
+      const places = { mean: new Float64Array(shape.groups), variance: new Float64Array(shape.groups) }
       const done = await memory.run('batch_statistics', { ...places, x: ownX, shape }, signal)
+      used = { mean: done.mean, variance: done.variance }
       if (y === ownX) y = done.x
       ownX = done.x
     }
   }
   if (!call.empty) {
+    const copies = { mean: new Float64Array(used.mean), variance: new Float64Array(used.variance) }
     const begun = training && !given
-    const statistics = { mean: memory.copy(used.mean), variance: memory.copy(used.variance) }
-    y = (await memory.run('batch_norm', { ...own, ...statistics, x: ownX, y }, begun ? undefined : signal)).y
+    y = (await memory.run('batch_norm', { ...own, x: ownX, y, ...copies }, begun ? undefined : signal)).y
   }
   for (const what of ['mean', 'rstd', 'runningMean', 'runningVar'] as const) {
     const place = read[what]
