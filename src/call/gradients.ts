@@ -11,6 +11,7 @@ import { describe, wrongType, wrongValue } from './errors.js'
 import { Operands } from './overlap.js'
 import { type Plan, runPlanAsync } from './plan.js'
 import type { ElementArray } from './result.js'
+import { room } from './room.js'
 import { type Elements, type Operand, type Output, readPlaceForVector } from './tensor.js'
 
 /**
@@ -178,15 +179,14 @@ export function checkGradients(
   operands.check()
 }
 
-/** Sums of calls that are made at once: fresh memory for each would cost as much as a small call. Kept, but for what is large. */
-const rooms = [new Float64Array(2 ** 12), new Float64Array(2 ** 12)]
+/** Sums of calls that are made at once. */
 const MOST_KEPT = 2 ** 20
+const rooms = [room(Float64Array, MOST_KEPT), room(Float64Array, MOST_KEPT)]
 
 /** Zeros for one of a call's two sums, good until the next call. There may be more of them than were asked for. */
 function zerosInRoom(sum: number, length: number): Float64Array {
-  if (length > MOST_KEPT) return new Float64Array(length)
-  if (length > rooms[sum].length) rooms[sum] = new Float64Array(Math.min(MOST_KEPT, 2 * length))
-  return rooms[sum].fill(0, 0, length)
+  const zeros = rooms[sum](length)
+  return length > MOST_KEPT ? zeros : zeros.fill(0, 0, length)
 }
 
 const freshZeros = (_: number, length: number) => new Float64Array(length)
@@ -250,19 +250,19 @@ function checkTransfers({ op, arrays: { dy, x }, dx }: GradientCall): void {
 }
 
 /** What the caller gets: sums are rounded into their places. */
-function deliver(call: GradientCall, { dx, dresidual, dweight, dbias, dscale }: Written): Gradients {
+function deliver(call: GradientCall, written: Written): Gradients {
+  const { sums } = call
+  const { dx, dresidual } = written
   // First the sums, whose room the next call has: the class of x may make one in its constructor.
-  const sums = {
-    dweight: rounded(call.sums.dweight, dweight),
-    dbias: rounded(call.sums.dbias, dbias),
-    dscale: rounded(call.sums.dscale, dscale)
-  }
+  const dweight = rounded(sums.dweight, written.dweight)
+  const dbias = rounded(sums.dbias, written.dbias)
+  const dscale = rounded(sums.dscale, written.dscale)
   return {
     dx: call.dx.resultOver(call.dx.out ?? dx),
-    dweight: sums.dweight,
-    dbias: sums.dbias,
+    dweight,
+    dbias,
     dresidual: dresidual && call.dresidual?.resultOver(call.dresidual.out ?? dresidual),
-    dscale: sums.dscale
+    dscale
   }
 }
 

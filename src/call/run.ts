@@ -11,6 +11,7 @@ import { type AsyncOptions, checkTransfer } from './async_options.js'
 import { inverse } from './axes.js'
 import { wrongValue } from './errors.js'
 import { sharing } from './overlap.js'
+import { room } from './room.js'
 import type { Operand } from './tensor.js'
 import { type RowLayout, refuseTransfer } from './views.js'
 
@@ -54,13 +55,14 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   }
   const permute = kernelOf('permute')
   const { x, y, residual, sum } = call as unknown as Arrays
-  const rowsOf = (array: Float32Array, rows = emptyLike(array)) => {
+  const rowsOf = (array: Float32Array, operand: 'x' | 'residual') => {
+    const rows = rowsLike(array, operand)
     permute({ y: rows, x: array, shape: permutation })
     return rows
   }
-  const rows = rowsOf(x, keptLike(x))
-  const residualRows = residual && rowsOf(residual)
-  const sumRows = sum && emptyLike(sum)
+  const rows = rowsOf(x, 'x')
+  const residualRows = residual && rowsOf(residual, 'residual')
+  const sumRows = sum && rowsLike(sum, 'sum')
   // In the same memory, where the result has the type of x.
   const yRows = elementTypeOf(y) === elementTypeOf(x) ? rows : emptyLike(y)
   kernelOf(name)({ ...call, x: rows, y: yRows, residual: residualRows, sum: sumRows })
@@ -70,15 +72,17 @@ export function runCall<Name extends Op>(name: Name, call: Call<Name>, read: Rea
   return read.result as Operand
 }
 
-/** Rows between two copies, good until the next call: fresh pages can take twenty times as long as the call (measured). */
-let kept = new Float32Array(0)
-const MOST_KEPT = 2 ** 22
+/** Rows between two copies of a call that is made at once. */
+const rooms = {
+  x: room(Float32Array, 2 ** 22),
+  residual: room(Float32Array, 2 ** 22),
+  sum: room(Float32Array, 2 ** 22)
+}
 
-function keptLike(array: Float32Array): Float32Array {
+function rowsLike(array: Float32Array, operand: keyof typeof rooms): Float32Array {
+  if (elementTypeOf(array) !== 'float32') return emptyLike(array)
   const n = lengthOf(array)
-  if (elementTypeOf(array) !== 'float32' || n > MOST_KEPT) return emptyLike(array)
-  if (n > lengthOf(kept)) kept = new Float32Array(n)
-  return subarrayOf(kept, 0, n)
+  return subarrayOf(rooms[operand](n), 0, n)
 }
 
 /** Groups without elements have the statistics of padded ones: NaN. */

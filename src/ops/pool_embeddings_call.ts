@@ -9,6 +9,7 @@ import { bytesOf, type CodesRead, codesPerRow, type EmbeddingArray, readCodesOut
 import { describe, wrongType, wrongValue } from '../call/errors.js'
 import { Operands } from '../call/overlap.js'
 import { type PaddingOptions, readPadding, skipPositions } from '../call/padding.js'
+import { room } from '../call/room.js'
 import { type Elements, type Operand, readOperand, type TensorLike } from '../call/tensor.js'
 import {
   asFloat32,
@@ -281,20 +282,14 @@ function clearPadded(values: Float32Array, channels: number, samples: number, po
   }
 }
 
-/**
- * Memory between the stages of a call that is made at once: nothing of the caller's runs meanwhile, so the next call may have
- * the same. New memory costs more than a stage of few rows (measured).
- */
-const kept: Float32Array[] = []
-const MOST_KEPT = 2 ** 20
+/** Memory between the stages of a call that is made at once: nothing of the caller's runs meanwhile. */
+const rooms: ((length: number) => Float32Array)[] = []
 let taken = 0
 
 function keptBetween(length: number): Float32Array {
   const i = taken++
-  if (kept[i] && lengthOf(kept[i]) >= length) return kept[i]
-  const memory = new Float32Array(length)
-  if (length <= MOST_KEPT) kept[i] = memory
-  return memory
+  rooms[i] ??= room(Float32Array, 2 ** 20)
+  return rooms[i](length)
 }
 
 /** With pooling 'none' x itself goes through the stages: as float32, in memory of the call's own where it has another type. */
