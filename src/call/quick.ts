@@ -4,31 +4,26 @@ import type { RunPrepared } from '../backend/types.js'
 import { bufferOf, isFloat32, isTypedArray, lengthOf } from '../kernels/arrays.js'
 import { shareAPart, sharing } from './overlap.js'
 
-// Names are compared in the loops: to look them up costs as much as to pass two arrays (measured).
-
 /** Whether `options` is an object that has none but these. What reads them hands the values on: each is read once. */
 export function isPlain(options: object): boolean {
-  if (typeof options !== 'object' || options === null) return false
-  let any = false
-  for (const key in options) {
-    if (key !== 'out' && key !== 'weight' && key !== 'bias' && key !== 'eps') return false
-    any = true
-  }
-  return any || !isList(options)
+  return hasOnly(options, true)
 }
 
 /** Whether `options` is an object that has nothing but `out`. */
 export function hasOnlyOut(options: object): boolean {
+  return hasOnly(options, false)
+}
+
+function hasOnly(options: object, orParameters: boolean): boolean {
   if (typeof options !== 'object' || options === null) return false
   let any = false
   for (const key in options) {
-    if (key !== 'out') return false
+    // Compared: to look names up costs as much as to pass two arrays (measured).
+    if (key !== 'out' && !(orParameters && (key === 'weight' || key === 'bias' || key === 'eps'))) return false
     any = true
   }
-  return any || !isList(options)
+  return any || !(Array.isArray(options) || isTypedArray(options))
 }
-
-const isList = (options: object) => Array.isArray(options) || isTypedArray(options)
 
 /** A parameter of so many elements, undefined where there is none, null for anything else. */
 function vectorOf(value: unknown, size: number): Float32Array | undefined | null {
