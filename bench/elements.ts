@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { backend, backends, LayerNorm, RMSNorm, setNumThreads, view } from '../dist/esm/index.js'
 import { toBfloat16, toFloat16 } from '../dist/esm/kernels/float16.js'
+import { fileNameOf } from './machine.ts'
 import { median } from './probe.ts'
 
 const shapes = [
@@ -119,7 +120,7 @@ if (options.one) {
   }
   console.log(lines.join('\n'))
   if (options.write) {
-    const file = `elements-${cpu.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.md`
+    const file = `elements-${fileNameOf(cpu)}.md`
     writeFileSync(fileURLToPath(new URL(`results/${file}`, import.meta.url)), `${lines.join('\n')}\n`)
   }
 }

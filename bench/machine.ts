@@ -1,6 +1,13 @@
 // What the benchmarks say of the machine.
 import { readFileSync } from 'node:fs'
 
+/** A name as files and folders of results have it. */
+export const fileNameOf = (name: string) =>
+  name
+    .toLowerCase()
+    .replace(/\([^)]*\)/g, ' ')
+    .replace(/[^a-z0-9]+/g, '-')
+
 /** Bytes of the largest cache that Linux tells of. */
 export function lastCache(): number | undefined {
   try {

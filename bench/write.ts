@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { draw } from './charts.ts'
+import { fileNameOf } from './machine.ts'
 import { type ChartName, charts, readmePart, report, withPart } from './report.ts'
 import type { Machine, Results } from './results.ts'
 
@@ -10,11 +11,7 @@ const folderOf = (name: string) => new URL(`results/${name}/`, import.meta.url)
 const readme = new URL('../README.md', import.meta.url)
 
 /** What a machine's folder is called: its CPU and best backend. */
-export const folderName = ({ cpu, backend }: Pick<Machine, 'cpu' | 'backend'>) =>
-  `${cpu} ${backend}`
-    .toLowerCase()
-    .replace(/\([^)]*\)/g, ' ')
-    .replace(/[^a-z0-9]+/g, '-')
+export const folderName = ({ cpu, backend }: Pick<Machine, 'cpu' | 'backend'>) => fileNameOf(`${cpu} ${backend}`)
 
 /** All but results.json. */
 async function writeTables(name: string, results: Results): Promise<void> {

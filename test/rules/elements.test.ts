@@ -7,8 +7,7 @@ import { type Case, goldenOf, type Result, storedCases } from '../../dist/esm/ca
 import { spansOf, spansOfSamples } from '../../dist/esm/cases/volumes.js'
 import { getNumThreads, setNumThreads } from '../../dist/esm/index.js'
 import { newElements, storedOver } from '../../dist/esm/kernels/arrays.js'
-import type { ElementType } from '../../dist/esm/kernels/elements.js'
-import { types16 } from '../../dist/esm/kernels/elements.js'
+import { type ElementType, types16 } from '../../dist/esm/kernels/elements.js'
 import { type Kernels, type Op, ops, kernels as typescript } from '../../dist/esm/kernels/index.js'
 import golden from '../golden.json' with { type: 'json' }
 import { backendsHere } from '../support/backends.ts'
