@@ -32,7 +32,7 @@ struct Next {
   const T* x = nullptr;
 
   template <class At>
-  void ask(At at) const {
+  EVENKEEL_INLINE void ask(At at) const {
     if (dy) prefetch(dy + at.i);
     if (x) prefetch(x + at.i);
   }
