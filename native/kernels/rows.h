@@ -76,9 +76,9 @@ struct RowsAbreast {
   }
 };
 
-// Asks for rows that are no neighbors: the CPU does not see them coming (measured).
+// Asks for rows that are no neighbors: the CPU does not see them coming (measured). Not where they are in its caches.
 template <class T>
-void ask_for(const Input<T>& x, const Groups& shape, size_t first, size_t count) {
+EVENKEEL_INLINE void ask_for(const Input<T>& x, const Groups& shape, size_t first, size_t count) {
   for (size_t k = first; k < first + count; ++k) {
     const T* in = x.x.at(shape.row(k));
     for (size_t i = 0; i < shape.size; i += 64 / sizeof(T)) prefetch(in + i);
@@ -94,11 +94,12 @@ size_t each_abreast(Out<T> y, const Input<T>& x, const Groups& shape, Statistics
   if (rows == 0) return 0;
   RowsAbreast<T> next;
   next.template read<wanted>(y, x, shape, 0);
+  const bool asks = shape.listed && shape.whole * shape.size > near;
   for (size_t row = 0; row < rows; row += width) {
     const RowsAbreast<T> now = next;
     ScalesAbreast scales;
     const bool alike = statistics_abreast(now, scales);
-    if (shape.listed && row + 3 * width <= rows) ask_for(x, shape, row + 2 * width, width);
+    if (asks && row + 3 * width <= rows) ask_for(x, shape, row + 2 * width, width);
     if (row + width < rows) next.template read<wanted>(y, x, shape, row + width);
     if (alike) {
       normalize_abreast(now, scales);
@@ -135,6 +136,7 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
   Sums raw[interleaved_rows];
   Scale scale[interleaved_rows];
   size_t count = rows - row < rows_at_once ? rows - row : rows_at_once;
+  const bool asks = shape.listed && shape.whole * shape.size > near;
   sums_of_rows<wanted>(raw, x, shape, row, count, counted);
   while (row < rows) {
     size_t at[interleaved_rows];
@@ -143,7 +145,7 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
       scale[k] = statistics(at[k], x.at(at[k]), raw[k]);
     }
     const size_t next = row + count;
-    if (shape.listed && next + 2 * rows_at_once <= rows) ask_for(x, shape, next + rows_at_once, rows_at_once);
+    if (asks && next + 2 * rows_at_once <= rows) ask_for(x, shape, next + rows_at_once, rows_at_once);
     const size_t more = rows - next < rows_at_once ? rows - next : rows_at_once;
     if (sums_first && more > 0) sums_of_rows<wanted>(raw, x, shape, next, more, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.

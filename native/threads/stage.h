@@ -11,6 +11,7 @@
 
 #include "../ops.h"
 #include "../platform/compiler.h"
+#include "listed.h"
 #include "shares.h"
 #include "staging.h"
 
@@ -34,8 +35,6 @@ template <class Split, class... Operands>
 class StagedCall {
   using Shape = typename Split::Shape;
   using All = std::tuple<Operands...>;
-  static constexpr auto every = std::index_sequence_for<Operands...>{};
-  static constexpr bool is_array[] = {takes_array<Operands>...};
   static constexpr bool one_input = (size_t{is_input<Operands>} + ...) == 1;
   // A forward that adds a residual: the sum has x's type before it is normalised.
   static constexpr bool adds_residual = one_input && (is_maybe_input<Operands> || ...);
@@ -50,11 +49,7 @@ class StagedCall {
   }
 
  public:
-  static constexpr size_t array_of(size_t operand) {
-    size_t n = 0;
-    for (size_t i = 0; i < operand; ++i) n += is_array[i];
-    return n;
-  }
+  static constexpr size_t array_of(size_t operand) { return evenkeel::array_of<All>(operand); }
 
   static Blocks blocks_of(const Groups& shape) {
     const size_t row = shape.size * shape.inner;
@@ -89,7 +84,7 @@ class StagedCall {
   // Floats that a thread needs.
   static size_t elements_of(const All& operands, const Shape& shape) {
     size_t matrices = 1;
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
       if constexpr (is_matrix<Operand>) matrices += std::get<i>(operands).data != nullptr;
     });
@@ -99,14 +94,14 @@ class StagedCall {
   // And all parameters.
   static size_t parameters_of(const All& operands, const Shape& shape, const Storages& storages) {
     size_t n = 0;
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       const auto& operand = std::get<i>(operands);
       if (!storages.of[array_of(i)].plain()) n += Staging::rounded(parameter_size(operand, shape));
     });
     return n;
   }
   static void stage_parameters(All& operands, const Shape& shape, Staging& staging) {
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       const Storage& of = staging.storages.of[array_of(i)];
       auto& operand = std::get<i>(operands);
       if constexpr (is_parameter<std::tuple_element_t<i, All>>) {
@@ -132,7 +127,7 @@ class StagedCall {
 
   // 0 in all that is written of a share (rule 15), which has all types alike.
   EVENKEEL_RARE void clear(const Groups& shape, const Share& share) const {
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       const auto& operand = std::get<i>(operands_);
       const Storage& of = staging_.storages.of[array_of(i)];
       using Operand = std::tuple_element_t<i, All>;
@@ -160,22 +155,13 @@ class StagedCall {
     return 0;
   }
 
-  template <class Step>
-  static void each_operand(Step step) {
-    each_index(step, every);
-  }
-  template <class Step, size_t... i>
-  static void each_index(Step step, std::index_sequence<i...>) {
-    (step(std::integral_constant<size_t, i>{}), ...);
-  }
-
   // Runs the kernel on a block of n elements: `place` gives an operand as it is there and reads it, `keep` writes back
   // what is in memory of the call's own.
   template <class Place, class Keep>
   void run_block(float* memory, size_t n, Place place, Keep keep) const {
     All placed;
     float* own[sizeof...(Operands)] = {};
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
       if constexpr (is_matrix<Operand>) {
         if (std::get<i>(operands_).data) {
@@ -187,7 +173,7 @@ class StagedCall {
     });
     if constexpr (adds_residual) add_rounded(placed, memory, n);
     std::apply(kernel_, placed);
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
       if constexpr (is_written<Operand>) {
         if (own[i]) keep(i, own[i]);
@@ -217,6 +203,7 @@ class StagedCall {
   }
 
   EVENKEEL_RARE void run_groups(const Groups& shape, const Share& share, float* memory) const {
+    if (run_listed(kernel_, operands_, staging_.storages, shape, share)) return;
     const Blocks blocks = blocks_of(shape);
     // Statistics of several matrices stand side by side: with some of the columns each is on its own.
     const size_t most = share.columns == shape.inner ? blocks.outer : 1;
@@ -247,7 +234,7 @@ class StagedCall {
   // Rows along the last dimension of views, all float32: each operand has a stride there.
   void run_views(const Groups& shape, const Share& some) const {
     All placed;
-    each_operand([&](auto i) {
+    each_operand<All>([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
       const Storages& storages = staging_.storages;
       const Storage& of = storages.of[array_of(i)];

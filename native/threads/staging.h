@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "../ops.h"
 #include "../platform/compiler.h"
@@ -33,6 +35,16 @@ inline size_t offset_of(const Storages& all, const Storage& of, size_t row, size
   return offset;
 }
 
+// Goes from a row of a view to the next one, in the first `rank` dimensions.
+inline void go_on(const Storages& all, const Storage& of, size_t rank, size_t* index, size_t& offset) {
+  for (size_t d = rank; d-- > 0;) {
+    offset += of.strides[d];
+    if (++index[d] < all.dims[d]) break;
+    offset -= all.dims[d] * of.strides[d];
+    index[d] = 0;
+  }
+}
+
 // Calls step(offset, place, n) for the runs of neighbors that an operand has of some matrices, as they stand in memory
 // and one behind the other.
 template <class Step>
@@ -51,12 +63,7 @@ void each_run(const Storages& all, const Storage& of, size_t stride, const Group
       step(offset, i * n, together * n);
       i += together;
       offset -= skipped * n;
-      for (size_t d = rank; d-- > 0;) {
-        offset += of.strides[d];
-        if (++index[d] < all.dims[d]) break;
-        offset -= all.dims[d] * of.strides[d];
-        index[d] = 0;
-      }
+      go_on(all, of, rank, index, offset);
     }
     return;
   }
@@ -129,6 +136,26 @@ template <class T>
 constexpr bool is_written<Maybe<T>> = !std::is_const_v<T>;
 template <class T>
 constexpr bool is_written<Tensor<T>> = !std::is_const_v<T>;
+
+// Calls step(i) for each of a call's operands, whose number is a constant.
+template <class All, class Step, size_t... i>
+void each_operand(Step step, std::index_sequence<i...>) {
+  (step(std::integral_constant<size_t, i>{}), ...);
+}
+template <class All, class Step>
+void each_operand(Step step) {
+  each_operand<All>(step, std::make_index_sequence<std::tuple_size_v<All>>{});
+}
+
+// How many arrays a call has before an operand.
+template <class All, size_t i = 0>
+constexpr size_t array_of(size_t operand) {
+  if constexpr (i == std::tuple_size_v<All>) {
+    return 0;
+  } else {
+    return i < operand ? takes_array<std::tuple_element_t<i, All>> + array_of<All, i + 1>(operand) : 0;
+  }
+}
 
 // Memory of a call, of which one block is kept for the next one: the system's would have to be cleared at each call,
 // which can take as long as the call (measured).

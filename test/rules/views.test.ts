@@ -143,6 +143,71 @@ describe('equality: views over rows', () => {
     }
   })
 
+  it.each(backendsHere)(
+    'have them in place by the kernels of %s, more rows than are listed at a time',
+    (_, kernels) => {
+      for (const { dims, strides, size } of [
+        { dims: [90, 8], strides: [8 * 11 + 3, 11], size: 11 },
+        { dims: [5, 3, 41], strides: [20, 100, 300], size: 20 },
+        { dims: [3, 200], strides: [200 * 32 + 1, 32], size: 32 },
+        { dims: [2, 3], strides: [1200, 400], size: 300 }
+      ]) {
+        const n = product(dims)
+        const length = dims.reduce((last, dim, d) => last + (dim - 1) * strides[d], size)
+        const memory = () => fill(finiteRows['N(3,0.5)'], length, 6)
+        const places = Array.from({ length: n }, (_, row) => {
+          let [left, place] = [row, 0]
+          for (let d = dims.length - 1; d >= 0; d--) {
+            place += (left % dims[d]) * strides[d]
+            left = Math.floor(left / dims[d])
+          }
+          return place
+        })
+        const collected = (from: Float32Array) => {
+          const rows = new Float32Array(n * size)
+          for (const [i, place] of places.entries()) rows.set(from.subarray(place, place + size), i * size)
+          return rows
+        }
+        const [x, residual, rstd] = [memory(), memory().map(value => value / 3), new Float64Array(n)]
+        const weight = fill(finiteRows['N(0,1)'], size, 4)
+        const shape = { outer: n, size, inner: 1 }
+        // All but a row in the middle and two at the end.
+        const middle = Math.floor(n / 2)
+        const spans = Int32Array.of(2, 6, 0, middle - 1, middle, n - 2)
+        const storage = { type: 'float32', rows: { dims, strides } } as const
+        for (const [op, more] of [
+          ['layer_norm', { residual: undefined, sum: undefined, mean: undefined, rstd: undefined, bias: undefined }],
+          ['layer_norm', { residual: undefined, sum: undefined, mean: undefined, rstd, bias: weight }],
+          ['rms_norm', { residual, sum: undefined, rstd: undefined, counted: size, weightOffset: 0 }],
+          ['normalize', { norm: undefined, p: 2, rule: 0, factor: 1 }]
+        ] as const) {
+          for (const padded of [undefined, spans]) {
+            const run = (alike: boolean) => {
+              const all = alike
+                ? (of: Float32Array) => storedOver(storage, of.buffer, 0, length)
+                : (of: Float32Array) => of
+              const own = (of: Float32Array) => (alike ? of.slice() : collected(of))
+              const y = own(x)
+              const given = 'residual' in more && more.residual ? all(own(more.residual)) : undefined
+              const numbers = { residualScale: 1, eps: 1e-5, weight, ...more, residual: given }
+              const call = { y: all(y), x: all(y), shape: padded ? { ...shape, spans: padded } : shape, ...numbers }
+              ;(kernels[op] as (call: object) => void)(call)
+              return y
+            }
+            const got = run(true)
+            const what = `${op} [${dims}], ${padded ? 'padded' : 'all'}`
+            expectSameBits(collected(got), run(false), what)
+            const mine = new Set(places.flatMap(place => Array.from({ length: size }, (_, i) => place + i)))
+            expect(
+              got.findIndex((value, i) => !mine.has(i) && value !== x[i]),
+              `${what}: between the rows`
+            ).toBe(-1)
+          }
+        }
+      }
+    }
+  )
+
   it('broadcast a residual whose dims are 1 or missing, with strides said or not', () => {
     const x = { data: types.float32(24, 1) as Float32Array, dims: [2, 3, 4] }
     const residual = types.float32(12, 2) as Float32Array
