@@ -63,32 +63,44 @@ const HAS_STORAGES = 2 ** 16
 function writeStorages(steps: readonly Step[], call: Operands): number {
   let types = 0
   let views = 0
-  let dims: readonly number[] = []
-  const strides: number[] = []
+  numbers[3] = 0
+  let at = 4
   let bit = 1
-  for (const { name, what } of steps) {
+  for (let i = 0; i < steps.length; i++) {
+    const { name, what } = steps[i]
     if (what === NUMBER) continue
     const array = what <= CODES ? (call[name] as ArrayBufferView | undefined) : undefined
     const storage = array && storageOf(array)
     if (storage) {
       types += bit * bit * elementTypes.indexOf(storage.type)
       if (storage.rows) {
+        const { dims, strides } = storage.rows
+        if (views === 0) {
+          numbers[3] = dims.length
+          at = writeAll(dims, at)
+        }
         views += bit
-        dims = storage.rows.dims
-        strides.push(...storage.rows.strides)
+        at = writeAll(strides, at)
       }
     }
     bit *= 2
   }
-  let at = 1
-  for (const number of [types, views, dims.length, ...dims, ...strides]) numbers[at++] = number
+  numbers[1] = types
+  numbers[2] = views
   return at
+}
+
+function writeAll(some: readonly number[], first: number): number {
+  for (let i = 0; i < some.length; i++) numbers[first + i] = some[i]
+  return first + some.length
 }
 
 /** Writes the numbers and the arrays of a call; returns how many arrays there are. `first` is where its numbers begin. */
 function write(steps: readonly Step[], call: Operands, first = 1): number {
   const shape = call.shape as Groups & Volume
   const strides = call.strides as { readonly [operand: string]: number | undefined } | undefined
+  // Where one is a view.
+  if (strides && first === 1) return write(steps, call, writeStorages(steps, call))
   const dense = shape.size * shape.inner
   let present = first === 1 ? 0 : HAS_STORAGES
   let bit = 1

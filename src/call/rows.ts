@@ -20,7 +20,7 @@ import {
   readVector,
   readViewLikeX
 } from './tensor.js'
-import { type PlacedRows, placeRows } from './views.js'
+import { type PlacedRows, placeRows, type RowOperand } from './views.js'
 
 /** The trailing dimensions of x that form a group: a positive integer, 768, or an array of them, [3, 256]. */
 export type NormalizedShape = number | readonly number[]
@@ -222,7 +222,7 @@ function readViews(
   { x, residual, sum, output }: Views,
   groups: Groups,
   permuted: boolean
-): { [name in 'x' | 'residual' | 'sum' | 'out']?: PlacedRows } | undefined {
+): { [name in RowOperand]?: PlacedRows } | undefined {
   const { dims } = x
   const isBroadcast = residual?.dims && residual.count !== x.count
   if (!dims || !(x.layout || residual?.layout || sum?.layout || output.layout || isBroadcast)) return undefined
@@ -234,11 +234,11 @@ function readViews(
   const written = (place: Output | undefined) =>
     place?.out && { data: place.out, dims: undefined, layout: place.layout }
   const operands = { x, residual, sum: written(sum), out: written(output) }
-  return placeRows(op, operands, ['sum', 'out'], dims, groups)
+  return placeRows(op, operands, dims, groups)
 }
 
 /** The strides of a call's matrices, where the kernel is to be told. */
-function stridesOf(rows: { [name in 'x' | 'residual' | 'sum' | 'out']?: PlacedRows }): Strides | undefined {
+function stridesOf(rows: { [name in RowOperand]?: PlacedRows }): Strides | undefined {
   return { x: rows.x?.stride, residual: rows.residual?.stride, sum: rows.sum?.stride, y: rows.out?.stride }
 }
 

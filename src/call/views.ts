@@ -49,14 +49,18 @@ export function readLayout(op: string, what: string, tensor: object, dims: reado
   }
   const first = hasOffset ? integers(op, `${what}.offset`, [offset])[0] : 0
   // Whatever they say of dims of 1, nothing stands anywhere else; and of no elements nothing stands anywhere.
-  const same = dims.includes(0) || dims.every((dim, axis) => dim === 1 || read[axis] === dense[axis])
+  let same = true
+  for (let axis = 0; same && axis < dims.length; axis++) same = dims[axis] === 1 || read[axis] === dense[axis]
+  same ||= dims.includes(0)
   return { strides: read, offset: first, dense: same && first === 0 }
 }
 
 function integers(op: string, what: string, given: ArrayLike<unknown>): number[] {
-  const read = copied(op, what, given).map(Number)
-  const wrong = read.find(value => !(Number.isSafeInteger(value) && value >= 0))
-  if (wrong !== undefined) throw wrongValue(op, what, 'integers >= 0', describe(wrong))
+  const read = copied(op, what, given) as number[]
+  for (let i = 0; i < read.length; i++) {
+    read[i] = Number(read[i])
+    if (!(Number.isSafeInteger(read[i]) && read[i] >= 0)) throw wrongValue(op, what, 'integers >= 0', describe(read[i]))
+  }
   return read
 }
 
@@ -70,7 +74,8 @@ export function checkWithin(
   offset: number
 ): void {
   if (dims.includes(0)) return
-  const last = dims.reduce((at, dim, axis) => at + (dim - 1) * strides[axis], offset)
+  let last = offset
+  for (let axis = 0; axis < dims.length; axis++) last += (dims[axis] - 1) * strides[axis]
   if (!(last < length)) {
     throw wrongValue(op, `${what}.data.length`, `at least ${last + 1} (dims, strides and offset)`, String(length))
   }
@@ -80,9 +85,16 @@ export function checkWithin(
 export interface ViewOperand {
   /** All of its data. */
   readonly data: Float32Array
+  /** Undefined where it has x's. */
   readonly dims: readonly number[] | undefined
   readonly layout: Layout | undefined
 }
+
+/** The operands of a call over rows that may be views, in the order in which they are checked. */
+const rowOperands = ['x', 'residual', 'sum', 'out'] as const
+
+/** One of {@link rowOperands}. */
+export type RowOperand = (typeof rowOperands)[number]
 
 /** The rows of an operand in memory. */
 export interface RowLayout extends Rows {
@@ -100,46 +112,50 @@ export interface PlacedRows {
 }
 
 /**
- * The rows of the operands of a call, of which at least one is a view or is broadcast to the dims of x. `outputs` names those that are
- * written. Groups must be rows: the last dims of x.
+ * The rows of the operands of a call, of which at least one is a view or is broadcast to the dims of x. Groups must be rows: the
+ * last dims of x.
  */
-export function placeRows<Name extends string>(
+export function placeRows(
   op: string,
-  operands: { readonly [name in Name]?: ViewOperand | undefined },
-  outputs: readonly string[],
+  operands: { readonly [name in RowOperand]: ViewOperand | undefined },
   dims: readonly number[],
   { size }: Groups
-): { [name in Name]?: PlacedRows } {
-  let tail = 0
-  for (let n = 1; n < size; tail++) n *= dims[dims.length - 1 - tail]
-  const outer = dims.slice(0, dims.length - tail)
-  const layouts: { name: Name; data: Float32Array; strides: number[]; offset: number }[] = []
-  const placed: { [name in Name]?: PlacedRows } = {}
-  for (const name of Object.keys(operands) as Name[]) {
+): { [name in RowOperand]?: PlacedRows } {
+  let rank = dims.length
+  for (let n = 1; n < size; ) n *= dims[--rank]
+  const dense = denseStrides(dims)
+  const strides: (readonly number[])[] = []
+  for (const name of rowOperands) {
     const operand = operands[name]
     if (!operand) continue
-    const { data, dims: own = dims, layout } = operand
-    const strides = broadcast(own, layout?.strides ?? denseStrides(own), dims)
-    const dense = denseStrides(dims)
-    for (let axis = dims.length - tail; axis < dims.length; axis++) {
-      if (dims[axis] === 1 || strides[axis] === dense[axis]) continue
+    const { dims: own = dims, layout } = operand
+    const given = layout?.strides ?? (own === dims ? dense : denseStrides(own))
+    const here = own === dims ? given : broadcast(own, given, dims)
+    for (let axis = rank; axis < dims.length; axis++) {
+      if (dims[axis] === 1 || here[axis] === dense[axis]) continue
       const expected = `${dense[axis]}: the axes that are normalised over must be contiguous`
-      throw wrongValue(op, `${name}.strides[${axis}]`, expected, String(strides[axis]))
+      throw wrongValue(op, `${name}.strides[${axis}]`, expected, String(here[axis]))
     }
-    layouts.push({ name, data, strides: strides.slice(0, outer.length), offset: layout?.offset ?? 0 })
+    strides.push(here)
   }
-  const merged = merge(outer, layouts)
-  if (merged.length > MOST_AXES) {
-    throw wrongValue(op, 'x.strides', `views of at most ${MOST_AXES} dimensions`, String(merged.length))
+  const merged = merge(dims, rank, strides)
+  if (merged.dims.length > MOST_AXES) {
+    throw wrongValue(op, 'x.strides', `views of at most ${MOST_AXES} dimensions`, String(merged.dims.length))
   }
-  for (const { name, data, strides, offset } of layouts) {
-    const rows = {
-      size,
-      dims: merged.map(axis => outer[axis.last] * axis.inner),
-      strides: merged.map(axis => strides[axis.last])
-    }
-    if (outputs.includes(name)) checkApart(op, name, rows)
-    placed[name] = place(data, offset, rows)
+  const placed: { [name in RowOperand]?: PlacedRows } = {}
+  const { x } = operands
+  let next = 0
+  for (const name of rowOperands) {
+    const operand = operands[name]
+    if (!operand) continue
+    const here = strides[next++]
+    const along: number[] = []
+    for (let i = 0; i < merged.axes.length; i++) along.push(here[merged.axes[i]])
+    const rows = { size, dims: merged.dims, strides: along }
+    if (name === 'sum' || name === 'out') checkApart(op, name, rows)
+    // In place it is x's own place.
+    const inPlace = operand.data === x?.data && operand.layout !== undefined && operand.layout === x.layout
+    placed[name] = (inPlace && placed.x) || place(operand.data, operand.layout?.offset ?? 0, rows)
   }
   return placed
 }
@@ -153,23 +169,36 @@ function broadcast(own: readonly number[], strides: readonly number[], dims: rea
   })
 }
 
-/** Neighbouring dimensions as one, where every operand's rows stand so: the last of each, and how many the others before it make. */
-function merge(dims: readonly number[], layouts: readonly { strides: number[] }[]): { last: number; inner: number }[] {
-  const merged: { last: number; inner: number }[] = []
-  for (let axis = 0; axis < dims.length; axis++) {
-    if (dims[axis] === 1) continue
-    const before = merged.at(-1)
-    const joins = before && layouts.every(({ strides }) => strides[before.last] === strides[axis] * dims[axis])
-    if (joins) merged[merged.length - 1] = { last: axis, inner: before.inner * dims[before.last] }
-    else merged.push({ last: axis, inner: 1 })
+/** The first `rank` dimensions, neighbouring ones as one where every operand's rows stand so: their sizes, and the last axis of each. */
+function merge(
+  dims: readonly number[],
+  rank: number,
+  strides: readonly (readonly number[])[]
+): { dims: number[]; axes: number[] } {
+  const merged: number[] = []
+  const axes: number[] = []
+  for (let axis = 0; axis < rank; axis++) {
+    const dim = dims[axis]
+    if (dim === 1) continue
+    const last = axes.length - 1
+    let joins = last >= 0
+    for (let i = 0; joins && i < strides.length; i++) joins = strides[i][axes[last]] === strides[i][axis] * dim
+    if (joins) {
+      merged[last] *= dim
+      axes[last] = axis
+    } else {
+      merged.push(dim)
+      axes.push(axis)
+    }
   }
-  return merged
+  return { dims: merged, axes }
 }
 
 function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows {
   const { size, dims, strides } = rows
   if (dims.includes(0)) return { array: subarrayOf(data, 0, 0), stride: undefined, rows: undefined }
-  const extent = dims.reduce((extent, dim, i) => extent + (dim - 1) * strides[i], size)
+  let extent = size
+  for (let i = 0; i < dims.length; i++) extent += (dims[i] - 1) * strides[i]
   const type = elementTypeOf(data)
   const begin = byteOffsetOf(data) + bytesOfType(type) * offset
   const simple = dims.length === 0 || (dims.length === 1 && strides[0] >= size)
@@ -180,7 +209,9 @@ function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows 
 }
 
 /** Throws unless no two rows of a place share memory. */
-function checkApart(op: string, name: string, { size, dims, strides }: RowLayout): void {
+function checkApart(op: string, name: string, rows: RowLayout): void {
+  if (isNested(rows)) return
+  const { size, dims, strides } = rows
   const order = dims.map((_, i) => i).sort((a, b) => strides[a] - strides[b])
   let extent = size
   for (const i of order) {
@@ -198,6 +229,7 @@ export function sharingOfRows(
   b: ArrayBufferView,
   bRows: RowLayout | undefined
 ): 'none' | 'all' | 'part' {
+  if (a === b && aRows === bRows) return 'all'
   const [start, otherStart] = [byteOffsetOf(a), byteOffsetOf(b)]
   const [first, second] = [rowsOf(a, aRows), rowsOf(b, bRows)]
   const same =
