@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 /** Where a report for programs goes; .ci/run reads it. */
 const report = process.env.EVENKEEL_TEST_REPORT
 
-/** Tests of threads and of what calls cost: nothing else runs beside them. */
-const alone = ['test/runtime/!(load).test.ts', 'test/tools/bench.test.ts']
+/** Tests of the time that threads and calls take: nothing else runs beside them. */
+const alone = ['test/runtime/threads.test.ts', 'test/runtime/cost.test.ts']
 
 const shared = {
   testTimeout: 120_000,
