@@ -40,7 +40,7 @@ export class Comparisons {
   constructor(field: Field, quick: boolean) {
     this.#field = field
     this.#quick = quick
-    this.#budget = quick ? 16 : 170
+    this.#budget = quick ? 16 : 115
   }
 
   #wanted = (one: { quick?: boolean }) => one.quick || !this.#quick
@@ -88,7 +88,7 @@ export class Comparisons {
       const some = ({ name, key }: Entrant) =>
         name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== ownChoice)
       // Threads of onnxruntime spin for some 10 ms when they are done (measured).
-      const careful = { rounds: this.#quick ? 3 : 7, rest: 25 }
+      const careful = { rounds: this.#quick ? 3 : 5, rest: 25 }
       this.found.push(
         await this.#field.compare('threads', 'several threads', parts, some, this.#budget * 0.75, careful)
       )

@@ -161,8 +161,8 @@ async function compare(
   }
   const medians = await measure(
     entrants.map(({ timed }) => timed),
-    quick ? 16 : 150,
-    { rounds: quick ? 9 : shape.two ? 9 : 15 }
+    quick ? 16 : 100,
+    { rounds: quick ? 9 : shape.two ? 7 : 15 }
   )
   for (const contender of contenders) await contender.drop(key)
   const times = entrants.map(({ label }, i): [string, number] => [label, rounded(medians[i])])
