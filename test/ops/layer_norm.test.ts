@@ -5,6 +5,7 @@ import { bitString, expectSameBits } from '../support/bits.ts'
 import { guarded } from '../support/memory.ts'
 import { layerNormModel } from '../support/model.ts'
 import { testOnnxCases, trailing } from '../support/onnx.ts'
+import { long } from '../support/process.ts'
 import { testRowBehaviour } from '../support/rows/behaviour.ts'
 import { type RowOp, testRowEquality } from '../support/rows/equality.ts'
 import { testRowTruth } from '../support/rows/truth.ts'
@@ -93,11 +94,12 @@ describe('equality: layerNorm', () => {
 testRowTruth(op, 4)
 
 describe('truth: layerNorm', () => {
-  it('keeps the bound for a million two-valued elements on both sides of the threshold of rule 5', () => {
+  it('keeps the bound for many two-valued elements on both sides of the threshold of rule 5', () => {
+    const n = long ? 1e6 : 1e5
     for (const meanPerStd of [63, 65]) {
-      const x = Float32Array.from({ length: 1e6 }, (_, i) => (i % 2 === 0 ? 1 - 1 / meanPerStd : 1 + 1 / meanPerStd))
+      const x = Float32Array.from({ length: n }, (_, i) => (i % 2 === 0 ? 1 - 1 / meanPerStd : 1 + 1 / meanPerStd))
       const truth = normalizeExactly(x, 0, true)
-      expect(truth && errorInHalfUlps(layerNorm(x, 1e6, { eps: 0 }), truth)).toBeLessThanOrEqual(4.1)
+      expect(truth && errorInHalfUlps(layerNorm(x, n, { eps: 0 }), truth)).toBeLessThanOrEqual(4.1)
     }
   })
 
