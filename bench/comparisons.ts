@@ -1,4 +1,5 @@
 // The comparisons of a run: who takes part in which, on which shapes.
+import type { Contender } from '../dist/esm/cli/bench/contender.js'
 import { named, ORT, PLAIN, TRANSFORMERS } from '../dist/esm/cli/bench/rows.js'
 import { backend, getNumThreads } from '../dist/esm/index.js'
 import { isCopy } from './copies.ts'
@@ -84,13 +85,15 @@ export class Comparisons {
       })
       const parts = threadCounts().map(n => part(n, threaded('', n)))
       const ownChoice = String(parts.length)
+      // To give large tensors to those that are not timed takes minutes in all.
+      const takesPart = ({ name }: Contender) => name === ORT || name === backend || name.startsWith('PyTorch')
       if (!this.#quick) parts.push(part(0, ', its own choice'))
       const some = ({ name, key }: Entrant) =>
         name === ORT || name.startsWith('PyTorch') || (name === named('prepared layer', backend) && key !== ownChoice)
       // Threads of onnxruntime spin for some 10 ms when they are done (measured).
       const careful = { rounds: this.#quick ? 3 : 5, rest: 25 }
       this.found.push(
-        await this.#field.compare('threads', 'several threads', parts, some, this.#budget * 0.75, careful)
+        await this.#field.compare('threads', 'several threads', parts, some, this.#budget * 0.75, careful, takesPart)
       )
     }
   }

@@ -59,11 +59,16 @@ export class Field {
     return Object.fromEntries(this.contenders.map(({ name, about }) => [name, about]))
   }
 
-  /** Gives a problem to all, under a key; those of their candidates that are wanted. */
-  async enter(key: string, { given, suffix }: Part, wanted: (one: Entrant) => boolean): Promise<Entrant[]> {
+  /** Gives a problem to all, or to some, under a key; those of their candidates that are wanted. */
+  async enter(
+    key: string,
+    { given, suffix }: Part,
+    wanted: (one: Entrant) => boolean,
+    contenders: readonly Contender[] = this.contenders
+  ): Promise<Entrant[]> {
     const text = textOf(given, this.folder)
     const lists = await Promise.all(
-      this.contenders.map(async contender => {
+      contenders.map(async contender => {
         const candidates = await contender.make(key, text)
         return candidates.map(one => ({ ...one, contender, key, label: one.name + suffix })).filter(wanted)
       })
@@ -71,8 +76,8 @@ export class Field {
     return lists.flat()
   }
 
-  async leave(key: string): Promise<void> {
-    await Promise.all(this.contenders.map(contender => contender.drop(key)))
+  async leave(key: string, contenders: readonly Contender[] = this.contenders): Promise<void> {
+    await Promise.all(contenders.map(contender => contender.drop(key)))
   }
 
   /**
@@ -112,12 +117,14 @@ export class Field {
     parts: readonly Part[],
     wanted: (one: Entrant) => boolean,
     budget: number,
-    how: Parameters<typeof measure>[2]
+    how: Parameters<typeof measure>[2],
+    takesPart: (contender: Contender) => boolean = () => true
   ): Promise<Comparison> {
+    const contenders = this.contenders.filter(takesPart)
     const entrants: Entrant[] = []
     const errors = new Map<Entrant, number>()
     for (const [i, part] of parts.entries()) {
-      const some = await this.enter(String(i), part, wanted)
+      const some = await this.enter(String(i), part, wanted, contenders)
       for (const [entrant, error] of await this.verify(part.given, some)) {
         // On ordinary numbers whoever does the same thing is right to three digits at least.
         if (!(error < 10_000)) throw new Error(`${part.given.op}, ${entrant.label}: another result, ${error} ULP off`)
@@ -134,7 +141,7 @@ export class Field {
       budget,
       how
     )
-    for (const i of parts.keys()) await this.leave(String(i))
+    for (const i of parts.keys()) await this.leave(String(i), contenders)
     const results = entrants.map((entrant, i) => {
       const error = errors.get(entrant)
       const ulp = error === undefined ? {} : { ulp: finite(error) }
