@@ -14,14 +14,16 @@ namespace evenkeel {
 // Rows whose places are listed at a time.
 constexpr size_t listed_rows = 512;
 
-// Whether a kernel asks an operand for no row by its number.
+// Whether a kernel may ask an operand for a row by its number; of a statistic only where it is there. Backward calls,
+// which take no views, have others.
 template <class Operand>
-bool needs_no_number(const Operand&) {
-  return !takes_array<Operand> || is_parameter<Operand> || std::is_same_v<Operand, Groups> ||
-         std::is_same_v<Operand, SumOverRows>;
+constexpr bool has_numbers = takes_array<Operand> && !is_matrix<Operand> && !is_parameter<Operand> &&
+                             !std::is_same_v<Operand, Groups> && !std::is_same_v<Operand, PerGroup>;
+template <class Operand>
+bool is_asked(const Operand&) {
+  return false;
 }
-inline bool needs_no_number(const PerGroup& operand) { return !operand.single && !operand.full; }
-inline bool needs_no_number(const SavedPerGroup& operand) { return !operand.data; }
+inline bool is_asked(const PerGroup& operand) { return operand.single || operand.full; }
 
 // Where the rows of all operands stand, where that is alike; else null.
 template <class All>
@@ -37,7 +39,7 @@ const Storage* place_of_rows(const All& operands, const Storages& storages, cons
       alike = alike && of.is_view && of.type == ElementType::float32 &&
               std::equal(of.strides, of.strides + storages.rank, first->strides);
     } else {
-      alike = alike && needs_no_number(operand);
+      alike = alike && !is_asked(operand);
     }
   });
   if (!alike || !first) return nullptr;

@@ -203,7 +203,9 @@ class StagedCall {
   }
 
   EVENKEEL_RARE void run_groups(const Groups& shape, const Share& share, float* memory) const {
-    if (run_listed(kernel_, operands_, staging_.storages, shape, share)) return;
+    if constexpr (!(has_numbers<Operands> || ...)) {
+      if (run_listed(kernel_, operands_, staging_.storages, shape, share)) return;
+    }
     const Blocks blocks = blocks_of(shape);
     // Statistics of several matrices stand side by side: with some of the columns each is on its own.
     const size_t most = share.columns == shape.inner ? blocks.outer : 1;
