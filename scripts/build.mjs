@@ -1,7 +1,6 @@
 // Builds what is missing or out of date: the TypeScript and, where there is a toolchain, the addon. Without a toolchain
 // that is no failure: everything runs on the TypeScript kernels. --force builds all anew.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -40,30 +39,19 @@ function fail(what, output) {
   process.exit(1)
 }
 
-/** Runs the compiler of TypeScript on a project. */
-async function compileProject(project, flags) {
-  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
-  const child = spawn(process.execPath, [tsc, '-p', project, ...flags], { cwd: root })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', text => (output += text))
-  const [status] = await once(child, 'close')
-  if (status !== 0) fail(`tsc -p ${project}`, output)
-}
-
-async function buildTypeScript() {
+function buildTypeScript() {
   const stamp = join('dist', 'built')
   const sources = ['src', 'package.json', 'scripts/build.mjs', ...trees.map(({ project }) => project)]
   if (isFresh(stamp, sources)) return
   rmSync(join(root, 'dist'), { recursive: true, force: true })
-  // Comments belong to the types, where editors look for them; in the code they would be a tenth of the package.
-  const code = ['--removeComments', '--declaration', 'false']
-  const types = ['--emitDeclarationOnly']
-  await Promise.all(
-    trees.flatMap(({ folder, project }) =>
-      (folder.startsWith('js/') ? [code] : [code, types]).map(flags => compileProject(project, flags))
-    )
-  )
-  for (const { folder } of trees) {
+  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
+  for (const { folder, project } of trees) {
+    // Comments belong to the types, where editors look for them; in the code they would be a tenth of the package.
+    const code = ['--removeComments', '--declaration', 'false']
+    for (const flags of folder.startsWith('js/') ? [code] : [code, ['--emitDeclarationOnly']]) {
+      const result = spawnSync(process.execPath, [tsc, '-p', project, ...flags], { cwd: root, encoding: 'utf8' })
+      if (result.status !== 0) fail(`tsc -p ${project}`, result.stdout + result.stderr)
+    }
     const path = join(root, 'dist', folder)
     // The compiler has read native.none.ts as './native.js' (moduleSuffixes); it goes where Node.js looks for that.
     if (folder.startsWith('js/'))
@@ -96,5 +84,5 @@ async function buildAddon() {
   without(`node-gyp found no ${lacks[1] ?? "Node's headers, and no network to fetch them"}`)
 }
 
-await buildTypeScript()
+buildTypeScript()
 await buildAddon()
