@@ -99,8 +99,6 @@ function writeAll(some: readonly number[], first: number): number {
 function write(steps: readonly Step[], call: Operands, first = 1): number {
   const shape = call.shape as Groups & Volume
   const strides = call.strides as { readonly [operand: string]: number | undefined } | undefined
-  // Where one is a view.
-  if (strides && first === 1) return write(steps, call, writeStorages(steps, call))
   const dense = shape.size * shape.inner
   let present = first === 1 ? 0 : HAS_STORAGES
   let bit = 1
