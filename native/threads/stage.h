@@ -49,8 +49,6 @@ class StagedCall {
   }
 
  public:
-  static constexpr size_t array_of(size_t operand) { return evenkeel::array_of<All>(operand); }
-
   static Blocks blocks_of(const Groups& shape) {
     const size_t row = shape.size * shape.inner;
     if (row <= staged_elements || shape.inner == 1) {
@@ -96,13 +94,13 @@ class StagedCall {
     size_t n = 0;
     each_operand<All>([&](auto i) {
       const auto& operand = std::get<i>(operands);
-      if (!storages.of[array_of(i)].plain()) n += Staging::rounded(parameter_size(operand, shape));
+      if (!storages.of[array_of<All>(i)].plain()) n += Staging::rounded(parameter_size(operand, shape));
     });
     return n;
   }
   static void stage_parameters(All& operands, const Shape& shape, Staging& staging) {
     each_operand<All>([&](auto i) {
-      const Storage& of = staging.storages.of[array_of(i)];
+      const Storage& of = staging.storages.of[array_of<All>(i)];
       auto& operand = std::get<i>(operands);
       if constexpr (is_parameter<std::tuple_element_t<i, All>>) {
         if (operand.data && !of.plain()) {
@@ -129,7 +127,7 @@ class StagedCall {
   EVENKEEL_RARE void clear(const Groups& shape, const Share& share) const {
     each_operand<All>([&](auto i) {
       const auto& operand = std::get<i>(operands_);
-      const Storage& of = staging_.storages.of[array_of(i)];
+      const Storage& of = staging_.storages.of[array_of<All>(i)];
       using Operand = std::tuple_element_t<i, All>;
       if constexpr (is_written<Operand>) {
         if (operand.data && !of.plain()) {
@@ -186,7 +184,7 @@ class StagedCall {
   void add_rounded(All& placed, float* memory, size_t n) const {
     constexpr size_t x = index_of<In<float>>(), residual = index_of<MaybeIn<float>>();
     constexpr size_t sum = index_of<MaybeOut<float>>(), scale = index_of<double>();
-    const Storage& of = staging_.storages.of[array_of(x)];
+    const Storage& of = staging_.storages.of[array_of<All>(x)];
     auto& with = std::get<residual>(placed);
     if (!with || of.type == ElementType::float32) return;
     auto* const to = const_cast<float*>(std::get<x>(placed).data);
@@ -239,7 +237,7 @@ class StagedCall {
     each_operand<All>([&](auto i) {
       using Operand = std::tuple_element_t<i, All>;
       const Storages& storages = staging_.storages;
-      const Storage& of = storages.of[array_of(i)];
+      const Storage& of = storages.of[array_of<All>(i)];
       std::get<i>(placed) = share_of(std::get<i>(operands_), shape, some);
       if constexpr (is_matrix<Operand>) {
         if (std::get<i>(operands_).data && of.is_view) {
@@ -268,7 +266,7 @@ class StagedCall {
             operand = Groups{some.count, shape.size, some.columns, pitch, 0};
           }
           if constexpr (is_matrix<Operand>) {
-            const Storage& of = storages.of[array_of(i)];
+            const Storage& of = storages.of[array_of<All>(i)];
             if (own && stays(of)) own = nullptr;
             if constexpr (one_input && std::is_same_v<Operand, In<float>>) {
               if (own && result) own = result;
@@ -287,7 +285,7 @@ class StagedCall {
           return operand;
         },
         [&](auto i, const float* own) {
-          const Storage& of = storages.of[array_of(i)];
+          const Storage& of = storages.of[array_of<All>(i)];
           const auto& to = std::get<i>(operands_);
           staging_.bring_back(to.data, own, of, to.stride, shape, some, apart);
         });
@@ -326,7 +324,7 @@ class StagedCall {
           }
           if constexpr (is_matrix<Operand>) {
             if constexpr (!is_written<Operand>) {
-              const Storage& of = staging_.storages.of[array_of(i)];
+              const Storage& of = staging_.storages.of[array_of<All>(i)];
               const auto& from = std::get<i>(operands_);
               staging_.bring_in(own, from.data, of, shape, part);
             }
@@ -335,7 +333,7 @@ class StagedCall {
           return operand;
         },
         [&](auto i, const float* own) {
-          const Storage& of = staging_.storages.of[array_of(i)];
+          const Storage& of = staging_.storages.of[array_of<All>(i)];
           const auto& to = std::get<i>(operands_);
           staging_.bring_back(to.data, own, of, shape, part);
         });

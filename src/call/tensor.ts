@@ -262,7 +262,7 @@ export function readOutput(
 ): Output {
   if (given === undefined) return { out: undefined, resultOver: y => like(x, y, shownAs(x.shown, y)) }
   // In place what was read stands: nothing is read twice.
-  const out = views && given === x.tensor ? x : readOperand(op, what, given, x.dtype, views)
+  const out = given === x.tensor ? x : readOperand(op, what, given, x.dtype, views)
   const { layout } = out
   if (!layout) checkLength(op, what, out.data, x.count, x.dims ? 'x.data.length' : 'x.length')
   checkDims(op, what, out, x.dims)

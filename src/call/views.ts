@@ -74,11 +74,17 @@ export function checkWithin(
   offset: number
 ): void {
   if (dims.includes(0)) return
-  let last = offset
-  for (let axis = 0; axis < dims.length; axis++) last += (dims[axis] - 1) * strides[axis]
+  const last = offset + lastOf(dims, strides)
   if (!(last < length)) {
     throw wrongValue(op, `${what}.data.length`, `at least ${last + 1} (dims, strides and offset)`, String(length))
   }
+}
+
+/** How far what stands last is from what stands first. */
+function lastOf(dims: readonly number[], strides: readonly number[]): number {
+  let last = 0
+  for (let axis = 0; axis < dims.length; axis++) last += (dims[axis] - 1) * strides[axis]
+  return last
 }
 
 /** An operand of a call over rows, as it was read. */
@@ -143,19 +149,17 @@ export function placeRows(
     throw wrongValue(op, 'x.strides', `views of at most ${MOST_AXES} dimensions`, String(merged.dims.length))
   }
   const placed: { [name in RowOperand]?: PlacedRows } = {}
-  const { x } = operands
   let next = 0
   for (const name of rowOperands) {
     const operand = operands[name]
     if (!operand) continue
     const here = strides[next++]
-    const along: number[] = []
-    for (let i = 0; i < merged.axes.length; i++) along.push(here[merged.axes[i]])
-    const rows = { size, dims: merged.dims, strides: along }
+    const rows = { size, dims: merged.dims, strides: merged.axes.map(axis => here[axis]) }
     if (name === 'sum' || name === 'out') checkApart(op, name, rows)
-    // In place it is x's own place.
-    const inPlace = operand.data === x?.data && operand.layout !== undefined && operand.layout === x.layout
-    placed[name] = (inPlace && placed.x) || place(operand.data, operand.layout?.offset ?? 0, rows)
+    const { data, layout } = operand
+    // What was read as x is in x's place.
+    const inPlace = layout && layout === operands.x?.layout && placed.x
+    placed[name] = inPlace || place(data, layout?.offset ?? 0, rows)
   }
   return placed
 }
@@ -197,8 +201,7 @@ function merge(
 function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows {
   const { size, dims, strides } = rows
   if (dims.includes(0)) return { array: subarrayOf(data, 0, 0), stride: undefined, rows: undefined }
-  let extent = size
-  for (let i = 0; i < dims.length; i++) extent += (dims[i] - 1) * strides[i]
+  const extent = size + lastOf(dims, strides)
   const type = elementTypeOf(data)
   const begin = byteOffsetOf(data) + bytesOfType(type) * offset
   const simple = dims.length === 0 || (dims.length === 1 && strides[0] >= size)
