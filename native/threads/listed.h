@@ -1,5 +1,5 @@
 // Views whose rows stand alike in all operands of a call, as they do in place: a list says where, and the kernel works
-// on them where they are.
+// on them where they are. TypeScript has no such file: it brings all rows in (src/kernels/stage.ts).
 #pragma once
 
 #include <algorithm>
