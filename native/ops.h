@@ -66,6 +66,7 @@ struct Kernels {
 struct Conversions {
   void (*widen[types_of_16_bits])(float* to, const uint16_t* from, size_t n);
   void (*narrow[types_of_16_bits])(uint16_t* to, const float* from, size_t n, bool streamed);
+  void (*end_of_stream)();  // before another thread reads what was streamed
   void (*permute)(Tensor<uint16_t> y, Tensor<const uint16_t> x, Axes shape);
 };
 

@@ -44,29 +44,50 @@ EVENKEEL_INLINE void prefetch(const T* p) {
 // Of 16 bits: parts of a vector by way of a copy.
 inline F load(const Float16* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 inline F load(const Bfloat16* p) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+  const __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i places = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1, 8, 9, -1, -1,
+                                          10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+  return {_mm256_castsi256_ps(_mm256_shuffle_epi8(twice, places))};
 }
-inline __m128i bits_of(F a, const Float16*) {
-  const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
-  const __m256 no_number = _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q);
-  return _mm256_cvtps_ph(_mm256_blendv_ps(a.v, nan, no_number), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-inline __m128i bits_of(F a, const Bfloat16*) {
+// The upper halves, rounded.
+inline __m256i upper_halves(F a) {
   const __m256i bits = _mm256_castps_si256(a.v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-  const __m256i no_number = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
-  const __m256i high = _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), _mm256_set1_epi32(0x7fc0), no_number);
-  return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+  return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+}
+inline __m128i bits_of_numbers(F a, const Float16*) {
+  return _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline __m128i bits_of_numbers(F a, const Bfloat16*) {
+  const __m256i upper = upper_halves(a);
+  return _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1));
+}
+inline __m256i bits_of_numbers(F a, F b, const Float16* type) {
+  return _mm256_set_m128i(bits_of_numbers(b, type), bits_of_numbers(a, type));
+}
+inline __m256i bits_of_numbers(F a, F b, const Bfloat16*) {
+  return _mm256_permute4x64_epi64(_mm256_packus_epi32(upper_halves(a), upper_halves(b)), 0xd8);
+}
+template <class T>
+inline __m128i bits_of(F a, const T* type) {
+  const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+  const __m256 no_number = _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q);
+  return bits_of_numbers({_mm256_blendv_ps(a.v, nan, no_number)}, type);
 }
 template <class T>
 inline void store(T* p, F a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bits_of(a, p));
 }
-template <class T>
-inline void stream(T* p, F a) {
-  _mm_stream_si128(reinterpret_cast<__m128i*>(p), bits_of(a, p));
+inline bool any_nan(F a, F b, F c, F d) {
+  const __m256 either = _mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q), other = _mm256_cmp_ps(c.v, d.v, _CMP_UNORD_Q);
+  return _mm256_movemask_ps(_mm256_or_ps(either, other)) != 0;
+}
+// Two neighbors without NaN; past the caches p is aligned to both.
+template <bool past_caches, class T>
+inline void store_numbers(T* p, F a, F b) {
+  auto* const to = reinterpret_cast<__m256i*>(p);
+  const __m256i bits = bits_of_numbers(a, b, p);
+  past_caches ? _mm256_stream_si256(to, bits) : _mm256_storeu_si256(to, bits);
 }
 
 inline F broadcast(float x) { return {_mm256_set1_ps(x)}; }

@@ -42,25 +42,41 @@ inline F load(const Bfloat16* p) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
 }
-inline __m256i bits_of(F a, const Float16*) {
-  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
-  const __mmask16 no_number = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  return _mm512_cvtps_ph(_mm512_mask_mov_ps(a.v, no_number, nan), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+inline __m256i bits_of_numbers(F a, const Float16*) {
+  return _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-inline __m256i bits_of(F a, const Bfloat16*) {
+inline __m256i bits_of_numbers(F a, const Bfloat16*) {
   const __m512i bits = _mm512_castps_si512(a.v);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  // -0x7fff where the upper half is even, -0x8000 where it is odd: -0x8000 | (1 & ~upper).
+  const __m512i upper = _mm512_srli_epi32(bits, 16);
+  const __m512i down = _mm512_ternarylogic_epi32(upper, _mm512_set1_epi32(1), _mm512_set1_epi32(-0x8000), 0xae);
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_sub_epi32(bits, down), 16));
+}
+template <class T>
+inline __m256i bits_of(F a, const T* type) {
   const __mmask16 no_number = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), no_number, _mm512_set1_epi32(0x7fc0)));
+  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
+  return bits_of_numbers({_mm512_mask_mov_ps(a.v, no_number, nan)}, type);
 }
 template <class T>
 inline void store(T* p, F a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bits_of(a, p));
 }
-template <class T>
-inline void stream(T* p, F a) {
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits_of(a, p));
+inline bool any_nan(F a, F b, F c, F d) {
+  const __mmask16 either = _mm512_cmp_ps_mask(a.v, b.v, _CMP_UNORD_Q),
+                  other = _mm512_cmp_ps_mask(c.v, d.v, _CMP_UNORD_Q);
+  return (either | other) != 0;
+}
+// Two neighbors without NaN; past the caches p is aligned to both.
+template <bool past_caches, class T>
+inline void store_numbers(T* p, F a, F b) {
+  const __m256i low = bits_of_numbers(a, p), high = bits_of_numbers(b, p);
+  if constexpr (past_caches) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + width), high);
+  }
 }
 
 inline F broadcast(float x) { return {_mm512_set1_ps(x)}; }

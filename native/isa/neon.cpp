@@ -57,9 +57,12 @@ template <class T>
 inline void store(T* p, F a) {
   vst1_u16(reinterpret_cast<uint16_t*>(p), bits_of(a, p));
 }
-template <class T>
-inline void stream(T* p, F a) {
+// NaN is rounded right with the others here.
+inline bool any_nan(F, F, F, F) { return false; }
+template <bool past_caches, class T>
+inline void store_numbers(T* p, F a, F b) {
   store(p, a);
+  store(p + width, b);
 }
 
 inline F broadcast(float x) { return {vdupq_n_f32(x)}; }

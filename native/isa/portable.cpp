@@ -66,9 +66,12 @@ inline void store_each(T* p, F a, Convert convert) {
 }
 inline void store(Float16* p, F a) { store_each(p, a, to_float16); }
 inline void store(Bfloat16* p, F a) { store_each(p, a, to_bfloat16); }
-template <class T>
-inline void stream(T* p, F a) {
+// NaN is rounded right with the others here.
+inline bool any_nan(F, F, F, F) { return false; }
+template <bool past_caches, class T>
+inline void store_numbers(T* p, F a, F b) {
   store(p, a);
+  store(p + width, b);
 }
 
 inline F broadcast(float x) {

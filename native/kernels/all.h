@@ -38,6 +38,7 @@ constexpr Kernels<T> kernels{EVENKEEL_OPS(EVENKEEL_KERNEL)};
 #define EVENKEEL_NARROW(name, type) &narrow<type>,
 constexpr Conversions conversions{{EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_WIDEN)},
                                   {EVENKEEL_ELEMENTS_OF_16_BITS(EVENKEEL_NARROW)},
+                                  &end_of_stream,
                                   &permute<uint16_t>};
 #undef EVENKEEL_WIDEN
 #undef EVENKEEL_NARROW

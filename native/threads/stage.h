@@ -120,6 +120,8 @@ class StagedCall {
     if constexpr (std::is_same_v<Shape, Groups>) run_groups(shape, share, memory);
     if constexpr (std::is_same_v<Shape, Volume>) run_volume(shape, share, memory);
     if constexpr (std::is_same_v<Shape, Axes>) run_axes(shape, share);
+    // Once: after each block it took a fifth of the time from memory (measured).
+    if (staging_.streamed) staging_.tables.convert.end_of_stream();
     staging_.give_back(slot);
   }
 

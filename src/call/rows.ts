@@ -153,14 +153,13 @@ export function readRowCall(
   if (sum && !residual) throw wrongType(op, 'residual', 'an array, because sum is given', 'undefined')
   const output = readOutput(op, x, options.out, 'out', false, true)
   const { resultOver } = output
-  const perGroup = (what: 'mean' | 'rstd' | 'norm') => {
-    const value = options[what]
+  const perGroup = (what: string, value: Statistic | undefined) => {
     if (value !== undefined) checkStatisticArray(op, what, value, length / groups.size, 'rows')
     return value
   }
-  const mean = perGroup('mean')
-  const rstd = perGroup('rstd')
-  const norm = perGroup('norm')
+  const mean = perGroup('mean', options.mean)
+  const rstd = perGroup('rstd', options.rstd)
+  const norm = perGroup('norm', options.norm)
   const spans = readRowPadding(op, x.dims, over, options, permutation !== undefined)
   const rows = readViews(op, { x, residual, sum, output }, groups, permutation !== undefined)
   const strides = rows && stridesOf(rows)
@@ -222,7 +221,7 @@ function readViews(
   { x, residual, sum, output }: Views,
   groups: Groups,
   permuted: boolean
-): { [name in RowOperand]?: PlacedRows } | undefined {
+): { [name in RowOperand]: PlacedRows | undefined } | undefined {
   const { dims } = x
   const isBroadcast = residual?.dims && residual.count !== x.count
   if (!dims || !(x.layout || residual?.layout || sum?.layout || output.layout || isBroadcast)) return undefined
@@ -238,7 +237,7 @@ function readViews(
 }
 
 /** The strides of a call's matrices, where the kernel is to be told. */
-function stridesOf(rows: { [name in RowOperand]?: PlacedRows }): Strides | undefined {
+function stridesOf(rows: { [name in RowOperand]: PlacedRows | undefined }): Strides | undefined {
   return { x: rows.x?.stride, residual: rows.residual?.stride, sum: rows.sum?.stride, y: rows.out?.stride }
 }
 

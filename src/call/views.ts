@@ -96,11 +96,8 @@ export interface ViewOperand {
   readonly layout: Layout | undefined
 }
 
-/** The operands of a call over rows that may be views, in the order in which they are checked. */
-const rowOperands = ['x', 'residual', 'sum', 'out'] as const
-
-/** One of {@link rowOperands}. */
-export type RowOperand = (typeof rowOperands)[number]
+/** The operands of a call over rows that may be views. */
+export type RowOperand = 'x' | 'residual' | 'sum' | 'out'
 
 /** The rows of an operand in memory. */
 export interface RowLayout extends Rows {
@@ -117,51 +114,74 @@ export interface PlacedRows {
   readonly rows: RowLayout | undefined
 }
 
+/** The operands that {@link placeRows} takes. */
+interface ViewOperands {
+  readonly x: ViewOperand
+  readonly residual: ViewOperand | undefined
+  readonly sum: ViewOperand | undefined
+  readonly out: ViewOperand | undefined
+}
+
 /**
  * The rows of the operands of a call, of which at least one is a view or is broadcast to the dims of x. Groups must be rows: the
  * last dims of x.
  */
 export function placeRows(
   op: string,
-  operands: { readonly [name in RowOperand]: ViewOperand | undefined },
+  { x, residual, sum, out }: ViewOperands,
   dims: readonly number[],
   { size }: Groups
-): { [name in RowOperand]?: PlacedRows } {
+): { [name in RowOperand]: PlacedRows | undefined } {
   let rank = dims.length
   for (let n = 1; n < size; ) n *= dims[--rank]
   const dense = denseStrides(dims)
-  const strides: (readonly number[])[] = []
-  for (const name of rowOperands) {
-    const operand = operands[name]
-    if (!operand) continue
-    const { dims: own = dims, layout } = operand
-    const given = layout?.strides ?? (own === dims ? dense : denseStrides(own))
-    const here = own === dims ? given : broadcast(own, given, dims)
-    for (let axis = rank; axis < dims.length; axis++) {
-      if (dims[axis] === 1 || here[axis] === dense[axis]) continue
-      const expected = `${dense[axis]}: the axes that are normalised over must be contiguous`
-      throw wrongValue(op, `${name}.strides[${axis}]`, expected, String(here[axis]))
-    }
-    strides.push(here)
-  }
-  const merged = merge(dims, rank, strides)
+  const stridesOfX = stridesOf(op, 'x', x, dims, dense, rank)
+  // What was read as x is in x's place.
+  const isX = (operand: ViewOperand) => operand.layout !== undefined && operand.layout === x.layout
+  const strides = (name: RowOperand, operand: ViewOperand | undefined) =>
+    operand && (isX(operand) ? stridesOfX : stridesOf(op, name, operand, dims, dense, rank))
+  const [ofResidual, ofSum, ofOut] = [strides('residual', residual), strides('sum', sum), strides('out', out)]
+  const merged = merge(dims, rank, [stridesOfX, ofResidual, ofSum, ofOut])
   if (merged.dims.length > MOST_AXES) {
     throw wrongValue(op, 'x.strides', `views of at most ${MOST_AXES} dimensions`, String(merged.dims.length))
   }
-  const placed: { [name in RowOperand]?: PlacedRows } = {}
-  let next = 0
-  for (const name of rowOperands) {
-    const operand = operands[name]
-    if (!operand) continue
-    const here = strides[next++]
-    const rows = { size, dims: merged.dims, strides: merged.axes.map(axis => here[axis]) }
-    if (name === 'sum' || name === 'out') checkApart(op, name, rows)
-    const { data, layout } = operand
-    // What was read as x is in x's place.
-    const inPlace = layout && layout === operands.x?.layout && placed.x
-    placed[name] = inPlace || place(data, layout?.offset ?? 0, rows)
+  const rowsOf = (here: readonly number[]) => {
+    return { size, dims: merged.dims, strides: merged.axes.map(axis => here[axis]) }
   }
-  return placed
+  const rowsOfX = rowsOf(stridesOfX)
+  const placeOfX = place(x, rowsOfX)
+  const placeOf = (name: RowOperand, operand: ViewOperand | undefined, here: readonly number[] | undefined) => {
+    if (!operand || !here) return undefined
+    const rows = here === stridesOfX ? rowsOfX : rowsOf(here)
+    if (name !== 'residual') checkApart(op, name, rows)
+    return isX(operand) ? placeOfX : place(operand, rows)
+  }
+  return {
+    x: placeOfX,
+    residual: placeOf('residual', residual, ofResidual),
+    sum: placeOf('sum', sum, ofSum),
+    out: placeOf('out', out, ofOut)
+  }
+}
+
+/** The strides of an operand along the dims of x; those of its axes from `rank` on must be those of a dense tensor. */
+function stridesOf(
+  op: string,
+  name: RowOperand,
+  operand: ViewOperand,
+  dims: readonly number[],
+  dense: readonly number[],
+  rank: number
+): readonly number[] {
+  const { dims: own = dims, layout } = operand
+  const given = layout?.strides ?? (own === dims ? dense : denseStrides(own))
+  const here = own === dims ? given : broadcast(own, given, dims)
+  for (let axis = rank; axis < dims.length; axis++) {
+    if (dims[axis] === 1 || here[axis] === dense[axis]) continue
+    const expected = `${dense[axis]}: the axes that are normalised over must be contiguous`
+    throw wrongValue(op, `${name}.strides[${axis}]`, expected, String(here[axis]))
+  }
+  return here
 }
 
 /** The strides of an operand along the dims of x: 0 where it is broadcast. */
@@ -177,7 +197,7 @@ function broadcast(own: readonly number[], strides: readonly number[], dims: rea
 function merge(
   dims: readonly number[],
   rank: number,
-  strides: readonly (readonly number[])[]
+  strides: readonly (readonly number[] | undefined)[]
 ): { dims: number[]; axes: number[] } {
   const merged: number[] = []
   const axes: number[] = []
@@ -186,7 +206,10 @@ function merge(
     if (dim === 1) continue
     const last = axes.length - 1
     let joins = last >= 0
-    for (let i = 0; joins && i < strides.length; i++) joins = strides[i][axes[last]] === strides[i][axis] * dim
+    for (let i = 0; joins && i < strides.length; i++) {
+      const of = strides[i]
+      joins = !of || of[axes[last]] === of[axis] * dim
+    }
     if (joins) {
       merged[last] *= dim
       axes[last] = axis
@@ -198,12 +221,12 @@ function merge(
   return { dims: merged, axes }
 }
 
-function place(data: Float32Array, offset: number, rows: RowLayout): PlacedRows {
+function place({ data, layout }: ViewOperand, rows: RowLayout): PlacedRows {
   const { size, dims, strides } = rows
   if (dims.includes(0)) return { array: subarrayOf(data, 0, 0), stride: undefined, rows: undefined }
   const extent = size + lastOf(dims, strides)
   const type = elementTypeOf(data)
-  const begin = byteOffsetOf(data) + bytesOfType(type) * offset
+  const begin = byteOffsetOf(data) + bytesOfType(type) * (layout?.offset ?? 0)
   const simple = dims.length === 0 || (dims.length === 1 && strides[0] >= size)
   const storage = simple ? storageOfType(type) : { type, rows: { dims, strides } }
   const array = storedOver(storage, bufferOf(data), begin, extent)
