@@ -13,6 +13,7 @@
 #include "rows.h"
 #include "column_maps.h"
 #include "gradient_sums.h"
+#include "row_stream.h"
 #include "gradient_maps.h"
 // clang-format on
 

@@ -45,6 +45,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
   const RowSet rows{0, shape.samples, shape.positions, shape.spans};
   const double n = static_cast<double>(rows.count());
   const bool needs_sums = training || dweight.data || dbias.data;
+  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
   if (shape.channels_last) {
     ColumnGradients of{};
     ColumnSums sums{};
@@ -64,11 +65,11 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
         store(of.b + at.i, w * load_wide(sums.q + at.i) / broadcast(n));
       });
       const auto write = training ? gradient_columns<Way::centered, T> : gradient_columns<Way::linear, T>;
-      write(dx.data + first, from, in, shape.pitch, count, rows, of);
+      write(dx.data + first, from, in, shape.pitch, count, rows, of, streamed);
     });
+    if (streamed) end_of_stream();
     return;
   }
-  const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
   const auto write = training ? gradient_real_run<Way::centered, T> : gradient_real_run<Way::linear, T>;
   for (size_t channel = 0; channel < shape.groups; ++channel) {
     const auto run = [&](size_t sample) { return (sample * shape.pitch + channel) * shape.positions; };

@@ -53,8 +53,8 @@ Next<T> next_of_run(const T* dy, const T* x, const Volume& shape, size_t run, si
   return {dy + at, x + at};
 }
 
-// A and B of n neighbors by rules 1 to 3; where `weight` is null w is 1.
-template <bool centered, bool keep, class T>
+// A and B of n neighbors by rules 1 to 3; where `weight` is null or none is asked for w is 1.
+template <bool centered, bool keep, bool weighted, class T>
 EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, const T* weight,
                                      Kept* kept, Next<T> next) {
   const Elements<T> w(weight, no_weight);
@@ -62,7 +62,8 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
   Sums total;
   lane_sums<1>(n, &total, [&](D& a, D& b, size_t, auto at) {
     next.ask(at);
-    const D g = at.read_wide(dy) * w.read_wide(at);
+    D g = at.read_wide(dy);
+    if constexpr (weighted) g = g * w.read_wide(at);
     const D t = normalized<centered>(at, x, m, r);
     if constexpr (keep) {
       store(kept->g + at.i, g);
@@ -78,15 +79,16 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
 template <bool centered, class T>
 Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept,
                        Next<T> next) {
-  const auto sums = n <= kept_elements ? gradient_sums<centered, true, T> : gradient_sums<centered, false, T>;
+  const auto sums =
+      n <= kept_elements ? gradient_sums<centered, true, true, T> : gradient_sums<centered, false, true, T>;
   return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
 }
 
 // The sums of dy (s) and of dy * t (q) of a run.
 template <class T>
 Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, Next<T> next = {}) {
-  const T* const one = nullptr;
-  return gradient_sums<true, false>(n, dy, x, mean, rstd, one, nullptr, next);
+  const T* const none = nullptr;
+  return gradient_sums<true, false, false>(n, dy, x, mean, rstd, none, nullptr, next);
 }
 
 // Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at
@@ -133,10 +135,17 @@ struct ColumnGradients {
   alignas(64) double b[strip];
 };
 
+// How many rows ahead to ask for, at least as many as are worked on together: of short ones those across a page.
+inline size_t rows_ahead(size_t stride, size_t together) {
+  const size_t rows = 2 * ahead / stride;
+  return rows > together ? rows : together;
+}
+
 // Rule 14: the sums of dy (s) and of dy * t (q) of n <= strip columns.
 template <class T>
 EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
                                             const T* x, size_t stride, RowSet rows) {
+  const size_t next = rows_ahead(stride, rows_in_registers) * stride;
   sums_of_columns(total, n, rows, [&](ColumnSums& to, size_t row, size_t count) {
     const T* const first_dy = dy + row * stride;
     const T* const first_x = x + row * stride;
@@ -144,8 +153,8 @@ EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const C
       const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i);
       D s = load_wide(to.s + at.i), q = load_wide(to.q + at.i);
       for (size_t i = 0; i < count; ++i) {
-        prefetch(first_dy + (i + count) * stride + at.i);
-        prefetch(first_x + (i + count) * stride + at.i);
+        prefetch(first_dy + i * stride + next + at.i);
+        prefetch(first_x + i * stride + next + at.i);
         const D given = at.read_wide(first_dy + i * stride);
         s = s + given;
         q = q + given * normalized<true>(at, first_x + i * stride, m, r);

@@ -80,6 +80,8 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
   const size_t in_memory = stride / channels;  // groups of a sample, of which these are neighbors
   const size_t width = bundle(shape.groups, channels);
   double mean[strip], rstd[strip], a[strip], b[strip];
+  // Those of a sample that was just read are in the caches, to which its gradients may go (measured).
+  const bool streamed = gradients_go_past_caches(dx, dy, x, stride * shape.positions);
   ColumnGradients of{};
   ColumnSums sums{};
   for (size_t sample = 0; sample < shape.samples; ++sample) {
@@ -123,10 +125,11 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
       each_strip(count * channels, [&](size_t column, size_t strip_width) {
         const size_t start = first * channels + column;
         prepare(column, strip_width);
-        gradient_columns<Way::centered>(dx + start, dy + start, x + start, stride, strip_width, rows, of);
+        gradient_columns<Way::centered>(dx + start, dy + start, x + start, stride, strip_width, rows, of, streamed);
       });
     }
   }
+  if (streamed) end_of_stream();
 }
 
 // Rule 23.

@@ -63,21 +63,22 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
   const double count = static_cast<double>(n);
   const double scale = static_cast<double>(static_cast<float>(residual_scale));
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
+  const auto gradient_of = [=](size_t row) {
+    if (mean.data && rstd.data) return Gradient{mean.data[row], rstd.data[row], 0, 0};
+    const Moments own = moments(n, x.at(row), row_sums(n, x.at(row)));
+    return Gradient{own.mean, 1 / std::sqrt(own.var + eps), 0, 0};  // rule 6
+  };
+  size_t first = 0;
+  if (streamed && !dresidual && !dsum && !shape.listed) {
+    first = stream_gradients<Way::centered>(dx, dy, x, weight, dweight, dbias, shape, gradient_of);
+  }
   Kept kept;
   BlockSums to_weight(n, dx.data, streamed), to_bias(n, dx.data, streamed);
-  for (size_t i = 0; i < shape.outer; ++i) {
+  for (size_t i = first; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && i + 2 < shape.outer) prefetch(dx.at(shape.row(i + 2)));
-    Gradient of{};
-    if (mean.data && rstd.data) {
-      of.mean = mean.data[row];
-      of.rstd = rstd.data[row];
-    } else {
-      const Moments own = moments(n, x.at(row), row_sums(n, x.at(row)));
-      of.mean = own.mean;
-      of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
-    }
+    Gradient of = gradient_of(row);
     const Next<T> next = next_of_row(dy, x, shape, i);
     const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr});
     of.a = sums.s / count;

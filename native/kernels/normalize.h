@@ -113,7 +113,7 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
     const T* const none = nullptr;
     const Next<T> next = next_of_row(dy, x, shape, i);
     const double dot =
-        gradient_sums<false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
+        gradient_sums<false, false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
     dots.set(row, dot);
     of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
     const bool limited =

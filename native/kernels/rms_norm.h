@@ -70,17 +70,24 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
   const double count = static_cast<double>(k);
   const double scale = static_cast<double>(static_cast<float>(residual_scale));
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
+  const auto gradient_of = [=](size_t row) {
+    const double r = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, x.at(row)) / count + eps);  // rule 6
+    return Gradient{0, r, 0, 0};
+  };
+  size_t first = 0;
+  if (streamed && k == n && !dresidual && !dsum && !shape.listed) {
+    first = stream_gradients<Way::scaled>(dx, dy, x, weight, dweight, {nullptr}, shape, gradient_of);
+  }
   Kept kept;
   BlockSums to_weight(n, dx.data, streamed);
-  for (size_t i = 0; i < shape.outer; ++i) {
+  for (size_t i = first; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && i + 2 < shape.outer) prefetch(dx.at(shape.row(i + 2)));
     T* const to = dx.at(row);
     const T* const from = dy.at(row);
     const T* const in = x.at(row);
-    Gradient of{};
-    of.rstd = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, in) / count + eps);  // rule 6
+    Gradient of = gradient_of(row);
     const Next<T> next = next_of_row(dy, x, shape, i);
     of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}).q / count;
     const RowGradients<T> more{dresidual.at(row), to_weight.of(dweight.at(i, shape)), nullptr, dsum.at(row), scale};

@@ -14,6 +14,7 @@
 #include "../platform/float_control.h"
 #include "blocks.h"
 #include "check_elements.h"
+#include "check_gradient_switches.h"
 #include "check_gradients.h"
 
 namespace {

@@ -115,12 +115,7 @@ export interface PlacedRows {
 }
 
 /** The operands that {@link placeRows} takes. */
-interface ViewOperands {
-  readonly x: ViewOperand
-  readonly residual: ViewOperand | undefined
-  readonly sum: ViewOperand | undefined
-  readonly out: ViewOperand | undefined
-}
+type ViewOperands = { readonly [name in RowOperand]: ViewOperand | undefined } & { readonly x: ViewOperand }
 
 /**
  * The rows of the operands of a call, of which at least one is a view or is broadcast to the dims of x. Groups must be rows: the
