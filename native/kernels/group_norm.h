@@ -163,6 +163,11 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         const size_t run = at + k * shape.positions;
         return next_of_run(dy.data, x.data, shape, run, run + shape.positions);
       };
+      // Where two groups fit into a core's own caches, those of the next one come while this one is written (measured).
+      const auto later = [&](size_t k) {
+        const size_t run = at + k * shape.positions, group = per_group * shape.positions;
+        return 4 * group <= near ? next_of_run(dy.data, x.data, shape, run + group - ahead, run + group) : next(k);
+      };
       const auto weight_of = [&](size_t k) { return parameter(weight.data, first + k, no_weight); };
       for (size_t folded = 0; folded < per_group; folded += fold64) {
         Sums fold{0, 0};
@@ -184,7 +189,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
         gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
-                                         sample, of, weight_of(k), next(k), streamed);
+                                         sample, of, weight_of(k), later(k), streamed);
       }
     }
   }
