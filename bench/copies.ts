@@ -12,10 +12,11 @@ export const isCopy = (name: string) => name.startsWith('copy')
 export const compileCopies = (folder: string) => compileAddon('copies.c', folder)
 
 type Copy = (to: Float32Array, from: Float32Array) => void
+type Add = (to: Float32Array, a: Float32Array, b: Float32Array) => void
 
 /** Those in C, where EVENKEEL_BENCH_COPIES names what compileCopies made. */
 const { EVENKEEL_BENCH_COPIES: compiled } = process.env
-const native: { loop?: Copy; stream?: Copy } = compiled ? createRequire(import.meta.url)(compiled) : {}
+const native: { loop?: Copy; stream?: Copy; add?: Add } = compiled ? createRequire(import.meta.url)(compiled) : {}
 
 /** All copies from x to y. */
 export function copies(x: Float32Array, y: Float32Array): Map<string, Ready> {
@@ -35,4 +36,13 @@ export function copies(x: Float32Array, y: Float32Array): Map<string, Ready> {
       into(y, () => stream(y, x))
     )
   return all
+}
+
+const SUM = 'x + dy'
+export const isSum = (name: string) => name === SUM
+
+/** x + dy to dx, past the caches: from memory what gradients read and write, with one addition. None where nothing goes past them. */
+export function sums(x: Float32Array, dy: Float32Array, dx: Float32Array): Map<string, Ready> {
+  const { add } = native
+  return new Map(add ? [[SUM, into(dx, () => add(dx, x, dy))]] : [])
 }

@@ -5,7 +5,7 @@ import { type Contender, textOf } from '../dist/esm/cli/bench/contender.js'
 import { measure } from '../dist/esm/cli/bench/measure.js'
 import { PLAIN } from '../dist/esm/cli/bench/rows.js'
 import { backend } from '../dist/esm/index.js'
-import { isCopy } from './copies.ts'
+import { isCopy, isSum } from './copies.ts'
 import {
   BACKWARD,
   BOTH,
@@ -57,8 +57,11 @@ const isRows = (op: GradientOp) => op === 'layerNorm' || op === 'rmsNorm'
 const ours: readonly string[] = [...new Set([...compared, 'js'])]
 const isOurs = (contender: string) => ours.includes(contender)
 
+/** Nothing but reading and writing. */
+const isPlain = (name: string) => isCopy(name) || isSum(name)
+
 function isTimed(name: string, contender: string, { two }: Shape, quick: boolean): boolean {
-  if (isCopy(name)) return contender === backend
+  if (isPlain(name)) return contender === backend
   if (contender === 'js' || contender === PLAIN) return name === BACKWARD
   if (name === onThreads(BOTH, 2)) {
     return !quick && two === true && os.availableParallelism() > 1 && (contender === backend || !isOurs(contender))
@@ -133,12 +136,15 @@ async function compare(
     const mine = isOurs(contender.name)
     for (const { name } of lists[k]) {
       if (!isTimed(name, contender.name, shape, quick)) continue
-      const label = isCopy(name) ? name : labelOf(name, contender.name)
+      const label = isPlain(name) ? name : labelOf(name, contender.name)
       const fail = (what: string) => {
         throw new Error(`${titles[op]} [${key}], ${label}: ${what}`)
       }
       if (isCopy(name)) {
         if ((await contender.digest(key, name)) !== digestOf(given.x)) fail('not a copy')
+      } else if (isSum(name)) {
+        const sum = given.x.map((value, i) => value + given.dy[i])
+        if ((await contender.digest(key, name)) !== digestOf(sum)) fail('not the sum')
       } else if (mine && first !== undefined) {
         if ((await contender.digest(key, name)) !== first) fail('other bits')
       } else {
@@ -173,7 +179,8 @@ async function compare(
     dims,
     channelsLast,
     copy: { name, nanoseconds },
-    times: Object.fromEntries(times.filter(([name]) => !isCopy(name))),
+    sum: times.find(([name]) => isSum(name))?.[1],
+    times: Object.fromEntries(times.filter(([name]) => !isPlain(name))),
     errors
   }
 }

@@ -3,7 +3,7 @@ import { type Ready, serve } from '../dist/esm/cli/bench/contender.js'
 import { PLAIN, type Run } from '../dist/esm/cli/bench/rows.js'
 import { BatchNorm, backend, GroupNorm, LayerNorm, RMSNorm, setNumThreads } from '../dist/esm/index.js'
 import { VERSION } from '../dist/esm/version.js'
-import { copies } from './copies.ts'
+import { copies, sums } from './copies.ts'
 import { plainBackward } from './gradients_plain.ts'
 import { BACKWARD, BOTH, countGroups, type GradientProblem, hasMean, onThreads } from './gradients_problem.ts'
 import { GROUPS } from './problem.ts'
@@ -87,7 +87,7 @@ function evenkeel(given: GradientProblem): Map<string, Ready> {
     backward()
   }
   const result = taker(hasMean(op) ? [dx, dweight, dbias] : [dx, dweight])
-  const all = copies(x, dx)
+  const all = new Map([...copies(x, dx), ...sums(x, given.dy, dx)])
   const add = (name: string, run: Run, threads = 1) =>
     all.set(onThreads(name, threads), { run, prepare: () => setNumThreads(threads), result })
   add(BACKWARD, backward)

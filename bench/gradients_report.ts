@@ -21,10 +21,8 @@ export function gradientLines(results: Results, op: GradientOp): string[] {
     `${megabytes(12 * elementsOf(one))}${isFromMemory(results, one) ? ', from memory' : ''}`
   const copy = (one: Gradients) =>
     `${digits(one.copy.nanoseconds / per(one))} (${one.copy.name.replace(/^copy \(|\)$/g, '')})`
-  const cell = (one: Gradients, label: string) => {
-    const time = one.times[label]
-    return time === undefined ? '' : `${digits(time / per(one))} (${(time / one.copy.nanoseconds).toFixed(2)})`
-  }
+  const cell = (one: Gradients, time: number | undefined) =>
+    time === undefined ? '' : `${digits(time / per(one))} (${(time / one.copy.nanoseconds).toFixed(2)})`
   const task = (label: string) => [BACKWARD, BOTH].findIndex(name => label.startsWith(name))
   const labels = [...new Set(found.flatMap(({ times }) => Object.keys(times)))].sort((a, b) => task(a) - task(b))
   return [
@@ -33,7 +31,8 @@ export function gradientLines(results: Results, op: GradientOp): string[] {
       ...found.map(one => `${shapeOf(one)}: ${state(one)}`)
     ),
     row('best copy of x', ...found.map(copy)),
-    ...labels.map(label => row(label, ...found.map(one => cell(one, label)))),
+    row('dx = x + dy', ...found.map(one => (isFromMemory(results, one) ? cell(one, one.sum) : ''))),
+    ...labels.map(label => row(label, ...found.map(one => cell(one, one.times[label])))),
     ''
   ]
 }
@@ -75,5 +74,6 @@ export const aboutGradients = [
   'the mean and rstd that the forward kept. PyTorch makes new tensors, in memory that malloc is told to keep; its',
   '`backward` is native_layer_norm_backward (group, batch) with the statistics of the forward, that of rmsNorm, which',
   'is written out, autograd over a graph that is kept; `forward + backward` is torch.autograd.grad. The plain loop',
-  'takes statistics that were kept. MB: x, dy and dx together; from memory: more than the last-level cache.'
+  'takes statistics that were kept. `dx = x + dy`, in C and past the caches, reads and writes what a backward does:',
+  'from memory it is the floor. MB: x, dy and dx together; from memory: more than the last-level cache.'
 ]

@@ -78,6 +78,8 @@ export interface Gradients {
   readonly channelsLast: boolean
   /** The quickest copy of x. */
   readonly copy: { readonly name: string; readonly nanoseconds: number }
+  /** The time of dx = x + dy, where that was compiled: from memory it reads and writes what gradients do. */
+  readonly sum?: number | undefined
   /** By task and who does it. */
   readonly times: { readonly [label: string]: number }
   /** By who makes them, of dx, dweight and dbias: the largest error in parts of the largest element. */
