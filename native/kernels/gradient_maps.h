@@ -220,8 +220,8 @@ EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t s
   static_assert(gradient_rows == RowStream<T>::rows, "rows are streamed as they are made");
   RowStream<T> stream(n, stride);
   const bool past_caches = streamed && RowStream<T>::takes(stride);
-  // Where all is cached the same row, which costs next to nothing.
-  const size_t next = rows.elements(stride) > cached ? rows_ahead(stride, gradient_rows) * stride : 0;
+  // Where all is in a core's own caches the same row, which costs next to nothing.
+  const size_t next = rows.elements(stride) > near ? rows_ahead(stride, gradient_rows) * stride : 0;
   const auto some_rows = [&](auto at, size_t first, size_t count, auto put) EVENKEEL_INLINE_LAMBDA {
     const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i), w = load_wide(of.w + at.i);
     const D a = load_wide(of.a + at.i), b = load_wide(of.b + at.i);

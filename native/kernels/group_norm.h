@@ -80,8 +80,9 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
   const size_t in_memory = stride / channels;  // groups of a sample, of which these are neighbors
   const size_t width = bundle(shape.groups, channels);
   double mean[strip], rstd[strip], a[strip], b[strip];
-  // Those of a sample that was just read are in the caches, to which its gradients may go (measured).
-  const bool streamed = gradients_go_past_caches(dx, dy, x, stride * shape.positions);
+  // Short rows are parts of lines for the most part, and a sample that was just read may be in the caches: those go
+  // there (measured).
+  const bool streamed = stride >= 128 && gradients_go_past_caches(dx, dy, x, shape.in_memory());
   ColumnGradients of{};
   ColumnSums sums{};
   for (size_t sample = 0; sample < shape.samples; ++sample) {
