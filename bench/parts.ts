@@ -34,8 +34,5 @@ try {
 }
 console.log(lines.join('\n'))
 if (options.write) {
-  writeFileSync(
-    fileURLToPath(new URL(`results/parts-${fileNameOf(cpu)}.md`, import.meta.url)),
-    `${lines.join('\n')}\n`
-  )
+  writeFileSync(fileURLToPath(new URL(`results/parts-${fileNameOf(cpu)}.md`, import.meta.url)), `${lines.join('\n')}\n`)
 }
