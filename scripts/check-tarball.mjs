@@ -33,7 +33,8 @@ function expectedFiles() {
   ]
   for (const path of below('docs')) if (!path.endsWith('.json') && path !== 'releasing.md') files.push(`docs/${path}`)
   // Of the results those that the README shows: the report of a machine's best backend has a column of AVX2.
-  for (const path of below('bench/results')) if (/(?<!-avx2)\/.*\.(md|svg)$/.test(path)) files.push(`bench/results/${path}`)
+  for (const path of below('bench/results'))
+    if (/(?<!-avx2)\/.*\.(md|svg)$/.test(path)) files.push(`bench/results/${path}`)
   for (const path of below('src')) {
     const [, stem, none, kind] = /^(.*?)(\.none)?\.(ts|cts)$/.exec(path)
     if (none) continue
