@@ -239,7 +239,8 @@ struct PartialSums {
 
 // Elements from which a call is divided, and how many a piece has about (measured: bench/results/choices.md).
 constexpr size_t worth_dividing = 1 << 17;
-constexpr size_t piece_size = 1 << 17;
+constexpr size_t piece_size = 1 << 16;
+static_assert(worth_dividing >= 2 * piece_size, "two threads have something to do");
 
 inline bool has_sums(const SumOverRows& operand) { return operand.data != nullptr; }
 template <class Operand>
