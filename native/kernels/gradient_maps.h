@@ -218,21 +218,23 @@ template <Way way, class T>
 EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t stride, size_t n, RowSet rows,
                                         const ColumnGradients& of, bool streamed) {
   static_assert(gradient_rows == RowStream<T>::rows, "rows are streamed as they are made");
+  // Those of an evaluation take half as long, and each way of it a part of the package.
+  constexpr bool may_stream = streams && way != Way::linear;
   RowStream<T> stream(n, stride);
-  const bool past_caches = streamed && RowStream<T>::takes(stride);
+  const bool past_caches = may_stream && streamed && RowStream<T>::takes(stride);
   // Where all is in a core's own caches the same row, which costs next to nothing.
   const size_t next = rows.elements(stride) > near ? rows_ahead(stride, gradient_rows) * stride : 0;
-  const auto some_rows = [&](auto at, size_t first, size_t count, auto put) EVENKEEL_INLINE_LAMBDA {
+  const auto some_rows = [&](auto at, size_t first, size_t count, auto put) {
     const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i), w = load_wide(of.w + at.i);
     const D a = load_wide(of.a + at.i), b = load_wide(of.b + at.i);
     for (size_t i = 0; i < count; ++i) {
       const size_t row = first + i * stride;
       prefetch(dy + row + next + at.i);
-      prefetch(x + row + next + at.i);
       const D g = at.read_wide(dy + row) * w;
       if constexpr (way == Way::linear) {
         put(i, at, narrow(r * g));
       } else {
+        prefetch(x + row + next + at.i);
         put(i, at, narrow(r * ((g - a) - normalized<true>(at, x + row, m, r) * b)));
       }
     }
@@ -240,13 +242,14 @@ EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t s
   each_real_rows(dx, stride, n, rows, [&](size_t first, size_t count) {
     for (size_t row = 0; row < count; row += gradient_rows) {
       const size_t some = count - row < gradient_rows ? count - row : gradient_rows, from = first + row * stride;
-      if (past_caches && some == gradient_rows) {
-        stream.write(dx + from,
-                     [&](auto at, auto put) EVENKEEL_INLINE_LAMBDA { some_rows(at, from, gradient_rows, put); });
-      } else {
-        const auto put = [&](size_t i, auto at, F v) EVENKEEL_INLINE_LAMBDA { at.write(dx + from + i * stride, v); };
-        each(n, [&](auto at) EVENKEEL_INLINE_LAMBDA { some_rows(at, from, some, put); });
+      if constexpr (may_stream) {
+        if (past_caches && some == gradient_rows) {
+          stream.write(dx + from, [&](auto at, auto put) { some_rows(at, from, gradient_rows, put); });
+          continue;
+        }
       }
+      const auto put = [&](size_t i, auto at, F v) { at.write(dx + from + i * stride, v); };
+      each(n, [&](auto at) { some_rows(at, from, some, put); });
     }
   });
   stream.finish();
