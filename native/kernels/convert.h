@@ -1,26 +1,14 @@
 // Elements of 16 bits as float32, and back (rule 24). The twin of src/kernels/convert.ts.
 // Included inside an ISA file's namespace, which gives the vector type F (width x float32).
 
-// Elements of 16 bits in a line of memory, the unit of the caches.
-constexpr size_t line16 = 32;
-
-// Calls four(i) for four vectors at a time from i on, and step(at) for what is left.
-template <class Four, class Step>
-EVENKEEL_INLINE void each_four(size_t first, size_t n, Four four, Step step) {
-  size_t i = first;
-  for (; i + 4 * width <= n; i += 4 * width) four(i);
-  for (; i + width <= n; i += width) step(Whole{i});
-  if (i < n) step(Tail{i, n - i});
-}
-
 // What is next in memory is asked for meanwhile: it comes while the kernel works on these (measured).
 template <class T>
 EVENKEEL_NOINLINE void widen(float* to, const uint16_t* from, size_t n) {
   const T* const x = reinterpret_cast<const T*>(from);
   const auto step = [=](auto at) { at.write(to, at.read(x)); };
   const auto four = [=](size_t i) {
-    for (size_t k = 0; k < 4 * width; k += line16) prefetch(x + n + i + k);
-    unrolled<4>([=](size_t k) EVENKEEL_INLINE_LAMBDA { step(Whole{i + k * width}); });
+    for (size_t k = 0; k < 4 * width; k += line<T>) prefetch(x + n + i + k);
+    four_steps(i, step);
   };
   each_four(0, n, four, step);
 }
@@ -34,7 +22,7 @@ EVENKEEL_NOINLINE void narrow_from(T* y, const float* from, size_t first, size_t
         const F a = load(from + i), b = load(from + i + width);
         const F c = load(from + i + 2 * width), d = load(from + i + 3 * width);
         // Asked of all at once: of each it takes a third of the time (measured).
-        if (any_nan(a, b, c, d)) return unrolled<4>([=](size_t k) { step(Whole{i + k * width}); });
+        if (any_nan(a, b, c, d)) return four_steps(i, step);
         store_numbers<past_caches>(y + i, a, b);
         store_numbers<past_caches>(y + i + 2 * width, c, d);
       },
@@ -46,7 +34,7 @@ template <class T>
 EVENKEEL_NOINLINE void narrow(uint16_t* to, const float* from, size_t n, bool streamed) {
   T* const y = reinterpret_cast<T*>(to);
   if (!(streams && streamed)) return narrow_from<false>(y, from, 0, n);
-  size_t first = (line16 - reinterpret_cast<uintptr_t>(to) / sizeof(T) % line16) % line16;
+  size_t first = to_alignment<line<T>>(y);
   if (first > n) first = n;
   narrow_from<false>(y, from, 0, first);
   narrow_from<true>(y, from, first, n);

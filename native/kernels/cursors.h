@@ -23,6 +23,17 @@ void store(T* p, F a, size_t n) {
   store(part, a);
   std::memcpy(p, part, n * sizeof(T));
 }
+// The same of float64.
+inline D load_wide(const double* p, size_t n) {
+  double part[width] = {};
+  for (size_t k = 0; k < n; ++k) part[k] = p[k];
+  return load_wide(part);
+}
+inline void store(double* p, D a, size_t n) {
+  double part[width];
+  store(part, a);
+  for (size_t k = 0; k < n; ++k) p[k] = part[k];
+}
 
 // Where in a group a vector stands: a whole one, or the last n < width elements. Both index any operand of the group.
 struct Whole {
@@ -37,8 +48,8 @@ struct Whole {
   D read_wide(const T* p) const {
     return load_wide(p + i);
   }
-  template <class T>
-  void write(T* p, F v) const {
+  template <class T, class Vector>
+  void write(T* p, Vector v) const {
     store(p + i, v);
   }
   D only(D v) const { return v; }
@@ -66,21 +77,25 @@ struct Tail {
   D read_wide(const T* p) const {
     return load_wide(p + i, n);
   }
-  template <class T>
-  void write(T* p, F v) const {
+  template <class T, class Vector>
+  void write(T* p, Vector v) const {
     store(p + i, v, n);
   }
   D only(D v) const { return keep(v, n); }
 };
 
-// How many elements y begins behind the last place at which a vector would be aligned, and before the next one.
+// Elements of a line of memory, the unit of the caches.
 template <class T>
+constexpr size_t line = 64 / sizeof(T);
+
+// How many elements y begins behind the last place at which so many would be aligned, and before the next one.
+template <size_t unit = width, class T>
 size_t past_alignment(const T* y) {
-  return reinterpret_cast<uintptr_t>(y) / sizeof(T) % width;
+  return reinterpret_cast<uintptr_t>(y) / sizeof(T) % unit;
 }
-template <class T>
+template <size_t unit = width, class T>
 size_t to_alignment(const T* y) {
-  return (width - past_alignment(y)) % width;
+  return (unit - past_alignment<unit>(y)) % unit;
 }
 
 // Calls step(0) to step(n - 1), each where it stands: the sums that they index can then be kept in registers.
@@ -117,19 +132,26 @@ EVENKEEL_INLINE void each_aligned(const T* y, size_t n, Step step) {
   if (i < n) step(Tail{i, n - i});
 }
 
-// The same, four vectors at a time: for the loops that most of the work is in.
-template <class T, class Step>
-EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
-  size_t i = before_vectors(y, n);
-  if (i > 0) step(Tail{0, i});
-  for (; i + 4 * width <= n; i += 4 * width) {
-    step(Whole{i});
-    step(Whole{i + width});
-    step(Whole{i + 2 * width});
-    step(Whole{i + 3 * width});
-  }
+// Calls four(i) for four vectors at a time, from element `first` on, and step(at) for what is left.
+template <class Four, class Step>
+EVENKEEL_INLINE void each_four(size_t first, size_t n, Four four, Step step) {
+  size_t i = first;
+  for (; i + 4 * width <= n; i += 4 * width) four(i);
   for (; i + width <= n; i += width) step(Whole{i});
   if (i < n) step(Tail{i, n - i});
+}
+template <class Step>
+EVENKEEL_INLINE void four_steps(size_t i, Step step) {
+  unrolled<4>([&](size_t k) EVENKEEL_INLINE_LAMBDA { step(Whole{i + k * width}); });
+}
+
+// The same as each_aligned, four vectors at a time: for the loops that most of the work is in.
+template <class T, class Step>
+EVENKEEL_INLINE void each_unrolled(const T* y, size_t n, Step step) {
+  const size_t first = before_vectors(y, n);
+  if (first > 0) step(Tail{0, first});
+  each_four(
+      first, n, [&](size_t i) EVENKEEL_INLINE_LAMBDA { four_steps(i, step); }, step);
 }
 
 // The same for a result at y that does not stay in the caches: its whole vectors are those that are aligned.

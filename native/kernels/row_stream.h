@@ -9,7 +9,7 @@ class RowStream {
   static constexpr size_t rows = 4;  // side by side (measured)
 
   // Whether rows so far apart begin alike in a line, as they must.
-  static bool takes(size_t stride) { return streams && stride % line == 0; }
+  static bool takes(size_t stride) { return streams && stride % line<T> == 0; }
 
   // For rows of n elements, `stride` apart.
   RowStream(size_t n, size_t stride) : n_(n), stride_(stride) {}
@@ -19,11 +19,11 @@ class RowStream {
   // Writes so many rows from y on: step(at, put) calls put(k, at, v) for what stands at `at` of each row k.
   template <class Step>
   EVENKEEL_INLINE void write(T* y, Step step) {
-    const size_t before = reinterpret_cast<uintptr_t>(y) / sizeof(T) % line;  // elements of y's line
-    size_t head = (line - before) % line;
+    const size_t before = past_alignment<line<T>>(y);
+    size_t head = to_alignment<line<T>>(y);
     if (head > n_) head = n_;
     const bool joins = stride_ == n_ && head > 0;
-    const size_t behind = head + (n_ - head) / line * line;
+    const size_t behind = head + (n_ - head) / line<T> * line<T>;
     const auto edge = [&](size_t first, size_t end, size_t later, size_t place) EVENKEEL_NOINLINE_LAMBDA {
       const auto put = [&](size_t k, auto at, F v) EVENKEEL_INLINE_LAMBDA {
         at.i -= first;
@@ -44,15 +44,13 @@ class RowStream {
   }
 
  private:
-  static constexpr size_t line = 64 / sizeof(T);
-
   EVENKEEL_NOINLINE void join(T* y, size_t before) {
     if (next_ != y) {
       finish();
-      std::memcpy(y, lines_[0] + before, (line - before) * sizeof(T));
+      std::memcpy(y, lines_[0] + before, (line<T> - before) * sizeof(T));
     }
     for (size_t k = next_ ? 0 : 1; k < rows; ++k) {
-      for (size_t i = 0; i < line; i += width) stream(y + k * stride_ - before + i, load(lines_[k] + i));
+      for (size_t i = 0; i < line<T>; i += width) stream(y + k * stride_ - before + i, load(lines_[k] + i));
     }
     std::memcpy(lines_[0], lines_[rows], sizeof lines_[0]);
     next_ = y + rows * stride_;
@@ -62,5 +60,5 @@ class RowStream {
   size_t n_, stride_;
   T* next_ = nullptr;  // the row that the line is waiting for
   size_t before_ = 0;
-  alignas(64) T lines_[rows + 1][line];
+  alignas(64) T lines_[rows + 1][line<T>];
 };

@@ -85,7 +85,7 @@ template <class T>
 EVENKEEL_INLINE void ask_for(const Input<T>& x, const Groups& shape, size_t first, size_t count) {
   for (size_t k = first; k < first + count; ++k) {
     const T* in = x.x.at(shape.row(k));
-    for (size_t i = 0; i < shape.size; i += 64 / sizeof(T)) prefetch(in + i);
+    for (size_t i = 0; i < shape.size; i += line<T>) prefetch(in + i);
   }
 }
 
