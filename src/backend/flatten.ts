@@ -52,8 +52,6 @@ export function arraysOf(op: Op, call: object): { readonly name: string; readonl
 // Of all calls: the addon reads them before anything else runs. First which arrays there are, a bit each; then all numbers.
 const numbers = new Float64Array(256)
 const arrays: (ArrayBufferView | undefined)[] = new Array(MOST_ARRAYS).fill(undefined)
-// Where some are no dense float32, those of each step: to ask a call for one by its name costs as much as all else (measured).
-const asked: (ArrayBufferView | undefined)[] = new Array(32).fill(undefined)
 
 /** What the first number says where arrays are no dense float32: their storages follow it. */
 const HAS_STORAGES = 2 ** 16
@@ -72,7 +70,6 @@ function writeStorages(steps: readonly Step[], call: Operands): number {
     const { name, what } = steps[i]
     if (what === NUMBER) continue
     const array = what <= CODES ? (call[name] as ArrayBufferView | undefined) : undefined
-    asked[i] = array
     const storage = array && storageOf(array)
     if (storage) {
       types += bit * bit * elementTypes.indexOf(storage.type)
@@ -115,7 +112,7 @@ function write(steps: readonly Step[], call: Operands, first = 1): number {
     }
     let array: ArrayBufferView | undefined
     if (what <= CODES) {
-      array = first === 1 ? (call[name] as ArrayBufferView | undefined) : take(asked, i)
+      array = call[name] as ArrayBufferView | undefined
       if (what === MATRIX) numbers[at++] = strides?.[name] ?? dense
       else if (what === STATISTIC) numbers[at++] = array !== undefined && isFloat64(array) ? 1 : 0
       else if (what === CODES) numbers[at++] = call.format as number
@@ -161,10 +158,10 @@ function writeAxes({ dims, xStrides, yStrides }: Axes, first: number): number {
   return at
 }
 
-/** One of some arrays of the call, which is not kept. */
-function take(some: (ArrayBufferView | undefined)[], i: number): ArrayBufferView | undefined {
-  const array = some[i]
-  some[i] = undefined
+/** An array of the call, which is not kept. */
+function take(i: number): ArrayBufferView | undefined {
+  const array = arrays[i]
+  arrays[i] = undefined
   return array
 }
 
@@ -177,12 +174,11 @@ export function flattened<Result>(
   return call => {
     const count = write(steps, call as Operands)
     // Each array that is passed costs, also one that is absent; to spread them costs as much as a small kernel (measured).
-    if (count <= 2) return native(numbers, take(arrays, 0), take(arrays, 1))
-    if (count <= 4) return native(numbers, take(arrays, 0), take(arrays, 1), take(arrays, 2), take(arrays, 3))
+    if (count <= 2) return native(numbers, take(0), take(1))
+    if (count <= 4) return native(numbers, take(0), take(1), take(2), take(3))
     // biome-ignore format: MOST_ARRAYS of them
     return native(
-      numbers, take(arrays, 0), take(arrays, 1), take(arrays, 2), take(arrays, 3), take(arrays, 4), take(arrays, 5),
-      take(arrays, 6), take(arrays, 7), take(arrays, 8), take(arrays, 9), take(arrays, 10)
+      numbers, take(0), take(1), take(2), take(3), take(4), take(5), take(6), take(7), take(8), take(9), take(10)
     )
   }
 }

@@ -130,11 +130,11 @@ export function placeRows(
   let rank = dims.length
   for (let n = 1; n < size; ) n *= dims[--rank]
   const dense = denseStrides(dims)
-  const stridesOfX = stridesOf(op, 'x', x, dims, dense, rank)
+  const stridesOfX = stridesAlong(op, 'x', x, dims, dense, rank)
   // What was read as x is in x's place.
   const isX = (operand: ViewOperand) => operand.layout !== undefined && operand.layout === x.layout
   const strides = (name: RowOperand, operand: ViewOperand | undefined) =>
-    operand && (isX(operand) ? stridesOfX : stridesOf(op, name, operand, dims, dense, rank))
+    operand && (isX(operand) ? stridesOfX : stridesAlong(op, name, operand, dims, dense, rank))
   const [ofResidual, ofSum, ofOut] = [strides('residual', residual), strides('sum', sum), strides('out', out)]
   const merged = merge(dims, rank, [stridesOfX, ofResidual, ofSum, ofOut])
   if (merged.dims.length > MOST_AXES) {
@@ -160,7 +160,7 @@ export function placeRows(
 }
 
 /** The strides of an operand along the dims of x; those of its axes from `rank` on must be those of a dense tensor. */
-function stridesOf(
+function stridesAlong(
   op: string,
   name: RowOperand,
   operand: ViewOperand,
