@@ -15,6 +15,7 @@ struct Input {
       : x(of), residual(with), scale(static_cast<float>(by)), sum(to ? to : y) {}
 
   const T* at(size_t i) const { return residual ? sum.at(i) : x.at(i); }
+  size_t stride() const { return residual ? sum.stride : x.stride; }
   void add(size_t i, size_t n, size_t from = 0) const {
     if (residual) add_residual(sum.at(i) + from, x.at(i) + from, residual.at(i) + from, n, scale);
   }
@@ -60,13 +61,26 @@ struct RowsAbreast {
   // Those of a call from the given one on; the sums of the elements themselves are 0 where they are not `wanted`.
   template <bool wanted>
   void read(Out<T> to, const Input<T>& from, const Groups& shape, size_t row) {
-    for (size_t k = 0; k < width; ++k) {
-      at[k] = shape.row(row + k);
-      from.add(at[k], shape.size);
-      y[k] = to.at(at[k]);
-      x[k] = from.at(at[k]);
+    // Apart from each other: of one loop over rows that may be listed GCC makes masked loads and products of vectors,
+    // which take longer than short rows (measured).
+    if (shape.listed) {
+      for (size_t k = 0; k < width; ++k) set(k, shape.listed[row + k], to, from);
+    } else {
+      for (size_t k = 0; k < width; ++k) {
+        at[k] = row + k;
+        y[k] = to.at(row) + k * to.stride;
+        x[k] = from.at(row) + k * from.stride();
+      }
+    }
+    if (from.residual) {
+      for (size_t k = 0; k < width; ++k) from.add(at[k], shape.size);
     }
     sums_abreast<wanted>(shape.size, s, q, x);
+  }
+  void set(size_t k, size_t row, Out<T> to, const Input<T>& from) {
+    at[k] = row;
+    y[k] = to.at(row);
+    x[k] = from.at(row);
   }
   void save(PerGroup to, D statistic) const {
     if (!to.single && !to.full) return;
