@@ -37,13 +37,22 @@ function quickest(call: () => void, calls = 1000, samples = 60): number {
 /** Of the kernels alone; undefined where there is no compiler, or no object file of a build on this machine. */
 function bareKernels(): number[] | undefined {
   const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-  const object = at(`../native/build/Release/obj.target/evenkeel/isa/${backend}.o`)
-  if (!existsSync(object)) return undefined
+  const objects = [`isa/${backend}`, 'threads/pool', 'threads/sections'].map(name =>
+    at(`../native/build/Release/obj.target/evenkeel/${name}.o`)
+  )
+  if (!objects.every(object => existsSync(object))) return undefined
   const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-bare-'))
   try {
     const program = join(folder, 'bare')
     const flags = ['-std=c++17', '-O3', `-DEVENKEEL_KERNELS=${backend}_kernels`]
-    const compiled = spawnSync(process.env.CXX ?? 'c++', [...flags, at('bare.cpp'), object, '-o', program])
+    const compiled = spawnSync(process.env.CXX ?? 'c++', [
+      ...flags,
+      at('bare.cpp'),
+      ...objects,
+      '-pthread',
+      '-o',
+      program
+    ])
     if (compiled.status !== 0) return undefined
     const { stdout, status } = spawnSync(program, ELEMENTS.map(String), { encoding: 'utf8' })
     return status === 0 ? stdout.trim().split('\n').map(Number) : undefined

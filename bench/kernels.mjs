@@ -3,7 +3,7 @@
 // With --write, all of them: into bench/results/kernels-<cpu>.md.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -34,12 +34,15 @@ try {
     const text = readFileSync(path, 'utf8')
     writeFileSync(path, text.replace(/\bnamespace evenkeel\b/g, 'namespace other').replaceAll('evenkeel::', 'other::'))
   }
-  for (const name of ['avx512', 'avx2']) {
-    compile(native, '-I.', '-c', `isa/${name}.cpp`, '-o', join(folder, `other-${name}.o`))
-    compile(join(root, 'native'), '-I.', '-c', `isa/${name}.cpp`, '-o', join(folder, `${name}.o`))
+  const objects = []
+  for (const source of ['isa/avx512.cpp', 'isa/avx2.cpp', 'threads/pool.cpp', 'threads/sections.cpp']) {
+    for (const from of [native, join(root, 'native')]) {
+      if (!existsSync(join(from, source))) continue
+      objects.push(join(folder, `${objects.length}.o`))
+      compile(from, '-I.', '-c', source, '-o', objects.at(-1))
+    }
   }
-  const objects = ['avx512', 'avx2', 'other-avx512', 'other-avx2'].map(name => join(folder, `${name}.o`))
-  compile(root, 'bench/kernels.cpp', ...objects, '-o', join(folder, 'kernels'))
+  compile(root, '-pthread', 'bench/kernels.cpp', ...objects, '-o', join(folder, 'kernels'))
   const commit = execFileSync('git', ['rev-parse', '--short', revision], { cwd: root, encoding: 'utf8' }).trim()
   const cpu = os.cpus()[0].model.trim()
   const lines = [

@@ -13,6 +13,9 @@ const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
 const flags = readFileSync('/proc/cpuinfo', 'utf8')
 const isas = { avx512: [], avx2: ['-DEVENKEEL_PARTS_AVX2'] }
 const source = fileURLToPath(new URL('parts.cpp', import.meta.url))
+const threads = ['pool', 'sections'].map(name =>
+  fileURLToPath(new URL(`../native/threads/${name}.cpp`, import.meta.url))
+)
 const folder = mkdtempSync(join(os.tmpdir(), 'evenkeel-parts-'))
 const lines = [
   `# Parts of kernels: ${cpu}`,
@@ -25,7 +28,7 @@ try {
     const program = join(folder, isa)
     // The flags of native/binding.gyp.
     const compile = '-std=c++17 -O3 -fno-exceptions -fno-rtti -ffp-contract=off -w'.split(' ')
-    execFileSync('g++', [...compile, ...define, source, '-o', program], { stdio: 'inherit' })
+    execFileSync('g++', [...compile, ...define, '-pthread', source, ...threads, '-o', program], { stdio: 'inherit' })
     const table = execFileSync(program, { encoding: 'utf8' }).trim()
     lines.push('', `## ${isa}`, '', '| part | ns | copies |', '| --- | --: | --: |', table)
   }

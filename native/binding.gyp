@@ -7,6 +7,7 @@
         "node/memory.cpp",
         "dispatch.cpp",
         "threads/pool.cpp",
+        "threads/sections.cpp",
         "isa/avx512.cpp",
         "isa/avx2.cpp",
         "isa/neon.cpp",

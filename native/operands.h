@@ -75,6 +75,7 @@ struct Groups {
   size_t whole = outer;  // matrices of the whole call; 0 where what is here is in the caches, whatever that is
   Spans spans{};
   const uint32_t* listed = nullptr;  // of rows: those that are worked on, where they are not neighbors
+  size_t helpers = 0;                // idle threads that may help with each group; else each thread has its own
 
   size_t count() const { return outer * inner; }
   // The row that is worked on as number i.
@@ -93,6 +94,7 @@ struct Volume {
   size_t whole = samples;                      // samples of the whole call
   Spans spans{};
   bool in_caches = false;  // whatever the whole call is
+  size_t helpers = 0;      // idle threads that may help with each group, where all positions are real
 
   EVENKEEL_INLINE size_t in_memory() const { return in_caches ? 0 : whole * pitch * positions; }
   size_t count() const { return samples * groups; }

@@ -16,6 +16,7 @@
 #include "../platform/arch.h"
 #include "../platform/caches.h"
 #include "../platform/compiler.h"
+#include "../threads/sections.h"
 
 // Everything between BEGIN and END may use the named extensions, whatever the build flags say.
 #define EVENKEEL_PRAGMA(text) _Pragma(#text)

@@ -5,6 +5,7 @@
 #include "power.h"
 #include "cursors.h"
 #include "convert.h"
+#include "sections.h"
 #include "lanes.h"
 #include "columns.h"
 #include "moments.h"

@@ -6,7 +6,7 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
                 PerChannel<T> weight, PerChannel<T> bias, Volume shape, double eps) {
   const bool streamed = goes_past_caches(y, x, shape);
   if (shape.channels_last) {
-    const RowSet rows{0, shape.samples, shape.positions, shape.spans};
+    const RowSet rows{0, shape.samples, shape.positions, shape.spans, shape.helpers};
     ChannelScales of;
     for (size_t first = 0; first < shape.groups; first += of.n) {
       of.n = shape.groups - first < ChannelScales::most ? shape.groups - first : ChannelScales::most;
@@ -30,8 +30,12 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     for (size_t channel = 0; channel < shape.groups; ++channel) {
       const size_t at = (sample * shape.pitch + channel) * shape.positions;
-      affine_real_run(y.data + at, x.data + at, shape.positions, shape.spans, sample, scale_of_channel(channel),
-                      streamed);
+      const ChannelScale scale = scale_of_channel(channel);
+      if (shape.helpers > 0) {
+        share_affine_run(shape.helpers, y.data + at, x.data + at, shape.positions, scale, streamed);
+      } else {
+        affine_real_run(y.data + at, x.data + at, shape.positions, shape.spans, sample, scale, streamed);
+      }
     }
   }
   if (streamed) end_of_stream();
@@ -42,7 +46,7 @@ template <class T>
 void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch dbias, Tensor<const T> dy,
                          Tensor<const T> x, OverBatch<const double> mean, OverBatch<const double> rstd,
                          PerChannel<T> weight, Volume shape, size_t training) {
-  const RowSet rows{0, shape.samples, shape.positions, shape.spans};
+  const RowSet rows{0, shape.samples, shape.positions, shape.spans, shape.helpers};
   const double n = static_cast<double>(rows.count());
   const bool needs_sums = training || dweight.data || dbias.data;
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
@@ -95,7 +99,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
       write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample),
-            streamed);
+            streamed, shape.helpers);
     }
   }
   if (streamed) end_of_stream();

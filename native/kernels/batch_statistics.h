@@ -2,7 +2,7 @@
 
 template <class T>
 void batch_statistics(OverBatch<double> mean, OverBatch<double> variance, Tensor<const T> x, Volume shape) {
-  const RowSet rows{0, shape.samples, shape.positions, shape.spans};
+  const RowSet rows{0, shape.samples, shape.positions, shape.spans, shape.helpers};
   if (shape.channels_last) {
     const size_t width = bundle(shape.groups, 1);
     for (size_t first = 0; first < shape.groups; first += width) {

@@ -14,6 +14,7 @@ struct ByRow {
   size_t step = 1;
   float offset = 0;  // added in float32; 0 is not
 
+  ByRow from(size_t i) const { return {part(data, i * step), absent, step, offset}; }
   F row(size_t i) const { return broadcast(single(i)); }
   float single(size_t i) const {
     if (!data) return absent;
@@ -55,13 +56,19 @@ void affine_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_t c
   }
 }
 
-// Rules 7 and 8 over n <= strip columns of `size` rows, a scale for each column.
+// Rules 7 and 8 over n <= strip columns of some rows, a scale for each column.
 template <class T>
-EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n, size_t size, const ColumnScales& of,
-                                      const ByRow<T>& weight, const ByRow<T>& bias) {
+EVENKEEL_NOINLINE void affine_columns(T* y, const T* x, size_t stride, size_t n, size_t rows, size_t helpers,
+                                      const ColumnScales& of, const ByRow<T>& weight, const ByRow<T>& bias) {
+  if (helpers > 0) {
+    return in_sections(helpers, rows, rows_per_step, rows * n, [=, &of](size_t begin, size_t end) {
+      affine_columns(y + begin * stride, x + begin * stride, stride, n, end - begin, 0, of, weight.from(begin),
+                     bias.from(begin));
+    });
+  }
   const bool any_float64 = of.any_float64(n);
-  for (size_t row = 0; row < size; row += rows_per_step) {
-    const size_t count = size - row < rows_per_step ? size - row : rows_per_step;
+  for (size_t row = 0; row < rows; row += rows_per_step) {
+    const size_t count = rows - row < rows_per_step ? rows - row : rows_per_step;
     affine_rows(y + row * stride, x + row * stride, stride, n, row, count, of, any_float64, weight, bias);
   }
 }
@@ -132,10 +139,13 @@ void affine_channels(T* y, const T* x, size_t stride, RowSet rows, ChannelScales
   of.set(weight, bias, y, rows.samples * rows.positions);
   if (of.any_float64) return affine_mixed_channel_rows(y, x, stride, rows, of, weight, bias);
   each_real_rows(y, stride, of.n, rows, [&](size_t first, size_t count) {
-    if (stride == of.n) return affine_channel_rows(y + first, x + first, count * stride, of, streamed);
-    for (size_t row = 0; row < count; ++row) {
-      const size_t at = first + row * stride;
-      affine_channel_rows(y + at, x + at, of.n, of, streamed);
-    }
+    each_runs(rows.helpers, count, of.n, [=, &of](size_t begin, size_t end) {
+      // Neighbors as one.
+      const size_t step = stride == of.n ? end - begin : 1;
+      for (size_t row = begin; row < end; row += step) {
+        const size_t at = first + row * stride;
+        affine_channel_rows(y + at, x + at, step * of.n, of, streamed);
+      }
+    });
   });
 }

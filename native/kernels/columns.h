@@ -14,6 +14,7 @@ struct RowSet {
   size_t samples;
   size_t positions;
   Spans spans;
+  size_t helpers = 0;  // idle threads that may help, where all are real
 
   size_t count() const {
     size_t rows = 0;
@@ -23,7 +24,7 @@ struct RowSet {
   // How many elements there are in memory.
   size_t elements(size_t stride) const { return samples * positions * stride; }
   // The same rows in as few samples as can be: without padding those of all samples from 0 on are neighbors.
-  RowSet joined() const { return spans || first > 0 ? *this : RowSet{0, 1, samples * positions, spans}; }
+  RowSet joined() const { return spans || first > 0 ? *this : RowSet{0, 1, samples * positions, spans, helpers}; }
 };
 
 // Sums of the columns of a strip.
@@ -91,14 +92,46 @@ EVENKEEL_INLINE void sums_of_columns(ColumnSums& total, size_t n, RowSet given, 
   in_fold.move_to(total, n);
 }
 
+// The same where threads share the rows: of each block by itself. sums_of(sums, row, rows) gives those of some rows.
+template <class SumsOf>
+EVENKEEL_INLINE void columns_in_sections(ColumnSums& total, size_t n, RowSet rows, SumsOf sums_of) {
+  struct Shared {
+    size_t n, first;
+    SumsOf sums_of;
+  };
+  const Shared shared{n, rows.first * rows.positions, sums_of};
+  const auto run = [](const void* what, size_t begin, size_t end, double* s, double* q) {
+    const auto& of = *static_cast<const Shared*>(what);
+    ColumnSums sums;
+    of.sums_of(sums, of.first + begin, RowSet{0, 1, end - begin, {}});
+    std::memcpy(s, sums.s, of.n * sizeof(double));
+    std::memcpy(q, sums.q, of.n * sizeof(double));
+  };
+  const size_t count = rows.samples * rows.positions;
+  const OrderedSums all{run, &shared, count, fold64, count * n, n, fold64};
+  if (!add_in_order(total.s, total.q, all, rows.helpers)) sums_of(total, shared.first, RowSet{0, 1, count, {}});
+}
+
 // The sums of the elements, less a center each, and of their squares, of the matrix whose row r begins at x + r *
 // stride.
 template <bool centered, class T>
-EVENKEEL_NOINLINE void column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride,
-                                   RowSet rows) {
+EVENKEEL_NOINLINE void own_column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride,
+                                       RowSet rows) {
   sums_of_columns(total, n, rows, [=](ColumnSums& to, size_t row, size_t count) {
     add_rows<centered>(to, n, center, x + row * stride, stride, count);
   });
+}
+template <bool centered, class T>
+EVENKEEL_RARE void shared_column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride,
+                                      RowSet rows) {
+  columns_in_sections(total, n, rows, [=](ColumnSums& to, size_t row, RowSet some) {
+    own_column_sums<centered>(to, n, center, x + row * stride, stride, some);
+  });
+}
+template <bool centered, class T>
+void column_sums(ColumnSums& total, size_t n, const double* center, const T* x, size_t stride, RowSet rows) {
+  const auto sums = rows.helpers > 0 ? shared_column_sums<centered, T> : own_column_sums<centered, T>;
+  sums(total, n, center, x, stride, rows);
 }
 
 // Largest |x| of each of n <= strip columns of `size` rows, NaN left out.

@@ -106,15 +106,26 @@ EVENKEEL_NOINLINE void write_gradients(T* dx, const T* dy, const T* x, size_t n,
   streams&& streamed ? each_streamed(dx, n, step) : each(n, step);
 }
 
+// The same where threads share them: nothing was kept.
+template <class T>
+EVENKEEL_RARE void share_gradients(decltype(&write_gradients<Way::linear, false, false, false, T>) write,
+                                   size_t helpers, T* dx, const T* dy, const T* x, size_t n, const Gradient& of,
+                                   const T* weight, float all, const RowGradients<T>& to, bool streamed) {
+  in_sections(helpers, n, [&](size_t i, size_t end) {
+    write(dx + i, dy + i, x + i, end - i, of, part(weight, i), all, to.from(i), nullptr, {}, streamed);
+  });
+}
+
 // The gradients of a row, whose g and t were kept where it is short enough, or of what is behind the kept elements.
 template <Way way, bool keep, class T>
 void gradient_row(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, const T* weight, float all,
-                  const RowGradients<T>& to, const Kept* kept, Next<T> next, bool streamed) {
+                  const RowGradients<T>& to, const Kept* kept, Next<T> next, bool streamed, size_t helpers = 0) {
   const bool sum = to.dsum || to.dresidual;
   auto write = sum ? write_gradients<way, true, true, keep, T> : write_gradients<way, true, false, keep, T>;
   if constexpr (keep) {
     if (!sum && !to.dweight && !to.dbias) write = write_gradients<way, false, false, true, T>;
   }
+  if (!keep && helpers > 0) return share_gradients(write, helpers, dx, dy, x, n, of, weight, all, to, streamed);
   write(dx, dy, x, n, of, weight, all, to, kept, next, streamed);
 }
 
@@ -152,7 +163,8 @@ size_t stream_gradients(Out<T> dx, In<T> dy, In<T> x, PerElement<T> weight, SumO
   constexpr size_t together = RowStream<T>::rows;
   const size_t n = shape.size, rows = shape.outer / together * together;
   // With half as many registers they take as long one by one (measured). Each block of sums has whole bundles.
-  if (width < 16 || !RowStream<T>::takes(dx.stride) || (dweight.done | dbias.done) % together > 0) return 0;
+  if (width < 16 || shape.helpers > 0 || !RowStream<T>::takes(dx.stride) || (dweight.done | dbias.done) % together > 0)
+    return 0;
   RowStream<T> stream(n, dx.stride);
   for (size_t i = 0; i < rows; i += together) {
     const size_t next = i + together < rows ? i + together : i;
@@ -173,16 +185,20 @@ size_t stream_gradients(Out<T> dx, In<T> dy, In<T> x, PerElement<T> weight, SumO
 
 // dx of n neighbors of a channel.
 template <Way way, class T>
-void gradient_run(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, float w, Next<T> next, bool streamed) {
+void gradient_run(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, float w, Next<T> next, bool streamed,
+                  size_t helpers = 0) {
   const T* const none = nullptr;
-  write_gradients<way, false, false, false>(dx, dy, x, n, of, none, w, RowGradients<T>{}, nullptr, next, streamed);
+  const auto write = write_gradients<way, false, false, false, T>;
+  const RowGradients<T> nothing{};
+  if (helpers > 0) return share_gradients(write, helpers, dx, dy, x, n, of, none, w, nothing, streamed);
+  write(dx, dy, x, n, of, none, w, nothing, nullptr, next, streamed);
 }
 
 // The same over the real positions of a run (rule 15); the others become 0.
 template <Way way, class T>
 void gradient_real_run(T* dx, const T* dy, const T* x, size_t positions, const Spans& spans, size_t sample,
-                       const Gradient& of, float w, Next<T> next, bool streamed) {
-  if (!spans) return gradient_run<way>(dx, dy, x, positions, of, w, next, streamed);
+                       const Gradient& of, float w, Next<T> next, bool streamed, size_t helpers = 0) {
+  if (!spans) return gradient_run<way>(dx, dy, x, positions, of, w, next, streamed, helpers);
   size_t done = 0;
   each_span(spans, sample, positions, [&](size_t begin, size_t end) {
     clear(dx + done, begin - done);
@@ -202,6 +218,13 @@ bool gradients_go_past_caches(const T* dx, const T* dy, const T* x, size_t eleme
 template <Way way, class T>
 EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t stride, size_t n, RowSet rows,
                                         const ColumnGradients& of, bool streamed) {
+  if (rows.helpers > 0) {
+    const size_t count = rows.samples * rows.positions, row = rows.first * rows.positions;
+    return in_sections(rows.helpers, count, 1, count * n, [=, &of](size_t begin, size_t end) {
+      const size_t at = (row + begin) * stride;
+      gradient_columns<way>(dx + at, dy + at, x + at, stride, n, RowSet{0, 1, end - begin, {}}, of, streamed);
+    });
+  }
   constexpr size_t together = RowStream<T>::rows;
   // Those of an evaluation take half as long, and each way of it a part of the package.
   constexpr bool may_stream = streams && way != Way::linear;

@@ -75,28 +75,41 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
   return total;
 }
 
+// The same of a row or run that threads share.
+template <class T>
+EVENKEEL_RARE Sums shared_gradient_sums(decltype(&gradient_sums<true, false, true, T>) sums, size_t helpers, size_t n,
+                                        const T* dy, const T* x, double mean, double rstd, const T* weight) {
+  return sums_in_sections(helpers, n, [=](size_t i, size_t end) {
+    return sums(end - i, dy + i, x + i, mean, rstd, part(weight, i), nullptr, Next<T>{});
+  });
+}
+
 // The same of a row, which is kept where it is short enough.
 template <bool centered, class T>
-Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept,
-                       Next<T> next) {
+Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, const T* weight, Kept& kept, Next<T> next,
+                       size_t helpers) {
   const auto sums =
       n <= kept_elements ? gradient_sums<centered, true, true, T> : gradient_sums<centered, false, true, T>;
+  if (helpers > 0) return shared_gradient_sums(sums, helpers, n, dy, x, of.mean, of.rstd, weight);
   return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
 }
 
 // The sums of dy (s) and of dy * t (q) of a run.
 template <class T>
-Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, Next<T> next = {}) {
+Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, Next<T> next = {},
+                       size_t helpers = 0) {
   const T* const none = nullptr;
-  return gradient_sums<true, false, false>(n, dy, x, mean, rstd, none, nullptr, next);
+  const auto sums = gradient_sums<true, false, false, T>;
+  if (helpers > 0) return shared_gradient_sums(sums, helpers, n, dy, x, mean, rstd, none);
+  return sums(n, dy, x, mean, rstd, none, nullptr, next);
 }
 
 // Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at
 // a time.
 template <class T>
 EVENKEEL_NOINLINE Sums real_gradient_sums(const T* dy, const T* x, double mean, double rstd, size_t positions,
-                                          const Spans& spans, size_t sample, Next<T> next) {
-  if (!spans) return run_gradient_sums(positions, dy, x, mean, rstd, next);
+                                          const Spans& spans, size_t sample, Next<T> next, size_t helpers = 0) {
+  if (!spans) return run_gradient_sums(positions, dy, x, mean, rstd, next, helpers);
   Sums total{0, 0};
   if (spans.first(sample + 1) == spans.first(sample) + 2) {
     each_span(spans, sample, positions, [&](size_t begin, size_t end) {
@@ -143,8 +156,8 @@ inline size_t rows_ahead(size_t stride, size_t together) {
 
 // Rule 14: the sums of dy (s) and of dy * t (q) of n <= strip columns.
 template <class T>
-EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
-                                            const T* x, size_t stride, RowSet rows) {
+EVENKEEL_NOINLINE void own_column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
+                                                const T* x, size_t stride, RowSet rows) {
   const size_t next = rows_ahead(stride, rows_in_registers) * stride;
   sums_of_columns(total, n, rows, [&](ColumnSums& to, size_t row, size_t count) {
     const T* const first_dy = dy + row * stride;
@@ -163,4 +176,17 @@ EVENKEEL_NOINLINE void column_gradient_sums(ColumnSums& total, size_t n, const C
       store(to.q + at.i, q);
     });
   });
+}
+template <class T>
+EVENKEEL_RARE void shared_column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
+                                               const T* x, size_t stride, RowSet rows) {
+  columns_in_sections(total, n, rows, [=, &of](ColumnSums& to, size_t row, RowSet some) {
+    own_column_gradient_sums(to, n, of, dy + row * stride, x + row * stride, stride, some);
+  });
+}
+template <class T>
+void column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy, const T* x,
+                          size_t stride, RowSet rows) {
+  const auto sums = rows.helpers > 0 ? shared_column_gradient_sums<T> : own_column_gradient_sums<T>;
+  sums(total, n, of, dy, x, stride, rows);
 }

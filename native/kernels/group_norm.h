@@ -10,7 +10,7 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
   double means[strip], variances[strip], rstds[strip];
   ChannelScales of;
   for (size_t sample = 0; sample < shape.samples; ++sample) {
-    const RowSet rows{sample, 1, shape.positions, shape.spans};
+    const RowSet rows{sample, 1, shape.positions, shape.spans, shape.helpers};
     for (size_t first = 0; first < shape.groups; first += width) {
       const size_t count = shape.groups - first < width ? shape.groups - first : width;
       column_moments(means, variances, count, shape.channels_per_group, x + first * shape.channels_per_group, stride,
@@ -35,6 +35,20 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
   }
 }
 
+// The runs of a group that threads share, one behind the other: sections may begin within one.
+template <class T, class ScaleOf>
+EVENKEEL_RARE void share_affine_group(size_t helpers, T* y, const T* x, size_t channels, size_t positions,
+                                      bool streamed, ScaleOf scale_of_channel) {
+  in_sections(helpers, channels * positions, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end;) {
+      const size_t channel = i / positions, behind = (channel + 1) * positions;
+      const size_t n = (behind < end ? behind : end) - i;
+      affine_run(y + i, x + i, n, scale_of_channel(channel), streamed);
+      i += n;
+    }
+  });
+}
+
 template <class T>
 void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, PerChannel<T> weight, PerChannel<T> bias,
                 Volume shape, double eps) {
@@ -50,7 +64,7 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
     for (size_t group = 0; group < shape.groups; ++group) {
       const size_t per_group = shape.channels_per_group;
       const size_t at = (sample * shape.pitch + group * per_group) * shape.positions;
-      const Moments of = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample);
+      const Moments of = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample, shape.helpers);
       const double r = 1 / std::sqrt(of.var + eps);  // rule 6
       mean.set(sample * shape.groups + group, of.mean);
       rstd.set(sample * shape.groups + group, r);
@@ -60,11 +74,18 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
                    b ? b + first : b);
         continue;
       }
+      const auto scale_of_channel = [=](size_t k) {
+        return channel_scale(of.mean, r, parameter(w, first + k, no_weight), parameter(b, first + k, no_bias));
+      };
+      if (shape.helpers > 0) {
+        share_affine_group(shape.helpers, y.data + at, x.data + at, per_group, shape.positions, streamed,
+                           scale_of_channel);
+        continue;
+      }
       for (size_t k = 0; k < per_group; ++k) {
         const size_t run = at + k * shape.positions;
-        const ChannelScale scale =
-            channel_scale(of.mean, r, parameter(w, first + k, no_weight), parameter(b, first + k, no_bias));
-        affine_real_run(y.data + run, x.data + run, shape.positions, shape.spans, sample, scale, streamed);
+        affine_real_run(y.data + run, x.data + run, shape.positions, shape.spans, sample, scale_of_channel(k),
+                        streamed);
       }
     }
   }
@@ -86,7 +107,7 @@ void group_norm_backward_columns(T* dx, SumOverRows dweight, SumOverRows dbias, 
   ColumnGradients of{};
   ColumnSums sums{};
   for (size_t sample = 0; sample < shape.samples; ++sample) {
-    const RowSet rows{sample, 1, shape.positions, shape.spans};
+    const RowSet rows{sample, 1, shape.positions, shape.spans, shape.helpers};
     const double n = static_cast<double>(rows.count() * channels);
     for (size_t first = 0; first < shape.groups; first += width) {
       const size_t count = shape.groups - first < width ? shape.groups - first : width;
@@ -144,6 +165,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
   const size_t per_group = shape.channels_per_group;
   const size_t in_memory = shape.pitch / per_group;  // groups of a sample, of which these are neighbors
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
+  const RunHelpers helpers(shape.helpers, per_group);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const double n = static_cast<double>(per_group * count_real(shape.spans, sample, shape.positions));
     double* const to_weight = dweight.at(sample, shape);
@@ -156,7 +178,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         of.mean = mean.data[sample * in_memory + group];
         of.rstd = rstd.data[sample * in_memory + group];
       } else {
-        const Moments own = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample);
+        const Moments own = real_moments(x.data + at, per_group, shape.positions, shape.spans, sample, shape.helpers);
         of.mean = own.mean;
         of.rstd = 1 / std::sqrt(own.var + eps);  // rule 6
       }
@@ -171,27 +193,33 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
       };
       const auto weight_of = [&](size_t k) { return parameter(weight.data, first + k, no_weight); };
       for (size_t folded = 0; folded < per_group; folded += fold64) {
-        Sums fold{0, 0};
-        const size_t end = per_group - folded < fold64 ? per_group : folded + fold64;
-        for (size_t k = folded; k < end; ++k) {
-          const size_t run = at + k * shape.positions;
-          const Sums sums = real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions,
-                                               shape.spans, sample, next(k));
-          if (to_bias) to_bias[first + k] += sums.s;
-          if (to_weight) to_weight[first + k] += sums.q;
-          fold.s += static_cast<double>(weight_of(k)) * sums.s;
-          fold.q += static_cast<double>(weight_of(k)) * sums.q;
-        }
+        const size_t count = per_group - folded < fold64 ? per_group - folded : fold64;
+        const auto sums_of = [&](size_t begin, size_t end) {
+          Sums fold{0, 0};
+          for (size_t k = folded + begin; k < folded + end; ++k) {
+            const size_t run = at + k * shape.positions;
+            const Sums sums = real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions,
+                                                 shape.spans, sample, next(k), helpers.of_run);
+            if (to_bias) to_bias[first + k] += sums.s;
+            if (to_weight) to_weight[first + k] += sums.q;
+            fold.s += static_cast<double>(weight_of(k)) * sums.s;
+            fold.q += static_cast<double>(weight_of(k)) * sums.q;
+          }
+          return fold;
+        };
+        const Sums fold = sums_of_runs(helpers.of_runs, count, shape.positions, sums_of);
         of.a += fold.s;
         of.b += fold.q;
       }
       of.a /= n;
       of.b /= n;
-      for (size_t k = 0; k < per_group; ++k) {
-        const size_t run = at + k * shape.positions;
-        gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
-                                         sample, of, weight_of(k), later(k), streamed);
-      }
+      each_runs(helpers.of_runs, per_group, shape.positions, [&](size_t begin, size_t end) {
+        for (size_t k = begin; k < end; ++k) {
+          const size_t run = at + k * shape.positions;
+          gradient_real_run<Way::centered>(dx.data + run, dy.data + run, x.data + run, shape.positions, shape.spans,
+                                           sample, of, weight_of(k), later(k), streamed, helpers.of_run);
+        }
+      });
     }
   }
   if (streamed) end_of_stream();

@@ -12,11 +12,6 @@ constexpr size_t vectors = lanes / width;
 constexpr size_t interleaved_rows = vectors == 1 ? 2 : 1;
 static_assert(lanes % width == 0 && block % lanes == 0, "a block is whole rounds of the lanes");
 
-struct Sums {
-  double s;  // sum of x, or of x - center
-  double q;  // sum of its squares
-};
-
 // How the squares of a row are summed: all give the same bits. A sum of plain squares may take FMA; without, a row
 // alone waits half as long for its additions, several rows that are summed in turn take longer (measured).
 enum class Squares { fused, separate, centered };
@@ -155,6 +150,12 @@ EVENKEEL_NOINLINE double sum_of_powers(size_t n, const T* x, double largest, dou
   return sums<Squares::fused>(n, 0, term).s;
 }
 
+// Sums of a row that threads share, of each block by itself: sums_of(begin, end) gives those of some elements.
+template <class SumsOf>
+EVENKEEL_INLINE Sums sums_in_sections(size_t helpers, size_t n, const SumsOf& sums_of) {
+  return sums_in_sections(helpers, n, block, n, sums_of);
+}
+
 constexpr Squares squares_of_row = interleaved_rows > 1 ? Squares::separate : Squares::fused;
 
 // The sums of a row.
@@ -162,17 +163,37 @@ template <class T>
 EVENKEEL_NOINLINE Sums row_sums(size_t n, const T* x) {
   return sums<squares_of_row>(n, 0, [=](auto at) { return at.read_wide(x); });
 }
+template <class T>
+EVENKEEL_RARE Sums shared_row_sums(size_t helpers, size_t n, const T* x) {
+  return sums_in_sections(helpers, n, [=](size_t i, size_t end) { return row_sums(end - i, x + i); });
+}
+template <class T>
+Sums row_sums(size_t n, const T* x, size_t helpers) {
+  return helpers > 0 ? shared_row_sums(helpers, n, x) : row_sums(n, x);
+}
 
 // The sum of its squares: what is not used of the sums is not computed.
 template <class T>
 EVENKEEL_NOINLINE double row_squares(size_t n, const T* x) {
   return sums<squares_of_row>(n, 0, [=](auto at) { return at.read_wide(x); }).q;
 }
+template <class T>
+double row_squares(size_t n, const T* x, size_t helpers) {
+  return helpers > 0 ? shared_row_sums(helpers, n, x).q : row_squares(n, x);
+}
 
 // The second pass of rule 5: the sum of (x - mean)^2.
 template <class T>
 EVENKEEL_NOINLINE double centered_squares(size_t n, const T* x, double mean) {
   return sums<Squares::centered>(n, mean, [=](auto at) { return at.read_wide(x); }).q;
+}
+template <class T>
+EVENKEEL_RARE double shared_centered_squares(size_t helpers, size_t n, const T* x, double mean) {
+  return sums_in_sections(helpers, n,
+                          [=](size_t i, size_t end) {
+                            return Sums{0, centered_squares(end - i, x + i, mean)};
+                          })
+      .q;
 }
 
 // Rule 15: the sums of the real elements of `channels` runs of a sample, one after the other. Where they have gaps they

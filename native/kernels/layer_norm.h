@@ -4,7 +4,7 @@
 template <class T>
 void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const T* x, PerElement<T> weight,
                         PerElement<T> bias, Groups shape, double eps) {
-  const RowSet rows{0, 1, shape.size, {}};
+  const RowSet rows{0, 1, shape.size, {}, shape.helpers};
   double means[strip], variances[strip];
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
@@ -14,8 +14,8 @@ void layer_norm_columns(T* y, PerGroup mean, PerGroup rstd, size_t group, const 
       mean.set(group + first + k, means[k]);
       rstd.set(group + first + k, scales.rstd[k]);
     }
-    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales, ByRow<T>{weight.data, no_weight},
-                   ByRow<T>{bias.data, no_bias});
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, shape.helpers, scales,
+                   ByRow<T>{weight.data, no_weight}, ByRow<T>{bias.data, no_bias});
   });
 }
 
@@ -31,14 +31,14 @@ void layer_norm(Out<T> y, MaybeOut<T> sum, PerGroup mean, PerGroup rstd, In<T> x
     return;
   }
   const auto statistics = [=](size_t row, const T* in, Sums raw) {
-    const Moments of = moments(shape.size, in, raw);
+    const Moments of = moments(shape.size, in, raw, shape.helpers);
     const Scale scale = scale_of(of.mean, of.var, 1 / std::sqrt(of.var + eps));  // rule 6
     mean.set(row, of.mean);
     rstd.set(row, scale.rstd);
     return scale;
   };
-  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
-    affine_row(y.at(row), in, shape.size, scale, weight.data, bias.data, streamed);
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed, size_t i, size_t n) {
+    affine_row(y.at(row) + i, in + i, n, scale, part(weight.data, i), part(bias.data, i), streamed);
   };
   const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
     D means, variances;
@@ -65,7 +65,7 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
   const auto gradient_of = [=](size_t row) {
     if (mean.data && rstd.data) return Gradient{mean.data[row], rstd.data[row], 0, 0};
-    const Moments own = moments(n, x.at(row), row_sums(n, x.at(row)));
+    const Moments own = moments(n, x.at(row), row_sums(n, x.at(row), shape.helpers), shape.helpers);
     return Gradient{own.mean, 1 / std::sqrt(own.var + eps), 0, 0};  // rule 6
   };
   size_t first = 0;
@@ -80,14 +80,16 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
     if (streamed && i + 2 < shape.outer) prefetch(dx.at(shape.row(i + 2)));
     Gradient of = gradient_of(row);
     const Next<T> next = next_of_row(dy, x, shape, i);
-    const Sums sums = row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr});
+    const Sums sums =
+        row_gradient_sums<true>(n, dy.at(row), x.at(row), of, weight.data, kept, {next.dy, nullptr}, shape.helpers);
     of.a = sums.s / count;
     of.b = sums.q / count;
     const RowGradients<T> to{dresidual.at(row), to_weight.of(dweight.at(i, shape)), to_bias.of(dbias.at(i, shape)),
                              dsum.at(row), scale};
     const auto write =
         n <= kept_elements ? gradient_row<Way::centered, true, T> : gradient_row<Way::centered, false, T>;
-    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, {nullptr, next.x}, streamed);
+    write(dx.at(row), dy.at(row), x.at(row), n, of, weight.data, no_weight, to, &kept, {nullptr, next.x}, streamed,
+          shape.helpers);
   }
   to_weight.finish();
   to_bias.finish();

@@ -145,6 +145,11 @@ EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const ChannelScale
   prefetch(y + n);  // two runs may share a line of memory, which a stream cannot write
   each_streamed(y, n, step);
 }
+template <class T>
+EVENKEEL_RARE void share_affine_run(size_t helpers, T* y, const T* x, size_t n, const ChannelScale& scale,
+                                    bool streamed) {
+  in_sections(helpers, n, [=, &scale](size_t i, size_t end) { affine_run(y + i, x + i, end - i, scale, streamed); });
+}
 
 // The same over the real positions of a run (rule 15), in x and y alike; the others become 0.
 template <class T>

@@ -10,12 +10,13 @@ struct Moments {
 
 // Rules 4 and 5: mean and biased variance of x, whose sums are given.
 template <class T>
-Moments moments(size_t n, const T* x, Sums raw) {
+Moments moments(size_t n, const T* x, Sums raw, size_t helpers) {
   const double count = static_cast<double>(n);
   const double mean = raw.s / count;
   const double var = raw.q / count - mean * mean;
   if (raw.q == 0 || var > mean * mean * threshold) return {mean, var};
-  return {mean, centered_squares(n, x, mean) / count};
+  const double second = helpers > 0 ? shared_centered_squares(helpers, n, x, mean) : centered_squares(n, x, mean);
+  return {mean, second / count};
 }
 
 // The same of `width` rows, a lane each, from their sums; false where one of them may need rule 5.
@@ -29,8 +30,9 @@ inline bool moments_abreast(D& mean, D& var, size_t n, D s, D q) {
 
 // The same of the real elements of `channels` runs of a sample (rule 15).
 template <class T>
-Moments real_moments(const T* x, size_t channels, size_t positions, const Spans& spans, size_t sample) {
-  if (!spans) return moments(channels * positions, x, row_sums(channels * positions, x));
+Moments real_moments(const T* x, size_t channels, size_t positions, const Spans& spans, size_t sample, size_t helpers) {
+  const size_t n = channels * positions;
+  if (!spans) return moments(n, x, row_sums(n, x, helpers), helpers);
   const double count = static_cast<double>(channels * count_real(spans, sample, positions));
   const Sums raw = real_sums<false>(x, 0, channels, positions, spans, sample);
   const double mean = raw.s / count;

@@ -48,7 +48,7 @@ Norm norm_of(size_t n, const T* x, double p) {
 // The groups of one matrix whose columns they are; p is 2.
 template <class T>
 void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups shape, size_t rule, double eps, T factor) {
-  const RowSet rows{0, 1, shape.size, {}};
+  const RowSet rows{0, 1, shape.size, {}, shape.helpers};
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
@@ -58,8 +58,8 @@ void normalize_columns(T* y, PerGroup norm, size_t group, const T* x, Groups sha
       scales.set(k, scale_without_mean(length * length, reciprocal(length, sums.q[k], shape.size, rule, eps)));
       norm.set(group + first + k, length);
     }
-    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales, ByRow<T>{&factor, no_weight, 0},
-                   ByRow<T>{nullptr, no_bias});
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, shape.helpers, scales,
+                   ByRow<T>{&factor, no_weight, 0}, ByRow<T>{nullptr, no_bias});
   });
 }
 
@@ -78,8 +78,8 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
     norm.set(row, of.length);
     return scale_of(0, of.square, reciprocal(of.length, raw.q, shape.size, rule, eps));
   };
-  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
-    scale_row<T>(y.at(row), in, shape.size, scale, nullptr, f, 0, streamed);
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed, size_t i, size_t n) {
+    scale_row<T>(y.at(row) + i, in + i, n, scale, nullptr, f, 0, streamed);
   };
   const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
     const D length = root(rows.q);
@@ -106,20 +106,22 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
-    const double square = row_squares(n, x.at(row));
+    const double square = row_squares(n, x.at(row), shape.helpers);
     const double norm = std::sqrt(square);
     Gradient of{};
     of.rstd = reciprocal(norm, square, n, rule, eps);
     const T* const none = nullptr;
     const Next<T> next = next_of_row(dy, x, shape, i);
-    const double dot =
-        gradient_sums<false, false, false>(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
+    const auto sums = gradient_sums<false, false, false, T>;
+    const double dot = shape.helpers > 0
+                           ? shared_gradient_sums(sums, shape.helpers, n, dy.at(row), x.at(row), 0, of.rstd, none).q
+                           : sums(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
     dots.set(row, dot);
     of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
     const bool limited =
         (rule == clamp_norm && norm < eps) || (rule == clamp_square && square < eps) || (rule == zero && norm == 0);
     const auto write = limited ? gradient_run<Way::linear, T> : gradient_run<Way::scaled, T>;
-    write(dx.at(row), dy.at(row), x.at(row), n, of, f, {nullptr, next.x}, streamed);
+    write(dx.at(row), dy.at(row), x.at(row), n, of, f, {nullptr, next.x}, streamed, shape.helpers);
   }
   if (streamed) end_of_stream();
 }

@@ -6,6 +6,8 @@ void residual_sum(Out<T> sum, In<T> x, In<T> residual, Groups shape, double resi
   const float scale = static_cast<float>(residual_scale);
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
-    add_residual(sum.at(row), x.at(row), residual.at(row), shape.size, scale);
+    each_runs(shape.helpers, shape.size, 1, [=](size_t i, size_t end) {
+      add_residual(sum.at(row) + i, x.at(row) + i, residual.at(row) + i, end - i, scale);
+    });
   }
 }

@@ -7,7 +7,7 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
   ColumnSums sums;
   ColumnScales scales;
   each_strip(shape.inner, [&](size_t first, size_t n) {
-    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, RowSet{0, 1, counted.n, {}});
+    column_sums<false>(sums, n, sums.s, x + first, shape.pitch, RowSet{0, 1, counted.n, {}, shape.helpers});
     for (size_t k = 0; k < n; ++k) {
       const double square = sums.q[k] / static_cast<double>(counted.n);
       scales.set(k, scale_without_mean(square, 1 / std::sqrt(square + eps)));  // rule 6
@@ -20,7 +20,7 @@ void rms_norm_columns(T* y, PerGroup rstd, size_t group, const T* x, PerElement<
         scales.needs_float64[k] = needs_float64_partial(static_cast<double>(largest[k]), scales.rstd[k]);
       }
     }
-    affine_columns(y + first, x + first, shape.pitch, n, shape.size, scales,
+    affine_columns(y + first, x + first, shape.pitch, n, shape.size, shape.helpers, scales,
                    ByRow<T>{weight.data, no_weight, 1, offset}, ByRow<T>{nullptr, no_bias});
   });
 }
@@ -46,8 +46,8 @@ void rms_norm(Out<T> y, MaybeOut<T> sum, PerGroup rstd, In<T> x, MaybeIn<T> resi
     rstd.set(row, scale.rstd);
     return scale;
   };
-  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed) {
-    scale_row(y.at(row), in, shape.size, scale, weight.data, T{1}, offset, streamed);
+  const auto normalize_row = [=](size_t row, const T* in, const Scale& scale, bool streamed, size_t i, size_t n) {
+    scale_row(y.at(row) + i, in + i, n, scale, part(weight.data, i), T{1}, offset, streamed);
   };
   const auto statistics_abreast = [=](const RowsAbreast<T>& rows, ScalesAbreast& scales) {
     const D square = rows.q / broadcast(static_cast<double>(shape.size));
@@ -71,7 +71,8 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
   const double scale = static_cast<double>(static_cast<float>(residual_scale));
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.whole * n);
   const auto gradient_of = [=](size_t row) {
-    const double r = rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, x.at(row)) / count + eps);  // rule 6
+    const double r =
+        rstd.data ? rstd.data[row] : 1 / std::sqrt(row_squares(k, x.at(row), shape.helpers) / count + eps);  // rule 6
     return Gradient{0, r, 0, 0};
   };
   size_t first = 0;
@@ -89,14 +90,14 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
     const T* const in = x.at(row);
     Gradient of = gradient_of(row);
     const Next<T> next = next_of_row(dy, x, shape, i);
-    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}).q / count;
+    of.b = row_gradient_sums<false>(n, from, in, of, weight.data, kept, {next.dy, nullptr}, shape.helpers).q / count;
     const RowGradients<T> more{dresidual.at(row), to_weight.of(dweight.at(i, shape)), nullptr, dsum.at(row), scale};
     const auto write = n <= kept_elements ? gradient_row<Way::scaled, true, T> : gradient_row<Way::scaled, false, T>;
-    write(to, from, in, k, of, weight.data, no_weight, more, &kept, {nullptr, next.x}, streamed);
+    write(to, from, in, k, of, weight.data, no_weight, more, &kept, {nullptr, next.x}, streamed, shape.helpers);
     if (k == n) continue;
     const T* const rest = weight.data ? weight.data + k : nullptr;
     gradient_row<Way::linear, false>(to + k, from + k, in + k, n - k, of, rest, no_weight, more.from(k), nullptr, {},
-                                     streamed);
+                                     streamed, shape.helpers);
   }
   to_weight.finish();
   if (streamed) end_of_stream();

@@ -128,22 +128,38 @@ size_t each_abreast(Out<T> y, const Input<T>& x, const Groups& shape, Statistics
     store(q, now.q);
     for (size_t k = 0; k < width; ++k) {
       const Scale scale = statistics(now.at[k], now.x[k], Sums{s[k], q[k]});
-      normalize_row(now.at[k], now.x[k], scale, false);
+      normalize_row(now.at[k], now.x[k], scale, false, 0, shape.size);
     }
   }
   return rows;
 }
 
+// The same where threads share each row.
+template <class T, class Statistics, class Normalize>
+EVENKEEL_RARE void share_each_row(const Input<T>& x, const Groups& shape, size_t counted, bool streamed,
+                                  Statistics statistics, Normalize normalize_row) {
+  for (size_t i = 0; i < shape.outer; ++i) {
+    const size_t row = shape.row(i);
+    const auto add = [&](size_t begin, size_t end) { x.add(row, end - begin, begin); };
+    if (x.residual) in_sections(shape.helpers, shape.size, add);
+    const T* const in = x.at(row);
+    const Scale scale = statistics(row, in, shared_row_sums(shape.helpers, counted, in));
+    in_sections(shape.helpers, shape.size,
+                [&](size_t begin, size_t end) { normalize_row(row, in, scale, streamed, begin, end - begin); });
+  }
+}
+
 // Normalizes the rows of a call, or of a part of it: statistics(row, x, sums) gives the scale of each, from the sums of
-// its first `counted` elements, and normalize_row(row, x, scale, streamed) writes its result. Where the tensor is
-// cached, the sums of the next rows are taken before these are written, so that nothing waits for divisions and roots;
-// short rows are then taken by each_abreast.
+// its first `counted` elements, and normalize_row(row, x, scale, streamed, i, n) writes n results from i on. Where the
+// tensor is cached, the sums of the next rows are taken before these are written, so that nothing waits for divisions
+// and roots; short rows are then taken by each_abreast.
 template <bool wanted, class T, class Statistics, class Normalize, class StatisticsAbreast, class NormalizeAbreast>
 void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statistics statistics, Normalize normalize_row,
               StatisticsAbreast statistics_abreast, NormalizeAbreast normalize_abreast) {
   const size_t rows = shape.outer, n = shape.size;
   const bool sums_first = shape.whole * n <= cached && n <= short_row;
   const bool streamed = streams && shape.whole * n > cached && x.at(0) != y.data;
+  if (shape.helpers > 0) return share_each_row(x, shape, counted, streamed, statistics, normalize_row);
   const size_t rows_at_once = sums_first ? interleaved_rows : 1;
   size_t row = 0;
   // Of vectors of eight and more: it has not been measured to help others, and takes as much of the package.
@@ -168,7 +184,7 @@ void each_row(Out<T> y, const Input<T>& x, Groups shape, size_t counted, Statist
     if (sums_first && more > 0) sums_of_rows<wanted>(raw, x, shape, next, more, counted);
     // Two rows may share a line of memory, which a stream cannot write: the others would wait for it.
     if (streamed && row + 2 < rows) prefetch(y.at(shape.row(row + 2)));
-    for (size_t k = 0; k < count; ++k) normalize_row(at[k], x.at(at[k]), scale[k], streamed);
+    for (size_t k = 0; k < count; ++k) normalize_row(at[k], x.at(at[k]), scale[k], streamed, 0, n);
     if (!sums_first && more > 0) sums_of_rows<wanted>(raw, x, shape, next, more, counted);
     row = next;
     count = more;

@@ -18,6 +18,8 @@
 #include "environment.h"
 #include "readers.h"
 
+EVENKEEL_SMALL_BEGIN
+
 namespace evenkeel {
 namespace {
 
@@ -228,3 +230,5 @@ EVENKEEL_RARE napi_value start(napi_env env, napi_callback_info info) {
 
 }  // namespace
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

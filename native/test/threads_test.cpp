@@ -13,6 +13,7 @@
 
 #include "../threads/divide.h"
 #include "../threads/pool.h"
+#include "check_sections.h"
 #include "check_sums.h"
 
 namespace {
@@ -83,7 +84,7 @@ void count_samples(evenkeel::Tensor<float> y, Volume shape, size_t) {
   each_element(shape, [&](size_t, size_t, size_t at) { y.data[at] += 1; });
 }
 
-void check_sums(const char* wrong) {
+void report(const char* wrong) {
   if (wrong) fail(wrong);
 }
 
@@ -301,9 +302,11 @@ int main(int count, char** arguments) {
   Random random(1);
   for (int i = 0; i < 200; ++i) check_rows(random);
   for (int i = 0; i < 200; ++i) check_volume(random);
-  for (int i = 0; i < 120; ++i) check_sums(sums_of_rows(random));
-  for (int i = 0; i < 60; ++i) check_sums(sums_of_samples(random, false));
-  for (int i = 0; i < 2; ++i) check_sums(sums_of_samples(random, true));
+  for (int i = 0; i < 120; ++i) report(sums_of_rows(random));
+  for (int i = 0; i < 60; ++i) report(sums_of_samples(random, false));
+  for (int i = 0; i < 2; ++i) report(sums_of_samples(random, true));
+  for (int i = 0; i < 200; ++i) report(sections_of_numbers(random));
+  report(check_kernels());
   check_environments();
   check_order();
   if (failures == 0) std::printf("every piece once\n");

@@ -12,8 +12,11 @@
 #include "../platform/compiler.h"
 #include "../platform/float_control.h"
 #include "pool.h"
+#include "sections.h"
 #include "shares.h"
 #include "stage.h"
+
+EVENKEEL_SMALL_BEGIN
 
 namespace evenkeel {
 
@@ -92,9 +95,6 @@ struct Call {
   }
 };
 
-// Where range i of n things begins.
-inline size_t begin_of(size_t i, size_t ranges, size_t n) { return n / ranges * i + std::min(n % ranges, i); }
-
 // The shares of a shape: `blocks` ranges of its matrices or samples, and each of them in `strips` ranges of columns.
 struct Division {
   size_t outer, blocks;
@@ -135,7 +135,7 @@ struct RowRanges {
   RowRanges(const Groups& shape, size_t wanted) {
     const size_t real = count_real(shape.spans, 0, shape.outer);
     const size_t blocks = (real + fold64 - 1) / fold64;
-    pieces = std::max<size_t>(1, std::min({wanted, blocks, most}));
+    pieces = std::max<size_t>(1, std::min(std::min(wanted, blocks), most));
     for (size_t i = 0; i <= pieces; ++i) done[i] = std::min(real, begin_of(i, pieces, blocks) * fold64);
     size_t passed = 0, next = 0;
     each_span(shape.spans, 0, shape.outer, [&](size_t begin, size_t end) {
@@ -149,6 +149,15 @@ struct RowRanges {
     return {first[piece], first[piece + 1] - first[piece], 0, 1, nullptr, done[piece]};
   }
 };
+
+// Kernels whose groups threads do not share: those that go through them in order, which no rule cuts into blocks, and
+// those that know no groups.
+template <class... Operands>
+constexpr bool takes_groups_whole =
+    [](auto... kernels) {
+      return (std::is_same_v<void (*)(Operands...), decltype(kernels)> || ...);
+    }(decltype(Kernels<float>::calibrate_embeddings){}, decltype(Kernels<float>::pool_embeddings){},
+      decltype(Kernels<float>::local_response_norm){}, decltype(Kernels<float>::quantize_embeddings){});
 
 // An op's operands say how its work can be divided.
 template <class... Operands>
@@ -170,6 +179,21 @@ struct Splitter {
   template <class Other>
   static bool padded_rows(const Other&) {
     return false;
+  }
+
+  // Elements that threads can share: those of a group, or of groups that stand together; not of a padded sample.
+  static size_t shared_elements(const Groups& shape) { return shape.size * shape.inner; }
+  static size_t shared_elements(const Volume& shape) {
+    if (shape.spans) return 0;
+    if (!shape.channels_last) return over_batch ? 0 : shape.channels_per_group * shape.positions;
+    return shape.channels() * shape.positions * (over_batch ? shape.samples : 1);
+  }
+  static size_t shared_elements(const Axes&) { return 0; }
+
+  // Whether threads share each group: where there are not enough pieces for all, of which each is a group or more.
+  static bool shares_groups(const Shape& shape, size_t pieces, size_t threads) {
+    return !takes_groups_whole<Operands...> && pieces < 4 * threads && pieces % threads != 0 &&
+           shared_elements(shape) >= worth_dividing;
   }
 
   static Share all(const Groups& shape) { return {0, shape.outer, 0, shape.inner}; }
@@ -236,11 +260,6 @@ struct PartialSums {
         n(shape.channels()),
         folds(SumOverRows::unit(shape) == 1 ? 2 : 1) {}
 };
-
-// Elements from which a call is divided, and how many a piece has about (measured: bench/results/choices.md).
-constexpr size_t worth_dividing = 1 << 17;
-constexpr size_t piece_size = 1 << 16;
-static_assert(worth_dividing >= 2 * piece_size, "two threads have something to do");
 
 inline bool has_sums(const SumOverRows& operand) { return operand.data != nullptr; }
 template <class Operand>
@@ -310,45 +329,71 @@ EVENKEEL_RARE bool stage(Staging& staging, std::tuple<Operands...>& operands, si
   return true;
 }
 
+// Brings together what a call has of partial sums.
+template <class... Operands>
+void finish_all(const std::tuple<Operands...>& operands, size_t helpers) {
+  using Split = Splitter<Operands...>;
+  if constexpr (Split::over_rows) {
+    const auto& shape = std::get<typename Split::Shape>(operands);
+    std::apply([&](const auto&... operand) { (finish(operand, shape, helpers), ...); }, operands);
+  }
+}
+
+// A call that is large, padded or staged.
+template <class... Operands>
+EVENKEEL_NOINLINE void run_in_parts(void (*kernel)(Operands...), const std::tuple<Operands...>& operands,
+                                    size_t helpers, const Staging* staging) {
+  using Split = Splitter<Operands...>;
+  using Shape = typename Split::Shape;
+  Call<Operands...> call{kernel, operands, staging};
+  Shape& shape = std::get<Shape>(call.operands);
+  const size_t elements = Split::elements(shape);
+  const auto run_all_of = [&](const auto& division, size_t pieces) {
+    if (Split::shares_groups(shape, pieces, helpers + 1)) return false;
+    run_shares(call, shape, division, pieces, helpers);
+    finish_all(operands, helpers);
+    return true;
+  };
+  if (helpers > 0 && elements >= worth_dividing) {
+    // Without sums rows need not stay together in blocks.
+    bool by_rows = false;
+    if constexpr (Split::over_rows && std::is_same_v<Shape, Groups>) {
+      by_rows = std::apply([](const auto&... operand) { return (has_sums(operand) || ...); }, operands);
+      if (by_rows) {
+        const RowRanges ranges(shape, elements / piece_size);
+        if (run_all_of(ranges, ranges.pieces)) return;
+      }
+    }
+    if (!by_rows) {
+      if constexpr (Split::by_position) Split::flatten(shape);
+      const Division division = Split::divide(shape, elements / piece_size);
+      if (run_all_of(division, division.pieces())) return;
+    }
+    if constexpr (!std::is_same_v<Shape, Axes>) shape.helpers = helpers;
+  }
+  const DefaultFloatControl undisturbed;
+  call.run_real(shape, Split::all(shape));
+  finish_all(operands, helpers);
+}
+
+}  // namespace evenkeel
+
+EVENKEEL_SMALL_END
+
+namespace evenkeel {
+
 // Runs a kernel, with at most so many idle threads to help.
 template <class... Operands>
 void run_divided(void (*kernel)(Operands...), const std::tuple<Operands...>& operands, size_t threads,
                  const Staging* staging = nullptr) {
-  const size_t helpers = staging ? std::min(threads, staging->threads() - 1) : threads;
   using Split = Splitter<Operands...>;
-  using Shape = typename Split::Shape;
-  const size_t elements = Split::elements(std::get<Shape>(operands));
-  const bool whole = helpers == 0 || elements < worth_dividing;
-  const auto finish_all = [&] {
-    if constexpr (Split::over_rows) {
-      const Shape& shape = std::get<Shape>(operands);
-      std::apply([&](const auto&... operand) { (finish(operand, shape, helpers), ...); }, operands);
-    }
-  };
-  if (whole && !staging && !Split::padded_rows(std::get<Shape>(operands))) {
-    const DefaultFloatControl undisturbed;
-    std::apply(kernel, operands);
-    return finish_all();
-  }
-  Call<Operands...> call{kernel, operands, staging};
-  Shape& shape = std::get<Shape>(call.operands);
-  if (whole) {
-    const DefaultFloatControl undisturbed;
-    call.run_real(shape, Split::all(shape));
-    return finish_all();
-  }
-  if constexpr (Split::over_rows && std::is_same_v<Shape, Groups>) {
-    // Without sums rows need not stay together in blocks.
-    if (std::apply([](const auto&... operand) { return (has_sums(operand) || ...); }, operands)) {
-      const RowRanges ranges(shape, elements / piece_size);
-      run_shares(call, shape, ranges, ranges.pieces, helpers);
-      return finish_all();
-    }
-  }
-  if constexpr (Split::by_position) Split::flatten(shape);
-  const Division division = Split::divide(shape, elements / piece_size);
-  run_shares(call, shape, division, division.pieces(), helpers);
-  finish_all();
+  const auto& shape = std::get<typename Split::Shape>(operands);
+  const size_t helpers = staging ? std::min(threads, staging->threads() - 1) : threads;
+  const bool whole = helpers == 0 || Split::elements(shape) < worth_dividing;
+  if (!whole || staging || Split::padded_rows(shape)) return run_in_parts(kernel, operands, helpers, staging);
+  const DefaultFloatControl undisturbed;
+  std::apply(kernel, operands);
+  finish_all(operands, helpers);
 }
 
 }  // namespace evenkeel

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <tuple>
 #include <type_traits>
 
 #include "../ops.h"
 #include "../platform/compiler.h"
 #include "staging.h"
+
+EVENKEEL_SMALL_BEGIN
 
 namespace evenkeel {
 
@@ -38,7 +41,7 @@ const Storage* place_of_rows(const All& operands, const Storages& storages, cons
       const Storage& of = storages.of[array_of<All>(i)];
       if (!first) first = &of;
       alike = alike && of.is_view && of.type == ElementType::float32 &&
-              std::equal(of.strides, of.strides + storages.rank, first->strides);
+              std::memcmp(of.strides, first->strides, storages.rank * sizeof(size_t)) == 0;
     } else {
       alike = alike && !is_asked(operand);
     }
@@ -108,3 +111,5 @@ bool run_listed(void (*kernel)(Operands...), const std::tuple<Operands...>& oper
 }
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

@@ -20,6 +20,7 @@
 #endif
 
 #include "../platform/arch.h"
+#include "../platform/compiler.h"
 #include "../platform/pause.h"
 
 // glibc 2.34 moved these from libpthread into libc under a new version; the old one is in every glibc.
@@ -33,9 +34,7 @@ __asm__(".symver pthread_create,pthread_create@" EVENKEEL_OLDEST_GLIBC);
 __asm__(".symver pthread_detach,pthread_detach@" EVENKEEL_OLDEST_GLIBC);
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("Os")
-#endif
+EVENKEEL_SMALL_BEGIN
 
 namespace evenkeel {
 namespace {
@@ -289,3 +288,5 @@ void end_jobs(JobOwner* owner, void (*drop)(Job* job)) {
 }
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

@@ -27,7 +27,7 @@ inline size_t longest_axis(const Axes& shape) {
 }
 
 inline Groups share_of(Groups shape, Groups, Share share) {
-  return {share.count, shape.size, share.columns, shape.pitch, shape.whole, {}, share.listed};
+  return {share.count, shape.size, share.columns, shape.pitch, shape.whole, {}, share.listed, shape.helpers};
 }
 
 inline Volume share_of(Volume shape, Volume, Share share) {
@@ -39,7 +39,9 @@ inline Volume share_of(Volume shape, Volume, Share share) {
           shape.channels_last,
           shape.pitch,
           shape.whole,
-          {spans.list, spans.sample + share.first, 0}};
+          {spans.list, spans.sample + share.first, 0},
+          shape.in_caches,
+          shape.helpers};
 }
 
 inline Axes share_of(Axes shape, Axes, Share share) {

@@ -15,6 +15,8 @@
 #include "shares.h"
 #include "staging.h"
 
+EVENKEEL_SMALL_BEGIN
+
 namespace evenkeel {
 
 // Elements that are brought in at a time: they stay in the first cache. Of channels that are last, so many that each
@@ -265,7 +267,7 @@ class StagedCall {
           using Operand = std::tuple_element_t<i, All>;
           Operand operand = share_of(std::get<i>(operands_), shape, some);
           if constexpr (std::is_same_v<Operand, Groups>) {
-            operand = Groups{some.count, shape.size, some.columns, pitch, 0};
+            operand = Groups{some.count, shape.size, some.columns, pitch, 0, {}, nullptr, shape.helpers};
           }
           if constexpr (is_matrix<Operand>) {
             const Storage& of = storages.of[array_of<All>(i)];
@@ -356,3 +358,5 @@ class StagedCall {
 };
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

@@ -13,7 +13,10 @@
 
 #include "../ops.h"
 #include "../platform/compiler.h"
+#include "sections.h"
 #include "shares.h"
+
+EVENKEEL_SMALL_BEGIN
 
 namespace evenkeel {
 
@@ -231,14 +234,16 @@ class Staging {
   }
 
   // Elements of an operand as float32, and back.
-  void read(float* to, const float* data, const Storage& of, size_t offset, size_t n) const {
+  void read(float* to, const float* data, const Storage& of, size_t offset, size_t n, size_t helpers = 0) const {
+    if (helpers > 0) return share(helpers, to, const_cast<float*>(data), of, offset, n, true);
     if (of.type == ElementType::float32) {
       std::memcpy(to, data + offset, n * sizeof(float));
     } else {
       tables.convert.widen[static_cast<size_t>(of.type) - 1](to, reinterpret_cast<const uint16_t*>(data) + offset, n);
     }
   }
-  void write(float* data, const float* from, const Storage& of, size_t offset, size_t n, bool streamed) const {
+  void write(float* data, const float* from, const Storage& of, size_t offset, size_t n, size_t helpers = 0) const {
+    if (helpers > 0) return share(helpers, const_cast<float*>(from), data, of, offset, n, false);
     if (of.type == ElementType::float32) {
       std::memcpy(data + offset, from, n * sizeof(float));
     } else {
@@ -251,22 +256,25 @@ class Staging {
   // behind the other, and back; or 0 in their place.
   EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, size_t stride, const Groups& shape,
                                   const Share& some, size_t apart) const {
-    each_run(storages, of, stride, shape, some,
-             [&](size_t offset, size_t place, size_t n) { read(own + place * apart, data, of, offset, n); });
+    each_run(storages, of, stride, shape, some, [&](size_t offset, size_t place, size_t n) {
+      read(own + place * apart, data, of, offset, n, shape.helpers);
+    });
   }
   EVENKEEL_NOINLINE void bring_back(float* data, const float* own, const Storage& of, size_t stride,
                                     const Groups& shape, const Share& some, size_t apart) const {
-    each_run(storages, of, stride, shape, some,
-             [&](size_t offset, size_t place, size_t n) { write(data, own + place * apart, of, offset, n, streamed); });
+    each_run(storages, of, stride, shape, some, [&](size_t offset, size_t place, size_t n) {
+      write(data, own + place * apart, of, offset, n, shape.helpers);
+    });
   }
   EVENKEEL_NOINLINE void bring_in(float* own, const float* data, const Storage& of, const Volume& shape,
                                   const Part& part) const {
-    each_run(shape, part, [&](size_t offset, size_t place, size_t n) { read(own + place, data, of, offset, n); });
+    each_run(shape, part,
+             [&](size_t offset, size_t place, size_t n) { read(own + place, data, of, offset, n, shape.helpers); });
   }
   EVENKEEL_NOINLINE void bring_back(float* data, const float* own, const Storage& of, const Volume& shape,
                                     const Part& part) const {
     each_run(shape, part,
-             [&](size_t offset, size_t place, size_t n) { write(data, own + place, of, offset, n, streamed); });
+             [&](size_t offset, size_t place, size_t n) { write(data, own + place, of, offset, n, shape.helpers); });
   }
   EVENKEEL_RARE void clear(float* data, const Storage& of, size_t stride, const Groups& shape,
                            const Share& some) const {
@@ -294,6 +302,29 @@ class Staging {
   bool streamed = false;  // whether results go past the caches
 
  private:
+  // The same by several threads: `own` is what is in memory of the call's own.
+  EVENKEEL_RARE void share(size_t helpers, float* own, float* data, const Storage& of, size_t offset, size_t n,
+                           bool reads) const {
+    struct Shared {
+      const Staging& staging;
+      float *own, *data;
+      const Storage& of;
+      size_t offset;
+      bool reads;
+    };
+    const Shared shared{*this, own, data, of, offset, reads};
+    const auto run = [](const void* what, size_t begin, size_t end) {
+      const auto& all = *static_cast<const Shared*>(what);
+      if (all.reads) {
+        all.staging.read(all.own + begin, all.data, all.of, all.offset + begin, end - begin);
+      } else {
+        all.staging.write(all.data, all.own + begin, all.of, all.offset + begin, end - begin);
+        all.staging.tables.convert.end_of_stream();
+      }
+    };
+    run_sections({run, &shared, n, 1024, n}, helpers);
+  }
+
   Memory memory_;
   size_t slots_ = 0, slot_ = 0;
   float* first_ = nullptr;
@@ -302,3 +333,5 @@ class Staging {
 };
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { tables } from '../../dist/esm/backend/choice.js'
 import { fill, random } from '../../dist/esm/cases/data.js'
-import { getNumThreads, setNumThreads } from '../../dist/esm/index.js'
+import { getNumThreads, groupNorm, layerNorm, rmsNorm, setNumThreads, view } from '../../dist/esm/index.js'
 import type { Kernels, Op } from '../../dist/esm/kernels/index.js'
 import { codeBytes, codeFormats, type Statistic } from '../../dist/esm/kernels/operands.js'
 import { backendsHere } from '../support/backends.ts'
@@ -122,7 +122,10 @@ const volumeShapes: readonly (readonly [number, number, number, number])[] = [
   [2, 17, 5, 2200],
   [1, 37, 7, 1500],
   [1, 9, 40, 1111],
-  [1, 2, 1, 70_001]
+  [1, 2, 1, 70_001],
+  // groups that threads share, run by run or each run
+  [1, 1, 320, 1111],
+  [1, 3, 2, 80_001]
 ]
 
 function* volumeCalls(): Generator<Call> {
@@ -312,6 +315,32 @@ const calls = [
 
 // One is what all other tests of equality have.
 const counts = long ? [1, 2, 3, 4, 5, 6, 7, 8] : [5]
+
+describe('equality: elements of 16 bits on threads', () => {
+  // One long row, which threads share; a view of two, whose rows are apart; groups of one sample.
+  const n = 150_001
+  const half = Uint16Array.from({ length: 2 * n + 40 }, (_, i) => 0x2c00 + ((i * 7919) % 0x1800))
+  const tensor = { data: half, type: 'float16' } as const
+  const calls: [string, () => ArrayLike<number>][] = [
+    ['layerNorm', () => layerNorm(half.subarray(0, n), n, { dtype: 'float16' })],
+    ['rmsNorm', () => rmsNorm(half.subarray(3, 3 + n), n, { dtype: 'bfloat16' })],
+    ['rmsNorm of a view', () => rmsNorm(view(tensor, { dims: [2, n], strides: [n + 37, 1] }), n).data],
+    ['groupNorm', () => groupNorm({ data: half.subarray(0, 2 * n), dims: [1, 2, n], type: 'float16' }, 1).data]
+  ]
+  it.skipIf(native.length === 0).each(calls)('%s', (_, run) => {
+    const before = getNumThreads()
+    try {
+      setNumThreads(1)
+      const expected = [...Array.from(run())]
+      for (const threads of [2, 3, 5]) {
+        setNumThreads(threads)
+        expect(Array.from(run())).toEqual(expected)
+      }
+    } finally {
+      setNumThreads(before)
+    }
+  })
+})
 
 describe.each(Object.keys(tables[tables.length - 1].float32) as Op[])('equality: %s on threads', op => {
   it.skipIf(native.length === 0)(`gives the bits of TypeScript on ${counts} threads, on every backend`, () => {
