@@ -78,5 +78,5 @@ export function readChannelGradients(
   const arrays = { dy, x: x.data, mean, rstd, weight }
   const call = { op, arrays, dx, dresidual: undefined, sums: { dweight, dbias } }
   checkGradients(call, { bias, runningMean, runningVar })
-  return { ...call, input, runningMean, runningVar }
+  return { op, arrays, dx, dresidual: undefined, sums: call.sums, input, runningMean, runningVar }
 }

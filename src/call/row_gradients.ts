@@ -4,7 +4,7 @@
 import { kernelOf } from '../backend/choice.js'
 import { elementTypeOf, lengthOf } from '../kernels/arrays.js'
 import { type Call, kernels as typescript } from '../kernels/index.js'
-import { type Axes, type Groups, partialSums, type Spans } from '../kernels/operands.js'
+import { type Axes, type Groups, partialSums } from '../kernels/operands.js'
 import { resultMemory } from './async_memory.js'
 import type { AsyncOptions } from './async_options.js'
 import { inverse, orderedWeight } from './axes.js'
@@ -24,7 +24,7 @@ import {
 } from './gradients.js'
 import { joinedSpans, type PaddingOptions, paddingOptions } from './padding.js'
 import { type Plan, runPlan, step } from './plan.js'
-import { type GroupsOf, groupsOf, readResidualScale, readRowPadding } from './rows.js'
+import { type GroupsOf, groupsOf, readResidualScale, readRowPadding, withSpans } from './rows.js'
 import { type Operand, readLikeX, readOperand, readOutput, readVector } from './tensor.js'
 
 /** Options of a backward call of layerNorm or rmsNorm that are not parameters of the layer. */
@@ -131,9 +131,6 @@ export function readRowGradients(
     weightPermutation
   }
 }
-
-/** The groups with which of them are real. */
-const withSpans = (shape: Groups, spans: Spans): Groups => (spans ? { ...shape, spans } : shape)
 
 /** The operands of a backward kernel over rows, without the operation's own numbers. */
 export type RowGradientOperands = Pick<

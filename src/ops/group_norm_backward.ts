@@ -157,6 +157,7 @@ function* gradients({ sums }: ChannelGradientCall, memory: GradientMemory, shape
   const { dx, dy, x, mean, rstd, weight, zeros } = memory
   const channels = shape.groups * shape.channelsPerGroup
   const length = partialSums(shape, channels)
-  const places = { dweight: sums.dweight && zeros(0, length), dbias: sums.dbias && zeros(1, length) }
-  return yield* step('group_norm_backward', { dx, ...places, dy, x, mean, rstd, weight, shape, eps })
+  const dweight = sums.dweight && zeros(0, length)
+  const dbias = sums.dbias && zeros(1, length)
+  return yield* step('group_norm_backward', { dx, dweight, dbias, dy, x, mean, rstd, weight, shape, eps })
 }

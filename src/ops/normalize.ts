@@ -108,7 +108,8 @@ function readCall(
   // Sums of other powers than squares are made over rows only.
   const call = readRowCall(op, x, groups, options, undefined, undefined, { asRows: numbers.p !== 2, async })
   const { y, x: data, shape, norm, strides } = call
-  return { call, operands: { y, norm, x: data, shape, ...numbers, strides } }
+  const { p, rule, eps, factor } = numbers
+  return { call, operands: { y, norm, x: data, shape, p, rule, eps, factor, strides } }
 }
 
 /**
