@@ -77,8 +77,11 @@ const weights = fc.constantFrom<CallText['weight'][]>('none', 'ordinary', 'wild'
 const numbers = (...usual: number[]) =>
   fc.oneof(fc.constantFrom(...usual), fc.float({ noNaN: true, noDefaultInfinity: true }))
 
-/** The most elements of a call: the models take microseconds for each. Large ones are divided among threads. */
+/** The most elements of a call: the models take microseconds for each. */
 const mostOf = (seed: number) => (seed % 16 === 0 ? 40_000 : seed % 4 === 0 ? 6000 : 1500)
+/** Whether a call is stretched along one dimension until it is divided among threads; no model computes it. */
+export const isStretched = ({ seed }: CallText) => seed % 32 === 1
+const stretchedSize = (seed: number) => 131_072 + (seed % 300_007)
 
 export const calls = (chosen: readonly Op[] = ops): fc.Arbitrary<CallText> =>
   fc
@@ -119,7 +122,11 @@ function fitted(text: CallText): CallText {
   const channelsPerGroup = hasGroups(text.op) ? upTo(text.channelsPerGroup, text.size) : 1
   const inner = upTo(text.inner, text.size * channelsPerGroup)
   const outer = upTo(text.outer, text.size * channelsPerGroup * inner)
-  return { ...text, channelsPerGroup, inner, outer }
+  const call = { ...text, channelsPerGroup, inner, outer }
+  if (!isStretched(text)) return call
+  const along = (['size', 'inner', 'outer'] as const)[Math.floor(text.seed / 32) % 3]
+  const times = Math.ceil(stretchedSize(text.seed) / (text.size * channelsPerGroup * inner * outer))
+  return { ...call, [along]: call[along] * times }
 }
 
 const hasGroups = (op: Op) => op.startsWith('group_norm')

@@ -9,7 +9,7 @@ import { runCase } from '../../dist/esm/cases/index.js'
 import { setNumThreads } from '../../dist/esm/index.js'
 import { type Op, ops } from '../../dist/esm/kernels/index.js'
 import { roundedResult } from '../support/elements.ts'
-import { type CallText, calls, caseOf } from './calls.ts'
+import { type CallText, calls, caseOf, isStretched } from './calls.ts'
 import { modelOf, type Results } from './models.ts'
 
 const typescript = tables[tables.length - 1]
@@ -32,12 +32,13 @@ function check(text: CallText): void {
   const given = type === 'float32' ? plain : storedCase(op, plain, type, seed)
   const expected = runCase(op, typescript.float32, given) as Results
   setNumThreads(threads)
+  made.set(op, (made.get(op) ?? 0) + 1)
   for (const { name, float32 } of tables.slice(0, -1)) {
     compare(`${op}, ${name} and js`, runCase(op, float32, given) as Results, expected)
   }
+  if (isStretched(text)) return
   const model = type === 'float32' ? modelOf(op, given) : (roundedResult(op, typescript.float32, given) as Results)
   if (model) compare(`${op}, js and the model`, expected, model)
-  made.set(op, (made.get(op) ?? 0) + 1)
 }
 
 function fail(message: string): never {
