@@ -1,6 +1,7 @@
 // npx tsx bench/elements.ts [--write] (after npm run build): float16 and bfloat16 beside float32, and rows of views beside dense
-// ones, on each vector backend of this machine in a process of its own, one thread. Results are held against float32's, rounded,
-// before they are timed. With --write also into bench/results/elements-<cpu>.md.
+// ones, on each vector backend of this machine, one thread. Results are held against float32's, rounded, before they are timed.
+// Medians of some processes: each has other pages of memory, which the times go by. With --write also into
+// bench/results/elements-<cpu>.md.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -43,8 +44,12 @@ function same(what: string, got: Uint16Array, expected: Float32Array, round: (va
   if (wrong >= 0) throw new Error(`${what}: element ${wrong} is no rounding of float32's`)
 }
 
-function measure(): void {
+/** What is measured: nanoseconds of float32 or dense rows, and how many times as long the others take. */
+type Times = { readonly [what: string]: readonly number[] }
+
+function measure(): Times {
   setNumThreads(1)
+  const times: { [what: string]: number[] } = {}
   for (const [rows, size] of shapes) {
     const wide = Float32Array.from({ length: rows * size }, (_, i) => Math.sin(i) * 2)
     const weight = Float32Array.from({ length: size }, (_, i) => 1 + i / size)
@@ -63,14 +68,13 @@ function measure(): void {
       calls.push(() => layer.forward(wide, { out: y }))
       const [half, brain, single] = race(calls, rows * size > 1e6 ? 25 : 101).map(time => time / rows)
       const name = layer instanceof LayerNorm ? 'LayerNorm' : 'RMSNorm'
-      console.log(
-        `| ${name} [${rows}, ${size}] | ${single.toFixed(1)} | ${(half / single).toFixed(2)} | ${(brain / single).toFixed(2)} |`
-      )
+      times[`${name} [${rows}, ${size}]`] = [single, half / single, brain / single]
     }
   }
+  return times
 }
 
-function measureViews(): void {
+function measureViews(): Times {
   setNumThreads(1)
   const [tokens, heads, size] = [64, 8, 32]
   const qkv = Float32Array.from({ length: tokens * 3 * heads * size }, (_, i) => Math.sin(i))
@@ -82,41 +86,49 @@ function measureViews(): void {
     layer.forward(a, { out: a })
     layer.forward(b, { out: b })
   }
-  const [views, rows] = race([both(part(0), part(1)), both(dense(), dense())], 101).map(time => time / 1000)
-  console.log(
-    `\nQK-norm of [64, 3, 8, 32] in place: views ${views.toFixed(1)} us, dense tensors ${rows.toFixed(1)} us: ${(views / rows).toFixed(2)}`
-  )
+  const [views, rows] = race([both(part(0), part(1)), both(dense(), dense())], 101)
+  return { 'QK-norm of [64, 3, 8, 32] in place': [rows, views / rows] }
+}
+
+const PROCESSES = 5
+
+/** The medians of some processes on a backend. */
+function timesOn(backend: string): Times {
+  const script = fileURLToPath(import.meta.url)
+  const all = Array.from({ length: PROCESSES }, () => {
+    const env = { ...process.env, EVENKEEL_BACKEND: backend }
+    const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, script, '--one'], {
+      env,
+      encoding: 'utf8'
+    })
+    if (status !== 0) throw new Error(stderr)
+    return JSON.parse(stdout) as Times
+  })
+  const medians = Object.entries(all[0]).map(([what, times]) => {
+    return [what, times.map((_, i) => median(all.map(one => one[what][i])))] as const
+  })
+  return Object.fromEntries(medians)
 }
 
 const { values: options } = parseArgs({
   options: { write: { type: 'boolean', default: false }, one: { type: 'boolean', default: false } }
 })
 if (options.one) {
-  measure()
-  measureViews()
+  console.log(JSON.stringify({ ...measure(), ...measureViews() }))
 } else {
   const cpu = os.cpus()[0]?.model.trim() ?? 'unknown'
   const lines = [
     `# Elements of 16 bits, and views: ${cpu}`,
     '',
-    '`npx tsx bench/elements.ts --write`; medians of interleaved samples, one thread; the time of 16 bits is that of float32 times what stands there.'
+    '`npx tsx bench/elements.ts --write`; medians of interleaved samples and of five processes, one thread; the time of 16 bits is that of float32 times what stands there.'
   ]
-  const script = fileURLToPath(import.meta.url)
   for (const name of backends.filter(name => name !== 'portable' && name !== 'js')) {
-    const env = { ...process.env, EVENKEEL_BACKEND: name }
-    const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, script, '--one'], {
-      env,
-      encoding: 'utf8'
-    })
-    if (status !== 0) throw new Error(stderr)
-    lines.push(
-      '',
-      `## ${name}`,
-      '',
-      '| rows | float32, ns a row | float16 | bfloat16 |',
-      '| --- | --: | --: | --: |',
-      stdout.trim()
-    )
+    lines.push('', `## ${name}`, '', '| rows | float32, ns a row | float16 | bfloat16 |', '| --- | --: | --: | --: |')
+    for (const [what, [time, ...ratios]] of Object.entries(timesOn(name))) {
+      const times = ratios.map(ratio => ratio.toFixed(2))
+      if (ratios.length > 1) lines.push(`| ${what} | ${time.toFixed(1)} | ${times.join(' | ')} |`)
+      else lines.push('', `${what}: dense tensors ${(time / 1000).toFixed(1)} us, views ${times[0]} times as long`)
+    }
   }
   console.log(lines.join('\n'))
   if (options.write) {

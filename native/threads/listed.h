@@ -11,8 +11,6 @@
 #include "../platform/compiler.h"
 #include "staging.h"
 
-EVENKEEL_SMALL_BEGIN
-
 namespace evenkeel {
 
 // Rows whose places are listed at a time.
@@ -112,4 +110,3 @@ bool run_listed(void (*kernel)(Operands...), const std::tuple<Operands...>& oper
 
 }  // namespace evenkeel
 
-EVENKEEL_SMALL_END

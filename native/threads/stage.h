@@ -15,8 +15,6 @@
 #include "shares.h"
 #include "staging.h"
 
-EVENKEEL_SMALL_BEGIN
-
 namespace evenkeel {
 
 // Elements that are brought in at a time: they stay in the first cache. Of channels that are last, so many that each
@@ -359,4 +357,3 @@ class StagedCall {
 
 }  // namespace evenkeel
 
-EVENKEEL_SMALL_END

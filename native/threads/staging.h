@@ -16,8 +16,6 @@
 #include "sections.h"
 #include "shares.h"
 
-EVENKEEL_SMALL_BEGIN
-
 namespace evenkeel {
 
 // Some of a volume: of a share also some of its positions.
@@ -334,4 +332,3 @@ class Staging {
 
 }  // namespace evenkeel
 
-EVENKEEL_SMALL_END
