@@ -109,4 +109,3 @@ bool run_listed(void (*kernel)(Operands...), const std::tuple<Operands...>& oper
 }
 
 }  // namespace evenkeel
-

@@ -356,4 +356,3 @@ class StagedCall {
 };
 
 }  // namespace evenkeel
-
