@@ -99,7 +99,7 @@ void batch_norm_backward(Tensor<T> dx, MaybeOverBatch dweight, MaybeOverBatch db
     for (size_t sample = 0; sample < shape.samples; ++sample) {
       const size_t at = run(sample);
       write(dx.data + at, dy.data + at, x.data + at, shape.positions, shape.spans, sample, of, w, next(sample),
-            streamed, shape.helpers);
+            streamed, 0);
     }
   }
   if (streamed) end_of_stream();

@@ -165,7 +165,7 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
   const size_t per_group = shape.channels_per_group;
   const size_t in_memory = shape.pitch / per_group;  // groups of a sample, of which these are neighbors
   const bool streamed = gradients_go_past_caches(dx.data, dy.data, x.data, shape.in_memory());
-  const RunHelpers helpers(shape.helpers, per_group);
+  const RunHelpers helpers(shape.helpers, per_group, shape.positions);
   for (size_t sample = 0; sample < shape.samples; ++sample) {
     const double n = static_cast<double>(per_group * count_real(shape.spans, sample, shape.positions));
     double* const to_weight = dweight.at(sample, shape);
@@ -192,11 +192,11 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
         return 4 * group <= near ? next_of_run(dy.data, x.data, shape, run + group - ahead, run + group) : next(k);
       };
       const auto weight_of = [&](size_t k) { return parameter(weight.data, first + k, no_weight); };
-      for (size_t folded = 0; folded < per_group; folded += fold64) {
-        const size_t count = per_group - folded < fold64 ? per_group - folded : fold64;
-        const auto sums_of = [&](size_t begin, size_t end) {
+      const auto sums_of = [&](size_t begin, size_t end) {
+        Sums total{0, 0};
+        for (size_t k = begin; k < end;) {
           Sums fold{0, 0};
-          for (size_t k = folded + begin; k < folded + end; ++k) {
+          for (const size_t stop = end - k < fold64 ? end : k + fold64; k < stop; ++k) {
             const size_t run = at + k * shape.positions;
             const Sums sums = real_gradient_sums(dy.data + run, x.data + run, of.mean, of.rstd, shape.positions,
                                                  shape.spans, sample, next(k), helpers.of_run);
@@ -205,14 +205,14 @@ void group_norm_backward(Tensor<T> dx, SumOverRows dweight, SumOverRows dbias, T
             fold.s += static_cast<double>(weight_of(k)) * sums.s;
             fold.q += static_cast<double>(weight_of(k)) * sums.q;
           }
-          return fold;
-        };
-        const Sums fold = sums_of_runs(helpers.of_runs, count, shape.positions, sums_of);
-        of.a += fold.s;
-        of.b += fold.q;
-      }
-      of.a /= n;
-      of.b /= n;
+          total.s += fold.s;
+          total.q += fold.q;
+        }
+        return total;
+      };
+      const Sums total = sums_of_runs(helpers.of_runs, per_group, shape.positions, sums_of);
+      of.a = total.s / n;
+      of.b = total.q / n;
       each_runs(helpers.of_runs, per_group, shape.positions, [&](size_t begin, size_t end) {
         for (size_t k = begin; k < end; ++k) {
           const size_t run = at + k * shape.positions;

@@ -32,16 +32,29 @@ struct Norm {
   double square;
 };
 
+// The sum of a norm other than the second, of a row that threads share.
 template <class T>
-Norm norm_of(size_t n, const T* x, double p) {
+EVENKEEL_RARE double shared_norm_sum(size_t helpers, size_t n, const T* x, double largest, double p) {
+  return sums_in_sections(helpers, n,
+                          [=](size_t i, size_t end) {
+                            const double sum =
+                                p == 1 ? sum_of_magnitudes(end - i, x + i) : sum_of_powers(end - i, x + i, largest, p);
+                            return Sums{sum, 0};
+                          })
+      .s;
+}
+
+template <class T>
+Norm norm_of(size_t n, const T* x, double p, size_t helpers) {
   if (p == 1) {
-    const double sum = sum_of_magnitudes(n, x);
+    const double sum = helpers > 0 ? shared_norm_sum(helpers, n, x, 1, p) : sum_of_magnitudes(n, x);
     return {sum, sum * sum};
   }
   const double largest = largest_magnitude(n, x);
   const double infinity = HUGE_VAL;
   if (p == infinity || !(largest > 0 && largest < infinity)) return {largest, largest * largest};
-  const double length = largest * power(sum_of_powers(n, x, largest, p), 1 / p);
+  const double sum = helpers > 0 ? shared_norm_sum(helpers, n, x, largest, p) : sum_of_powers(n, x, largest, p);
+  const double length = largest * power(sum, 1 / p);
   return {length, p < 1 ? largest * largest : length * length};
 }
 
@@ -74,7 +87,7 @@ void normalize(Out<T> y, PerGroup norm, In<T> x, Groups shape, double p, size_t 
   }
   const auto statistics = [=](size_t row, const T* in, Sums raw) {
     const double second = std::sqrt(raw.q);
-    const Norm of = p == 2 ? Norm{second, second * second} : norm_of(shape.size, in, p);
+    const Norm of = p == 2 ? Norm{second, second * second} : norm_of(shape.size, in, p, shape.helpers);
     norm.set(row, of.length);
     return scale_of(0, of.square, reciprocal(of.length, raw.q, shape.size, rule, eps));
   };

@@ -20,9 +20,12 @@ struct Input {
     if (residual) add_residual(sum.at(i) + from, x.at(i) + from, residual.at(i) + from, n, scale);
   }
   // The same for all columns of a matrix, or for some.
-  void add(size_t i, Groups shape) const {
-    if (shape.pitch == shape.inner) return add(i, shape.size * shape.inner);
-    for (size_t row = 0; row < shape.size; ++row) add(i, shape.inner, row * shape.pitch);
+  void add(size_t i, const Groups& shape) const {
+    if (!residual) return;
+    each_runs(shape.helpers, shape.size, shape.inner, [&](size_t begin, size_t end) {
+      if (shape.pitch == shape.inner) return add(i, (end - begin) * shape.inner, begin * shape.inner);
+      for (size_t row = begin; row < end; ++row) add(i, shape.inner, row * shape.pitch);
+    });
   }
 };
 

@@ -29,19 +29,22 @@ EVENKEEL_INLINE void in_sections(size_t helpers, size_t n, const Step& step) {
   in_sections(helpers, n, 1024, n, step);
 }
 
-// Adds up sums_of(begin, end) of n things, `unit` at a time, in order. That of all of them is the same.
+// Adds up sums_of(begin, end) of n things, `unit` at a time, in order, so many of them `folded` before they join the
+// others. That of all of them is the same.
 template <class SumsOf>
-EVENKEEL_INLINE Sums sums_in_sections(size_t helpers, size_t n, size_t unit, size_t elements, const SumsOf& sums_of) {
+EVENKEEL_INLINE Sums sums_in_sections(size_t helpers, size_t n, size_t unit, size_t elements, const SumsOf& sums_of,
+                                      size_t folded = 1) {
   Sums total;
-  const OrderedSums all{&sums_of_section<SumsOf>, &sums_of, n, unit, elements, 1, 1};
+  const OrderedSums all{&sums_of_section<SumsOf>, &sums_of, n, unit, elements, 1, folded};
   return add_in_order(&total.s, &total.q, all, helpers) ? total : call_step(sums_of, 0, n);
 }
 
-// Threads share runs where there are enough for all, else each run.
+// Threads share the runs of a group, or each run where that makes more sections.
 struct RunHelpers {
   size_t of_runs, of_run;
 
-  RunHelpers(size_t helpers, size_t runs) : of_runs(runs > helpers ? helpers : 0), of_run(helpers - of_runs) {}
+  RunHelpers(size_t helpers, size_t runs, size_t n)
+      : of_runs(n / piece_size <= (runs < helpers ? runs : helpers) ? helpers : 0), of_run(helpers - of_runs) {}
 };
 
 // Calls step(begin, end) for some of n runs, which have so many elements each.
@@ -50,8 +53,8 @@ EVENKEEL_INLINE void each_runs(size_t helpers, size_t n, size_t positions, const
   if (helpers == 0) return call_step(step, 0, n);
   in_sections(helpers, n, 1, n * positions, step);
 }
-// Adds up sums_of(begin, end) of single runs, in order; without helpers of all.
+// Adds up sums_of(begin, end) of single runs, in order and folded (rules 13 and 14); without helpers of all.
 template <class SumsOf>
 EVENKEEL_INLINE Sums sums_of_runs(size_t helpers, size_t n, size_t positions, const SumsOf& sums_of) {
-  return helpers == 0 ? call_step(sums_of, 0, n) : sums_in_sections(helpers, n, 1, n * positions, sums_of);
+  return helpers == 0 ? call_step(sums_of, 0, n) : sums_in_sections(helpers, n, 1, n * positions, sums_of, fold64);
 }

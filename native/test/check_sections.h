@@ -153,6 +153,61 @@ Written run_volume(const KernelTables& tables, size_t op, const Given& of, const
   return to;
 }
 
+// Whether threads share groups. Kernels that only say whether they were told of helpers: in the first element of y.
+void tell_rows(evenkeel::Out<float> y, evenkeel::PerGroup, evenkeel::In<float>, Groups shape) {
+  if (shape.helpers > 0) y.data[0] = 1;
+}
+void tell_groups(evenkeel::Tensor<float> y, evenkeel::PerGroup, evenkeel::PerChannel<float>, Volume shape) {
+  if (shape.helpers > 0) y.data[0] = 1;
+}
+void tell_batch(evenkeel::OverBatch<double> mean, evenkeel::Tensor<const float>, Volume shape) {
+  if (shape.helpers > 0) *mean.data = 1;
+}
+
+bool shares(const Groups& shape, size_t threads) {
+  float told = 0;
+  const evenkeel::PerGroup none{nullptr, nullptr};
+  evenkeel::run_divided(tell_rows,
+                        std::make_tuple(evenkeel::Out<float>{&told, 0}, none, evenkeel::In<float>{&told, 0}, shape),
+                        threads - 1);
+  return told != 0;
+}
+bool shares(const Volume& shape, size_t threads, bool over_batch = false) {
+  float told = 0;
+  std::vector<double> of_batch(shape.groups);
+  const evenkeel::PerGroup none{nullptr, nullptr};
+  if (over_batch) {
+    evenkeel::run_divided(
+        tell_batch,
+        std::make_tuple(evenkeel::OverBatch<double>{of_batch.data()}, evenkeel::Tensor<const float>{&told}, shape),
+        threads - 1);
+    return of_batch[0] != 0;
+  }
+  evenkeel::run_divided(
+      tell_groups, std::make_tuple(evenkeel::Tensor<float>{&told}, none, evenkeel::PerChannel<float>{nullptr}, shape),
+      threads - 1);
+  return told != 0;
+}
+
+// Groups are shared where that takes less time than to give each thread its own, and nowhere else.
+const char* check_decisions() {
+  const bool shared = shares(Groups{1, 131'072, 1}, 2) && shares(Groups{3, 131'072, 1}, 2) &&
+                      shares(Groups{1, 1 << 20, 1}, 8) && shares(Groups{1, 150'000, 3}, 4) &&
+                      shares(Volume{1, 1, 320, 4096, false}, 2) && shares(Volume{3, 1, 512, 784, false}, 2) &&
+                      shares(Volume{1, 3, 1, 1 << 20, false}, 2) && shares(Volume{1, 1, 320, 4096, true}, 2) &&
+                      shares(Volume{1 << 18, 3, 1, 1, true}, 2, true);
+  if (!shared) return "a group that threads should share";
+  const bool apart =
+      // enough for all; each too short for as many
+      shares(Groups{4, 131'072, 1}, 2) || shares(Groups{7, 131'072, 1}, 8) || shares(Groups{200, 131'072, 1}, 64) ||
+      shares(Groups{5, 131'072, 1}, 4) ||
+      // columns of few rows; runs of few elements; channels first over a batch
+      shares(Groups{1, 128, 1792}, 2) || shares(Volume{1, 7, 4, 40'000, false}, 8) ||
+      shares(Volume{1, 32, 32, 196, true}, 2) || shares(Volume{128, 1536, 1, 1, true}, 2, true) ||
+      shares(Volume{1, 3, 1, 1 << 20, false}, 2, true);
+  return apart ? "groups that each thread should have its own of" : nullptr;
+}
+
 // Every op on every backend of this machine, with helpers.
 const char* check_kernels() {
   const Groups rows[] = {{1, 400'001, 1}, {3, 131'072, 1}, {1, 50'001, 3}, {2, 8200, 40}};

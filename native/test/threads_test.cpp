@@ -306,6 +306,7 @@ int main(int count, char** arguments) {
   for (int i = 0; i < 60; ++i) report(sums_of_samples(random, false));
   for (int i = 0; i < 2; ++i) report(sums_of_samples(random, true));
   for (int i = 0; i < 200; ++i) report(sections_of_numbers(random));
+  report(check_decisions());
   report(check_kernels());
   check_environments();
   check_order();

@@ -11,52 +11,41 @@
 #include "../platform/caches.h"
 #include "../platform/compiler.h"
 #include "../platform/float_control.h"
+#include "padded_parts.h"
 #include "pool.h"
 #include "sections.h"
 #include "shares.h"
 #include "stage.h"
 
+namespace evenkeel {
+
+// Adds up partial sums, rows of n of which these columns are added: those of `folds` levels of 64 rows each, then all,
+// in order. The first row becomes the sum.
+inline void add_partial_sums(double* sums, size_t n, size_t rows, size_t folds, size_t column, size_t columns) {
+  const auto add = [=](size_t to, size_t from) {
+    double* const total = sums + to * n + column;
+    const double* const more = sums + from * n + column;
+    for (size_t k = 0; k < columns; ++k) total[k] += more[k];
+  };
+  const auto move = [=](size_t to, size_t from) {
+    if (to != from) std::memcpy(sums + to * n + column, sums + from * n + column, columns * sizeof(double));
+  };
+  for (size_t fold = 0; fold < folds; ++fold) {
+    size_t folded = 0;
+    for (size_t first = 0; first < rows; first += fold64, ++folded) {
+      move(folded, first);
+      for (size_t i = first + 1; i < std::min(rows, first + fold64); ++i) add(folded, i);
+    }
+    rows = folded;
+  }
+  for (size_t i = 1; i < rows; ++i) add(0, i);
+}
+
+}  // namespace evenkeel
+
 EVENKEEL_SMALL_BEGIN
 
 namespace evenkeel {
-
-constexpr size_t most_listed = 256;
-
-// Calls real(share) and padded(share) for the rows of a share that are so. Real ones are listed, since a call of the
-// kernel for each few neighbors would cost more than these (measured).
-template <class Real, class Padded>
-EVENKEEL_RARE void each_part_of_rows(const Groups& shape, const Share& share, Real real, Padded padded) {
-  uint32_t listed[most_listed];
-  const size_t end = share.first + share.count;
-  size_t before = share.done;
-  for (size_t first = share.first; first < end; first += most_listed) {
-    const size_t last = std::min(end, first + most_listed);
-    size_t done = first, count = 0;
-    each_span(shape.spans, 0, first, last, [&](size_t from, size_t to) {
-      if (done < from) padded(Share{done, from - done, 0, 1});
-      for (size_t row = from; row < to; ++row) listed[count++] = static_cast<uint32_t>(row - first);
-      done = to;
-    });
-    if (done < last) padded(Share{done, last - done, 0, 1});
-    if (count > 0) real(Share{first, count, 0, 1, count < last - first ? listed : nullptr, before});
-    before += count;
-  }
-}
-
-// The same of columns.
-template <class Real, class Padded>
-EVENKEEL_RARE void each_part_of_columns(const Groups& shape, const Share& share, Real real, Padded padded) {
-  const size_t begin = share.column, end = begin + share.columns;
-  for (size_t i = share.first; i < share.first + share.count; ++i) {
-    size_t done = begin;
-    each_span(shape.spans, i, begin, end, [&](size_t from, size_t to) {
-      if (done < from) padded(Share{i, 1, done, from - done});
-      real(Share{i, 1, from, to - from});
-      done = to;
-    });
-    if (done < end) padded(Share{i, 1, done, end - done});
-  }
-}
 
 template <class... Operands>
 struct Splitter;
@@ -159,6 +148,9 @@ constexpr bool takes_groups_whole =
     }(decltype(Kernels<float>::calibrate_embeddings){}, decltype(Kernels<float>::pool_embeddings){},
       decltype(Kernels<float>::local_response_norm){}, decltype(Kernels<float>::quantize_embeddings){});
 
+// Columns that a kernel works on at a time (`strip`).
+constexpr size_t shared_columns = 512;
+
 // An op's operands say how its work can be divided.
 template <class... Operands>
 struct Splitter {
@@ -181,19 +173,29 @@ struct Splitter {
     return false;
   }
 
-  // Elements that threads can share: those of a group, or of groups that stand together; not of a padded sample.
-  static size_t shared_elements(const Groups& shape) { return shape.size * shape.inner; }
-  static size_t shared_elements(const Volume& shape) {
-    if (shape.spans) return 0;
-    if (!shape.channels_last) return over_batch ? 0 : shape.channels_per_group * shape.positions;
-    return shape.channels() * shape.positions * (over_batch ? shape.samples : 1);
+  // How many sections a kernel makes of what it does at a time: a row; some columns; a run, or the runs of a group. Of
+  // padded columns and samples it makes none, and of staged blocks only of rows.
+  static size_t sections_of(const Groups& shape, bool staged) {
+    if (shape.inner > 1 && (shape.spans || staged)) return 1;
+    return shape.size * std::min(shape.inner, shared_columns) / piece_size;
   }
-  static size_t shared_elements(const Axes&) { return 0; }
+  static size_t sections_of(const Volume& shape, bool staged) {
+    if (shape.spans || staged || (over_batch && !shape.channels_last)) return 1;
+    if (!shape.channels_last) {
+      const size_t runs = shape.positions > 1 ? shape.channels_per_group : 1;
+      return std::max(shape.positions / piece_size, std::min(runs, runs * shape.positions / piece_size));
+    }
+    const size_t rows = shape.positions * (over_batch ? shape.samples : 1);
+    return rows * std::min(shape.channels(), shared_columns) / piece_size;
+  }
+  static size_t sections_of(const Axes&, bool) { return 1; }
 
-  // Whether threads share each group: where there are not enough pieces for all, of which each is a group or more.
-  static bool shares_groups(const Shape& shape, size_t pieces, size_t threads) {
-    return !takes_groups_whole<Operands...> && pieces < 4 * threads && pieces % threads != 0 &&
-           shared_elements(shape) >= worth_dividing;
+  // Whether threads share each group, one group after the other, rather than pieces, of which some threads have one
+  // more than others: where that takes less time.
+  static bool shares_groups(const Shape& shape, size_t pieces, size_t threads, bool staged) {
+    if (takes_groups_whole<Operands...>) return false;
+    const size_t rounds = (pieces + threads - 1) / threads;
+    return std::min(threads, sections_of(shape, staged)) * rounds > pieces;
   }
 
   static Share all(const Groups& shape) { return {0, shape.outer, 0, shape.inner}; }
@@ -226,28 +228,6 @@ struct Splitter {
     return {n, std::min(n, pieces), 1, 1, 1};
   }
 };
-
-// Adds up partial sums, rows of n of which these columns are added: those of `folds` levels of 64 rows each, then all,
-// in order. The first row becomes the sum.
-inline void add_partial_sums(double* sums, size_t n, size_t rows, size_t folds, size_t column, size_t columns) {
-  const auto add = [=](size_t to, size_t from) {
-    double* const total = sums + to * n + column;
-    const double* const more = sums + from * n + column;
-    for (size_t k = 0; k < columns; ++k) total[k] += more[k];
-  };
-  const auto move = [=](size_t to, size_t from) {
-    if (to != from) std::memcpy(sums + to * n + column, sums + from * n + column, columns * sizeof(double));
-  };
-  for (size_t fold = 0; fold < folds; ++fold) {
-    size_t folded = 0;
-    for (size_t first = 0; first < rows; first += fold64, ++folded) {
-      move(folded, first);
-      for (size_t i = first + 1; i < std::min(rows, first + fold64); ++i) add(folded, i);
-    }
-    rows = folded;
-  }
-  for (size_t i = 1; i < rows; ++i) add(0, i);
-}
 
 // How many rows of partial sums a call has, of how many elements, and how often they are folded (rule 22).
 struct PartialSums {
@@ -349,7 +329,7 @@ EVENKEEL_NOINLINE void run_in_parts(void (*kernel)(Operands...), const std::tupl
   Shape& shape = std::get<Shape>(call.operands);
   const size_t elements = Split::elements(shape);
   const auto run_all_of = [&](const auto& division, size_t pieces) {
-    if (Split::shares_groups(shape, pieces, helpers + 1)) return false;
+    if (Split::shares_groups(shape, pieces, helpers + 1, staging != nullptr)) return false;
     run_shares(call, shape, division, pieces, helpers);
     finish_all(operands, helpers);
     return true;

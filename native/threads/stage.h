@@ -181,6 +181,23 @@ class StagedCall {
     });
   }
 
+  struct Rounded {
+    const KernelTables& tables;
+    size_t type;
+    float* to;
+    const float* residual;
+    uint16_t* bits;
+    double scale;
+  };
+  static void add_rounded_section(const void* what, size_t begin, size_t end) {
+    const auto& sum = *static_cast<const Rounded*>(what);
+    const size_t n = end - begin;
+    float* const to = sum.to + begin;
+    sum.tables.float32.residual_sum({to, n}, {to, n}, {sum.residual + begin, n}, Groups{1, n, 1, 1, 0}, sum.scale);
+    sum.tables.convert.narrow[sum.type](sum.bits + begin, to, n, false);
+    sum.tables.convert.widen[sum.type](to, sum.bits + begin, n);
+  }
+
   // The sum of x and the residual, rounded to the type of x before it is normalised (rule 24): in the place of x, and
   // of `sum` where there is one.
   void add_rounded(All& placed, float* memory, size_t n) const {
@@ -190,12 +207,14 @@ class StagedCall {
     auto& with = std::get<residual>(placed);
     if (!with || of.type == ElementType::float32) return;
     auto* const to = const_cast<float*>(std::get<x>(placed).data);
-    const Groups all{1, n, 1, 1, 0};
-    staging_.tables.float32.residual_sum({to, n}, {to, n}, {with.data, n}, all, std::get<scale>(placed));
-    auto* const rounded = reinterpret_cast<uint16_t*>(memory);
-    const size_t type = static_cast<size_t>(of.type) - 1;
-    staging_.tables.convert.narrow[type](rounded, to, n, false);
-    staging_.tables.convert.widen[type](to, rounded, n);
+    const Rounded added{staging_.tables, static_cast<size_t>(of.type) - 1,    to,
+                        with.data,       reinterpret_cast<uint16_t*>(memory), std::get<scale>(placed)};
+    const size_t helpers = std::get<Groups>(placed).helpers;
+    if (helpers > 0) {
+      run_sections({&add_rounded_section, &added, n, 1024, n}, helpers);
+    } else {
+      add_rounded_section(&added, 0, n);
+    }
     with.data = nullptr;
     auto& written = std::get<sum>(placed);
     if (written) std::memcpy(written.data, to, n * sizeof(float));
