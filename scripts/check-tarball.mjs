@@ -41,11 +41,13 @@ function expectedFiles() {
     const [js, types] = kind === 'cts' ? ['.cjs', '.d.cts'] : ['.js', '.d.ts']
     const forNode = ['backend/native', 'backend/load', 'backend/printable', 'stream/index', 'version'].includes(stem)
     const command = /^(cli|cases|corpus)\//.test(stem)
+    // Kernels that no type of what can be imported names.
+    const bare = /^kernels\/(?!(arrays|elements|index|normalize|operands|signatures)$)/.test(stem)
     const trees = command ? ['esm'] : forNode ? ['esm', 'cjs'] : ['esm', 'cjs', 'js/esm', 'js/cjs']
     for (const tree of trees) {
       files.push(`dist/${tree}/${stem}${js}`)
-      // Nobody can import the commands and their cases: types would be for nothing.
-      if (!tree.startsWith('js/') && !command) files.push(`dist/${tree}/${stem}${types}`)
+      // Nobody can import the commands, their cases and bare kernels: types would be for nothing.
+      if (!tree.startsWith('js/') && !command && !bare) files.push(`dist/${tree}/${stem}${types}`)
     }
   }
   for (const tree of ['js/esm', 'js/cjs']) files.push(`dist/${tree}/backend/native.js`)

@@ -63,7 +63,7 @@ struct RowsAbreast {
 
   // Those of a call from the given one on; the sums of the elements themselves are 0 where they are not `wanted`.
   template <bool wanted>
-  void read(Out<T> to, const Input<T>& from, const Groups& shape, size_t row) {
+  EVENKEEL_NOINLINE void read(Out<T> to, const Input<T>& from, const Groups& shape, size_t row) {
     // Apart from each other: of one loop over rows that may be listed GCC makes masked loads and products of vectors,
     // which take longer than short rows (measured).
     if (shape.listed) {

@@ -23,7 +23,7 @@
 #define EVENKEEL_RARE EVENKEEL_NOINLINE
 #endif
 
-// Code that is to be small: a call goes through it once, and it would fill a quarter of the package.
+// Code that is to be small: a call goes through it once, or a block of it, and it would fill a quarter of the package.
 #if defined(__GNUC__) && !defined(__clang__)
 #define EVENKEEL_SMALL_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"Os\")")
 #define EVENKEEL_SMALL_END _Pragma("GCC pop_options")

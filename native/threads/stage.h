@@ -15,6 +15,8 @@
 #include "shares.h"
 #include "staging.h"
 
+EVENKEEL_SMALL_BEGIN
+
 namespace evenkeel {
 
 // Elements that are brought in at a time: they stay in the first cache. Of channels that are last, so many that each
@@ -375,3 +377,5 @@ class StagedCall {
 };
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END

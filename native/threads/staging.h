@@ -16,6 +16,8 @@
 #include "sections.h"
 #include "shares.h"
 
+EVENKEEL_SMALL_BEGIN
+
 namespace evenkeel {
 
 // Some of a volume: of a share also some of its positions.
@@ -331,3 +333,5 @@ class Staging {
 };
 
 }  // namespace evenkeel
+
+EVENKEEL_SMALL_END
