@@ -94,6 +94,16 @@ function check(tarball, prebuilds) {
     for (const name of files) if (!isBinary(name) && !expected.has(name)) wrong.push(`${name} does not belong there`)
     for (const name of expected) if (!files.includes(name)) wrong.push(`${name} is missing`)
 
+    // The types that are left out are ones that no other names.
+    for (const name of files.filter(name => name.endsWith('.d.ts'))) {
+      for (const [, path] of readFileSync(join(unpacked, name), 'utf8').matchAll(
+        /(?:from |import\()'(\.[^']+)\.js'/g
+      )) {
+        const types = join(dirname(name), `${path}.d.ts`).replaceAll('\\', '/')
+        if (!files.includes(types)) wrong.push(`${name} names ${types}, which is missing`)
+      }
+    }
+
     const binaries = files.filter(isBinary)
     const wanted = prebuilds?.map(platform => `prebuilds/${platform}.node`)
     for (const name of wanted ?? []) if (!binaries.includes(name)) wrong.push(`${name} is missing`)

@@ -28,14 +28,16 @@ void batch_norm(Tensor<T> y, Tensor<const T> x, OverBatch<const double> mean, Ov
                          parameter(bias.data, channel, no_bias));
   };
   for (size_t sample = 0; sample < shape.samples; ++sample) {
+    const size_t first = sample * shape.pitch * shape.positions;
+    if (shape.helpers > 0) {
+      share_affine_runs(shape.helpers, y.data + first, x.data + first, shape.groups, shape.positions, streamed,
+                        scale_of_channel);
+      continue;
+    }
     for (size_t channel = 0; channel < shape.groups; ++channel) {
-      const size_t at = (sample * shape.pitch + channel) * shape.positions;
-      const ChannelScale scale = scale_of_channel(channel);
-      if (shape.helpers > 0) {
-        share_affine_run(shape.helpers, y.data + at, x.data + at, shape.positions, scale, streamed);
-      } else {
-        affine_real_run(y.data + at, x.data + at, shape.positions, shape.spans, sample, scale, streamed);
-      }
+      const size_t at = first + channel * shape.positions;
+      affine_real_run(y.data + at, x.data + at, shape.positions, shape.spans, sample, scale_of_channel(channel),
+                      streamed);
     }
   }
   if (streamed) end_of_stream();

@@ -3,8 +3,8 @@
 // "Rule n" is a rule of NUMERICS.md.
 
 // No bits depend on these two.
-constexpr size_t strip = 512;            // columns that are worked on together: their sums fit the first-level cache
-constexpr size_t rows_in_registers = 8;  // rows that are added to a column's sums in registers (measured)
+constexpr size_t strip = shared_columns;  // that are worked on together: their sums fit the first-level cache
+constexpr size_t rows_in_registers = 8;   // rows that are added to a column's sums in registers (measured)
 static_assert(strip % width == 0, "a strip's arrays are read and written in whole vectors");
 
 // Rows of a matrix: those of `samples` samples from the first, `positions` in each, of which `spans` says the real

@@ -75,13 +75,21 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
   return total;
 }
 
-// The same of a row or run that threads share.
+// The same of a row or run that threads share: nothing is kept.
 template <class T>
-EVENKEEL_RARE Sums shared_gradient_sums(decltype(&gradient_sums<true, false, true, T>) sums, size_t helpers, size_t n,
-                                        const T* dy, const T* x, double mean, double rstd, const T* weight) {
+using GradientSums = decltype(&gradient_sums<true, false, true, T>);
+template <class T>
+EVENKEEL_RARE Sums shared_gradient_sums(GradientSums<T> sums, size_t helpers, size_t n, const T* dy, const T* x,
+                                        double mean, double rstd, const T* weight) {
   return sums_in_sections(helpers, n, [=](size_t i, size_t end) {
     return sums(end - i, dy + i, x + i, mean, rstd, part(weight, i), nullptr, Next<T>{});
   });
+}
+template <class T>
+Sums gradient_sums(GradientSums<T> sums, size_t helpers, size_t n, const T* dy, const T* x, double mean, double rstd,
+                   const T* weight, Kept* kept, Next<T> next) {
+  return helpers > 0 ? shared_gradient_sums(sums, helpers, n, dy, x, mean, rstd, weight)
+                     : sums(n, dy, x, mean, rstd, weight, kept, next);
 }
 
 // The same of a row, which is kept where it is short enough.
@@ -90,18 +98,14 @@ Sums row_gradient_sums(size_t n, const T* dy, const T* x, const Gradient& of, co
                        size_t helpers) {
   const auto sums =
       n <= kept_elements ? gradient_sums<centered, true, true, T> : gradient_sums<centered, false, true, T>;
-  if (helpers > 0) return shared_gradient_sums(sums, helpers, n, dy, x, of.mean, of.rstd, weight);
-  return sums(n, dy, x, of.mean, of.rstd, weight, &kept, next);
+  return gradient_sums<T>(sums, helpers, n, dy, x, of.mean, of.rstd, weight, &kept, next);
 }
 
 // The sums of dy (s) and of dy * t (q) of a run.
 template <class T>
 Sums run_gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, Next<T> next = {},
                        size_t helpers = 0) {
-  const T* const none = nullptr;
-  const auto sums = gradient_sums<true, false, false, T>;
-  if (helpers > 0) return shared_gradient_sums(sums, helpers, n, dy, x, mean, rstd, none);
-  return sums(n, dy, x, mean, rstd, none, nullptr, next);
+  return gradient_sums<T>(gradient_sums<true, false, false, T>, helpers, n, dy, x, mean, rstd, nullptr, nullptr, next);
 }
 
 // Rule 15: the same of the real elements of a run. Where they have gaps they are copied together, a block at

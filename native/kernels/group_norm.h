@@ -35,20 +35,6 @@ void group_norm_columns(T* y, PerGroup mean, PerGroup rstd, const T* x, const T*
   }
 }
 
-// The runs of a group that threads share, one behind the other: sections may begin within one.
-template <class T, class ScaleOf>
-EVENKEEL_RARE void share_affine_group(size_t helpers, T* y, const T* x, size_t channels, size_t positions,
-                                      bool streamed, ScaleOf scale_of_channel) {
-  in_sections(helpers, channels * positions, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end;) {
-      const size_t channel = i / positions, behind = (channel + 1) * positions;
-      const size_t n = (behind < end ? behind : end) - i;
-      affine_run(y + i, x + i, n, scale_of_channel(channel), streamed);
-      i += n;
-    }
-  });
-}
-
 template <class T>
 void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, PerChannel<T> weight, PerChannel<T> bias,
                 Volume shape, double eps) {
@@ -78,8 +64,8 @@ void group_norm(Tensor<T> y, PerGroup mean, PerGroup rstd, Tensor<const T> x, Pe
         return channel_scale(of.mean, r, parameter(w, first + k, no_weight), parameter(b, first + k, no_bias));
       };
       if (shape.helpers > 0) {
-        share_affine_group(shape.helpers, y.data + at, x.data + at, per_group, shape.positions, streamed,
-                           scale_of_channel);
+        share_affine_runs(shape.helpers, y.data + at, x.data + at, per_group, shape.positions, streamed,
+                          scale_of_channel);
         continue;
       }
       for (size_t k = 0; k < per_group; ++k) {

@@ -145,10 +145,19 @@ EVENKEEL_NOINLINE void affine_run(T* y, const T* x, size_t n, const ChannelScale
   prefetch(y + n);  // two runs may share a line of memory, which a stream cannot write
   each_streamed(y, n, step);
 }
-template <class T>
-EVENKEEL_RARE void share_affine_run(size_t helpers, T* y, const T* x, size_t n, const ChannelScale& scale,
-                                    bool streamed) {
-  in_sections(helpers, n, [=, &scale](size_t i, size_t end) { affine_run(y + i, x + i, end - i, scale, streamed); });
+
+// The same over runs that threads share, one behind the other: sections may begin within one.
+template <class T, class ScaleOf>
+EVENKEEL_RARE void share_affine_runs(size_t helpers, T* y, const T* x, size_t channels, size_t positions, bool streamed,
+                                     ScaleOf scale_of_channel) {
+  in_sections(helpers, channels * positions, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end;) {
+      const size_t channel = i / positions, behind = (channel + 1) * positions;
+      const size_t n = (behind < end ? behind : end) - i;
+      affine_run(y + i, x + i, n, scale_of_channel(channel), streamed);
+      i += n;
+    }
+  });
 }
 
 // The same over the real positions of a run (rule 15), in x and y alike; the others become 0.

@@ -123,12 +123,10 @@ void normalize_backward(Out<T> dx, PerGroup dots, In<T> dy, In<T> x, Groups shap
     const double norm = std::sqrt(square);
     Gradient of{};
     of.rstd = reciprocal(norm, square, n, rule, eps);
-    const T* const none = nullptr;
     const Next<T> next = next_of_row(dy, x, shape, i);
-    const auto sums = gradient_sums<false, false, false, T>;
-    const double dot = shape.helpers > 0
-                           ? shared_gradient_sums(sums, shape.helpers, n, dy.at(row), x.at(row), 0, of.rstd, none).q
-                           : sums(n, dy.at(row), x.at(row), 0, of.rstd, none, nullptr, {next.dy, nullptr}).q;
+    const double dot = gradient_sums<T>(gradient_sums<false, false, false, T>, shape.helpers, n, dy.at(row), x.at(row),
+                                        0, of.rstd, nullptr, nullptr, {next.dy, nullptr})
+                           .q;
     dots.set(row, dot);
     of.b = rule == mean_square ? dot * static_cast<double>(f) / static_cast<double>(n) : dot * static_cast<double>(f);
     const bool limited =

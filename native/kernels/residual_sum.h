@@ -6,8 +6,13 @@ void residual_sum(Out<T> sum, In<T> x, In<T> residual, Groups shape, double resi
   const float scale = static_cast<float>(residual_scale);
   for (size_t i = 0; i < shape.outer; ++i) {
     const size_t row = shape.row(i);
-    each_runs(shape.helpers, shape.size, 1, [=](size_t i, size_t end) {
-      add_residual(sum.at(row) + i, x.at(row) + i, residual.at(row) + i, end - i, scale);
-    });
+    const auto add = [=](size_t begin, size_t end) {
+      add_residual(sum.at(row) + begin, x.at(row) + begin, residual.at(row) + begin, end - begin, scale);
+    };
+    if (shape.helpers > 0) {
+      in_sections(shape.helpers, shape.size, add);
+    } else {
+      add(0, shape.size);
+    }
   }
 }

@@ -148,9 +148,6 @@ constexpr bool takes_groups_whole =
     }(decltype(Kernels<float>::calibrate_embeddings){}, decltype(Kernels<float>::pool_embeddings){},
       decltype(Kernels<float>::local_response_norm){}, decltype(Kernels<float>::quantize_embeddings){});
 
-// Columns that a kernel works on at a time (`strip`).
-constexpr size_t shared_columns = 512;
-
 // An op's operands say how its work can be divided.
 template <class... Operands>
 struct Splitter {

@@ -12,6 +12,9 @@ constexpr size_t worth_dividing = 1 << 17;
 constexpr size_t piece_size = 1 << 16;
 static_assert(worth_dividing >= 2 * piece_size, "two threads have something to do");
 
+// Columns that a kernel works on at a time.
+constexpr size_t shared_columns = 512;
+
 // Where range i of n things begins.
 inline size_t begin_of(size_t i, size_t ranges, size_t n) {
   const size_t longer = n % ranges;  // by one

@@ -76,7 +76,8 @@ export function readChannelGradients(
   const dweight = readSum(op, 'dweight', options.dweight, weight, weight !== undefined, [channels], 'channels', x)
   const dbias = readSum(op, 'dbias', options.dbias, bias ?? weight, hasParameters, [channels], 'channels', x)
   const arrays = { dy, x: x.data, mean, rstd, weight }
-  const call = { op, arrays, dx, dresidual: undefined, sums: { dweight, dbias } }
+  const sums = { dweight, dbias }
+  const call = { op, arrays, dx, dresidual: undefined, sums, input, runningMean, runningVar }
   checkGradients(call, { bias, runningMean, runningVar })
-  return { op, arrays, dx, dresidual: undefined, sums: call.sums, input, runningMean, runningVar }
+  return call
 }
