@@ -106,6 +106,16 @@ inline void store(double* p, D a) {
   _mm256_storeu_pd(p, a.low);
   _mm256_storeu_pd(p + 4, a.high);
 }
+// The first n float64, half by half.
+inline __m256i mask_low(size_t n) { return _mm256_castpd_si256(mask64(n < 4 ? n : 4)); }
+inline __m256i mask_high(size_t n) { return _mm256_castpd_si256(mask64(n < 4 ? 0 : n - 4)); }
+inline D load_wide(const double* p, size_t n) {
+  return {_mm256_maskload_pd(p, mask_low(n)), _mm256_maskload_pd(p + 4, mask_high(n))};
+}
+inline void store(double* p, D a, size_t n) {
+  _mm256_maskstore_pd(p, mask_low(n), a.low);
+  _mm256_maskstore_pd(p + 4, mask_high(n), a.high);
+}
 inline F narrow(D a) { return {_mm256_set_m128(_mm256_cvtpd_ps(a.high), _mm256_cvtpd_ps(a.low))}; }
 inline D broadcast(double x) { return {_mm256_set1_pd(x), _mm256_set1_pd(x)}; }
 inline D operator+(D a, D b) { return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)}; }

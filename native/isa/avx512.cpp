@@ -97,6 +97,14 @@ inline void store(double* p, D a) {
   _mm512_storeu_pd(p, a.low);
   _mm512_storeu_pd(p + 8, a.high);
 }
+inline D load_wide(const double* p, size_t n) {
+  return {_mm512_maskz_loadu_pd(static_cast<__mmask8>(first(n)), p),
+          _mm512_maskz_loadu_pd(static_cast<__mmask8>(first(n) >> 8), p + 8)};
+}
+inline void store(double* p, D a, size_t n) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>(first(n)), a.low);
+  _mm512_mask_storeu_pd(p + 8, static_cast<__mmask8>(first(n) >> 8), a.high);
+}
 inline F narrow(D a) {
   const __m512d low = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.low)));
   return {_mm512_castpd_ps(_mm512_insertf64x4(low, _mm256_castps_pd(_mm512_cvtpd_ps(a.high)), 1))};

@@ -23,17 +23,6 @@ void store(T* p, F a, size_t n) {
   store(part, a);
   std::memcpy(p, part, n * sizeof(T));
 }
-// The same of float64.
-inline D load_wide(const double* p, size_t n) {
-  double part[width] = {};
-  for (size_t k = 0; k < n; ++k) part[k] = p[k];
-  return load_wide(part);
-}
-inline void store(double* p, D a, size_t n) {
-  double part[width];
-  store(part, a);
-  for (size_t k = 0; k < n; ++k) p[k] = part[k];
-}
 
 // Where in a group a vector stands: a whole one, or the last n < width elements. Both index any operand of the group.
 struct Whole {

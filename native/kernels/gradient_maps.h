@@ -129,13 +129,15 @@ void gradient_row(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, 
   write(dx, dy, x, n, of, weight, all, to, kept, next, streamed);
 }
 
-// The gradients of some rows side by side, which go past the caches; sums are null where there are none.
+// The gradients of some rows side by side; sums are null where there are none. Of the rows at `next` as much is asked
+// for. With a stream they go past the caches.
 template <Way way, class T>
-EVENKEEL_NOINLINE void stream_gradients(RowStream<T>& stream, T* dx, In<T> dy, In<T> x, const Gradient* of,
-                                        const T* weight, double* dweight, double* dbias, const T* next) {
-  constexpr bool centered = way == Way::centered;
+EVENKEEL_NOINLINE void gradients_abreast(RowStream<T>* stream, Out<T> dx, In<T> dy, In<T> x, size_t n,
+                                         const Gradient* of, const T* weight, double* dweight, double* dbias,
+                                         const T* next) {
   const Elements<T> w(weight, no_weight);
-  stream.write(dx, [&](auto at, auto put) EVENKEEL_INLINE_LAMBDA {
+  // Captured by value, so that all of them can be in registers.
+  const auto step = [=, &w](auto at, auto put) EVENKEEL_INLINE_LAMBDA {
     const D of_w = w.read_wide(at);
     D to_weight = broadcast(0.0), to_bias = broadcast(0.0);
     if (dweight) to_weight = at.read_wide(dweight);
@@ -144,40 +146,48 @@ EVENKEEL_NOINLINE void stream_gradients(RowStream<T>& stream, T* dx, In<T> dy, I
       prefetch(next + k * x.stride + at.i);
       const D given = at.read_wide(dy.data + k * dy.stride);
       const D r = broadcast(of[k].rstd);
-      const D t = normalized<centered>(at, x.data + k * x.stride, broadcast(of[k].mean), r);
+      const D t = normalized<way == Way::centered>(at, x.data + k * x.stride, broadcast(of[k].mean), r);
       put(k, at, narrow(gradient<way>(given * of_w, t, r, broadcast(of[k].a), broadcast(of[k].b))));
       to_weight = to_weight + given * t;
       to_bias = to_bias + given;
     });
     if (dweight) beside(at).write(dweight, to_weight);
     if (dbias) beside(at).write(dbias, to_bias);
-  });
+  };
+  if (stream) return stream->write(dx.data, step);
+  const auto put = [dx](size_t k, auto at, F v) EVENKEEL_INLINE_LAMBDA { at.write(dx.data + k * dx.stride, v); };
+  each(n, [=](auto at) EVENKEEL_INLINE_LAMBDA { step(at, put); });
 }
 
-// The first rows of a call, some side by side: each sum is then written once for all of them, and fewer writes wait
-// behind those that go past the caches (measured: a fifth of the time). Returns how many rows it did. gradient_of(row)
-// gives mean and rstd.
+// Whether rows side by side take less time than one by one (all measured): short ones do, and longer ones where they go
+// past the caches or where sums over rows are written once for all of them. With half as many registers they go past
+// the caches as fast one by one, and are enough for long ones only without a mean.
+template <Way way, class T>
+bool gradients_go_abreast(Out<T> dx, SumOverRows dweight, SumOverRows dbias, const Groups& shape, bool streamed) {
+  constexpr size_t together = RowStream<T>::rows, short_rows = width == 16 ? 256 : 64;
+  if (shape.helpers > 0 || shape.listed || (dweight.done | dbias.done) % together > 0) return false;
+  if (streamed && (width < 16 || !RowStream<T>::takes(dx.stride))) return false;
+  if (shape.size <= short_rows || shape.size > kept_elements) return shape.size <= short_rows;
+  return streamed || ((width == 16 || way == Way::scaled) && (dweight.data || dbias.data));
+}
+
+// The first rows of a call, some side by side: each sum is then written once for all of them, what is weighted alike is
+// read once, and fewer writes wait behind those that go past the caches (measured: a quarter of the time). Returns how
+// many rows it did. gradient_of(row) gives mean and rstd.
 template <Way way, class T, class GradientOf>
-size_t stream_gradients(Out<T> dx, In<T> dy, In<T> x, PerElement<T> weight, SumOverRows dweight, SumOverRows dbias,
-                        const Groups& shape, GradientOf gradient_of) {
+size_t gradients_abreast(Out<T> dx, In<T> dy, In<T> x, PerElement<T> weight, SumOverRows dweight, SumOverRows dbias,
+                         const Groups& shape, bool streamed, GradientOf gradient_of) {
   constexpr size_t together = RowStream<T>::rows;
   const size_t n = shape.size, rows = shape.outer / together * together;
-  // With half as many registers they take as long one by one (measured). Each block of sums has whole bundles.
-  if (width < 16 || shape.helpers > 0 || !RowStream<T>::takes(dx.stride) || (dweight.done | dbias.done) % together > 0)
-    return 0;
   RowStream<T> stream(n, dx.stride);
   for (size_t i = 0; i < rows; i += together) {
     const size_t next = i + together < rows ? i + together : i;
     Gradient of[together];
-    for (size_t k = 0; k < together; ++k) {
-      of[k] = gradient_of(i + k);
-      const Sums sums = gradient_sums<way == Way::centered, false, true>(
-          n, dy.at(i + k), x.at(i + k), of[k].mean, of[k].rstd, weight.data, nullptr, {dy.at(next + k), nullptr});
-      of[k].a = sums.s / static_cast<double>(n);
-      of[k].b = sums.q / static_cast<double>(n);
-    }
-    stream_gradients<way>(stream, dx.at(i), {dy.at(i), dy.stride}, {x.at(i), x.stride}, of, weight.data,
-                          dweight.at(i, shape), dbias.at(i, shape), x.at(next));
+    for (size_t k = 0; k < together; ++k) of[k] = gradient_of(i + k);
+    const In<T> of_dy{dy.at(i), dy.stride}, of_x{x.at(i), x.stride};
+    gradient_sums_abreast<way == Way::centered, together>(n, of_dy, of_x, of, weight.data, dy.at(next));
+    gradients_abreast<way>(streamed ? &stream : nullptr, Out<T>{dx.at(i), dx.stride}, of_dy, of_x, n, of, weight.data,
+                           dweight.at(i, shape), dbias.at(i, shape), x.at(next));
   }
   stream.finish();
   return rows;

@@ -75,6 +75,26 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
   return total;
 }
 
+// The same of some rows side by side, to their a and b: what is weighted alike is read once, and the folds of one wait
+// for none of the others. Of the rows at `next` as much of dy is asked for.
+template <bool centered, size_t rows, class T>
+EVENKEEL_NOINLINE void gradient_sums_abreast(size_t n, In<T> dy, In<T> x, Gradient* of, const T* weight,
+                                             const T* next) {
+  const Elements<T> w(weight, no_weight);
+  Sums total[rows];
+  lane_sums<rows>(n, total, [&](D& a, D& b, size_t k, auto at) EVENKEEL_INLINE_LAMBDA {
+    prefetch(next + k * dy.stride + at.i);
+    const D g = at.read_wide(dy.data + k * dy.stride) * w.read_wide(at);
+    const D t = normalized<centered>(at, x.data + k * x.stride, broadcast(of[k].mean), broadcast(of[k].rstd));
+    if constexpr (centered) a = a + g;
+    b = b + at.only(g * t);
+  });
+  for (size_t k = 0; k < rows; ++k) {
+    of[k].a = total[k].s / static_cast<double>(n);
+    of[k].b = total[k].q / static_cast<double>(n);
+  }
+}
+
 // The same of a row or run that threads share: nothing is kept.
 template <class T>
 using GradientSums = decltype(&gradient_sums<true, false, true, T>);

@@ -69,8 +69,10 @@ void layer_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, 
     return Gradient{own.mean, 1 / std::sqrt(own.var + eps), 0, 0};  // rule 6
   };
   size_t first = 0;
-  if (streamed && !dresidual && !dsum && !shape.listed) {
-    first = stream_gradients<Way::centered>(dx, dy, x, weight, dweight, dbias, shape, gradient_of);
+  if constexpr (width >= 8) {
+    if (!dresidual && !dsum && gradients_go_abreast<Way::centered>(dx, dweight, dbias, shape, streamed)) {
+      first = gradients_abreast<Way::centered>(dx, dy, x, weight, dweight, dbias, shape, streamed, gradient_of);
+    }
   }
   Kept kept;
   BlockSums to_weight(n, dx.data, streamed), to_bias(n, dx.data, streamed);

@@ -76,8 +76,10 @@ void rms_norm_backward(Out<T> dx, MaybeOut<T> dresidual, SumOverRows dweight, In
     return Gradient{0, r, 0, 0};
   };
   size_t first = 0;
-  if (streamed && k == n && !dresidual && !dsum && !shape.listed) {
-    first = stream_gradients<Way::scaled>(dx, dy, x, weight, dweight, {nullptr}, shape, gradient_of);
+  if constexpr (width >= 8) {
+    if (k == n && !dresidual && !dsum && gradients_go_abreast<Way::scaled>(dx, dweight, {nullptr}, shape, streamed)) {
+      first = gradients_abreast<Way::scaled>(dx, dy, x, weight, dweight, {nullptr}, shape, streamed, gradient_of);
+    }
   }
   Kept kept;
   BlockSums to_weight(n, dx.data, streamed);
