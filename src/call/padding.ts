@@ -188,32 +188,50 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
   const flags = elements(op, 'mask', values, samples * positions, 'samples * positions')
   if (flags.length === 0) return undefined // dims may still name any number of samples
   const spans = new SpanList(samples, positions, joined)
-  // Those of 64 bits as their halves: to read them as BigInt costs an object each.
   const kind = typedArrayKind(flags)
-  const isBig = kind === 'BigInt64Array' || kind === 'BigUint64Array'
-  const source = isBig ? halvesOf(flags as unknown as ArrayBufferView) : flags
-  const [low, high, step] = !isBig ? [0, 0, 1] : littleEndian ? [0, 1, 2] : [1, 0, 2]
-  for (let n = 0, i = 0; n < samples; n++) {
-    let begin = -1
-    for (let p = 0; p < positions; p++, i++) {
-      const value = isBig && source[i * step + high] !== 0 ? undefined : source[i * step + low]
-      if (value === 1 || (value !== 0 && readFlag(op, i, flags[i]))) {
-        if (begin < 0) begin = p
-      } else if (begin >= 0) {
-        spans.add(n, begin, p)
-        begin = -1
-      }
+  const halves =
+    kind === 'BigInt64Array' || kind === 'BigUint64Array' ? halvesOf(flags as unknown as ArrayBufferView) : undefined
+  for (let n = 0; n < samples; n++) {
+    const first = n * positions
+    const end = first + positions
+    for (let begin = first; begin < end; ) {
+      const real = halves ? endOfHalves(halves, begin, end, 0) : endOfFlags(op, flags, begin, end, false)
+      const after = halves ? endOfHalves(halves, real, end, 1) : endOfFlags(op, flags, real, end, true)
+      // Neither 0 nor 1: of 64 bits it is no flag.
+      if (after === begin) readFlag(op, begin, flags[begin])
+      spans.add(n, real - first, after - first)
+      begin = after
     }
-    if (begin >= 0) spans.add(n, begin, positions)
     spans.end()
   }
   return spans.finish()
 }
 
 const littleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
+const [LOW, HIGH] = littleEndian ? [0, 1] : [1, 0]
 
-const halvesOf = (array: ArrayBufferView): ArrayLike<unknown> =>
+/** Numbers of 64 bits as their halves: to read them as BigInt costs an object each. */
+const halvesOf = (array: ArrayBufferView): Uint32Array =>
   new Uint32Array(bufferOf(array) as ArrayBuffer, byteOffsetOf(array), 2 * lengthOf(array))
+
+/** The first place from `begin` on at which 64 bits are not this number; `end` where there is none. */
+function endOfHalves(halves: Uint32Array, begin: number, end: number, value: number): number {
+  let at = 2 * begin
+  const last = 2 * end
+  while (at < last && halves[at + LOW] === value && halves[at + HIGH] === 0) at += 2
+  return at / 2
+}
+
+/** The same of flags of any kind. */
+function endOfFlags(op: string, flags: ArrayLike<unknown>, begin: number, end: number, value: boolean): number {
+  const number = value ? 1 : 0
+  let i = begin
+  for (; i < end; i++) {
+    const flag = flags[i]
+    if (flag !== number && (flag === 1 - number || readFlag(op, i, flag) !== value)) break
+  }
+  return i
+}
 
 /** A flag that is not simply 0 or 1. */
 function readFlag(op: string, i: number, value: unknown): boolean {
