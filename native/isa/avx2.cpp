@@ -94,6 +94,7 @@ inline F broadcast(float x) { return {_mm256_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline F operator*(F a, F b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm256_div_ps(a.v, b.v)}; }
 
 // Two loads of 128 bits, not one of 256 and an extract: the conversions bound the statistics (measured).
 inline D load_wide(const float* p) { return {_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))}; }
@@ -124,7 +125,17 @@ inline D operator*(D a, D b) { return {_mm256_mul_pd(a.low, b.low), _mm256_mul_p
 inline D operator/(D a, D b) { return {_mm256_div_pd(a.low, b.low), _mm256_div_pd(a.high, b.high)}; }
 inline D root(D a) { return {_mm256_sqrt_pd(a.low), _mm256_sqrt_pd(a.high)}; }
 inline F magnitude(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
-inline F larger(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }  // b where a is NaN
+inline F larger(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }   // b where a is NaN
+inline F smaller(F a, F b) { return {_mm256_min_ps(a.v, b.v)}; }  // b where a is NaN
+// 0 where it is NaN.
+inline F numbers(F a) { return {_mm256_and_ps(a.v, _mm256_cmp_ps(a.v, a.v, _CMP_ORD_Q))}; }
+// The lowest eight bits of integers.
+inline void store(uint8_t* p, F a) {
+  const __m256i bits = _mm256_and_si256(_mm256_cvttps_epi32(a.v), _mm256_set1_epi32(0xff));
+  const __m256i fours = _mm256_packus_epi16(_mm256_packus_epi32(bits, bits), bits);
+  const __m128i all = _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), all);
+}
 inline D magnitude(D a) {
   const __m256d sign = _mm256_set1_pd(-0.0);
   return {_mm256_andnot_pd(sign, a.low), _mm256_andnot_pd(sign, a.high)};

@@ -83,6 +83,7 @@ inline F broadcast(float x) { return {_mm512_set1_ps(x)}; }
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
 
 inline D load_wide(const float* p) {
   return {_mm512_cvtps_pd(_mm256_loadu_ps(p)), _mm512_cvtps_pd(_mm256_loadu_ps(p + 8))};
@@ -116,7 +117,14 @@ inline D operator*(D a, D b) { return {_mm512_mul_pd(a.low, b.low), _mm512_mul_p
 inline D operator/(D a, D b) { return {_mm512_div_pd(a.low, b.low), _mm512_div_pd(a.high, b.high)}; }
 inline D root(D a) { return {_mm512_sqrt_pd(a.low), _mm512_sqrt_pd(a.high)}; }
 inline F magnitude(F a) { return {_mm512_abs_ps(a.v)}; }
-inline F larger(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where a is NaN
+inline F larger(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }   // b where a is NaN
+inline F smaller(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }  // b where a is NaN
+// 0 where it is NaN.
+inline F numbers(F a) { return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q), a.v)}; }
+// The lowest eight bits of integers.
+inline void store(uint8_t* p, F a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a.v)));
+}
 inline D magnitude(D a) { return {_mm512_abs_pd(a.low), _mm512_abs_pd(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {_mm512_fmadd_pd(a.low, a.low, sum.low), _mm512_fmadd_pd(a.high, a.high, sum.high)};

@@ -69,6 +69,7 @@ inline F broadcast(float x) { return {vdupq_n_f32(x)}; }
 inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {vsubq_f32(a.v, b.v)}; }
 inline F operator*(F a, F b) { return {vmulq_f32(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {vdivq_f32(a.v, b.v)}; }
 
 inline D widen(F a) { return {vcvt_f64_f32(vget_low_f32(a.v)), vcvt_high_f64_f32(a.v)}; }
 inline D load_wide(const float* p) { return widen(load(p)); }
@@ -86,7 +87,16 @@ inline D operator*(D a, D b) { return {vmulq_f64(a.low, b.low), vmulq_f64(a.high
 inline D operator/(D a, D b) { return {vdivq_f64(a.low, b.low), vdivq_f64(a.high, b.high)}; }
 inline D root(D a) { return {vsqrtq_f64(a.low), vsqrtq_f64(a.high)}; }
 inline F magnitude(F a) { return {vabsq_f32(a.v)}; }
-inline F larger(F a, F b) { return {vmaxnmq_f32(a.v, b.v)}; }  // b where a is NaN
+inline F larger(F a, F b) { return {vmaxnmq_f32(a.v, b.v)}; }   // b where a is NaN
+inline F smaller(F a, F b) { return {vminnmq_f32(a.v, b.v)}; }  // b where a is NaN
+// 0 where it is NaN.
+inline F numbers(F a) { return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a.v), vceqq_f32(a.v, a.v)))}; }
+// The lowest eight bits of integers.
+inline void store(uint8_t* p, F a) {
+  const int16x4_t halves = vmovn_s32(vcvtq_s32_f32(a.v));
+  const uint32_t all = vget_lane_u32(vreinterpret_u32_s8(vmovn_s16(vcombine_s16(halves, halves))), 0);
+  std::memcpy(p, &all, sizeof all);
+}
 inline D magnitude(D a) { return {vabsq_f64(a.low), vabsq_f64(a.high)}; }
 inline D add_exact_square(D sum, D a) {
   return {vfmaq_f64(sum.low, a.low, a.low), vfmaq_f64(sum.high, a.high, a.high)};

@@ -86,6 +86,9 @@ inline F operator-(F a, F b) {
 inline F operator*(F a, F b) {
   return build<F>([&](size_t i) { return a.v[i] * b.v[i]; });
 }
+inline F operator/(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] / b.v[i]; });
+}
 
 inline D load_wide(const float* p) {
   return build<D>([=](size_t i) { return static_cast<double>(p[i]); });
@@ -129,6 +132,17 @@ inline F magnitude(F a) {
 // b where a is NaN.
 inline F larger(F a, F b) {
   return build<F>([&](size_t i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline F smaller(F a, F b) {
+  return build<F>([&](size_t i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+// 0 where it is NaN.
+inline F numbers(F a) {
+  return build<F>([&](size_t i) { return a.v[i] == a.v[i] ? a.v[i] : 0.0f; });
+}
+// The lowest eight bits of integers.
+inline void store(uint8_t* p, F a) {
+  for (size_t i = 0; i < width; ++i) p[i] = static_cast<uint8_t>(static_cast<int>(a.v[i]));
 }
 inline D magnitude(D a) {
   return build<D>([&](size_t i) { return std::fabs(a.v[i]); });

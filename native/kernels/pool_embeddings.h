@@ -11,6 +11,10 @@ struct Pooled {
   alignas(64) float largest[pooled_channels];
 };
 
+inline void clear_vectors(double* sum, size_t n) {
+  for (size_t i = 0; i < n; i += width) store(sum + i, broadcast(0.0));
+}
+
 // sum += x, or sum += weight * x with the weights from `first` on, of `count` positions one after the other.
 template <bool weighted, class T>
 void add_positions(double* sum, size_t n, const T* x, size_t stride, size_t count, double first) {
@@ -67,8 +71,10 @@ void pool_embeddings(PerGroup mean, PerGroup mean_sqrt, PerGroup weighted_mean, 
     for (size_t first = 0; first < shape.groups; first += pooled_channels) {
       const size_t n = shape.groups - first < pooled_channels ? shape.groups - first : pooled_channels;
       const size_t group = sample * shape.groups + first;
-      const size_t whole_vectors = (n + width - 1) / width * width;
-      for (size_t k = 0; k < whole_vectors; ++k) pooled.sum[k] = pooled.weighted[k] = pooled.largest[k] = 0;
+      // What is not read is not cleared, and in vectors: GCC's instruction for it takes a tenth of the call (measured).
+      if (adds || real == 0) clear_vectors(pooled.sum, n);
+      if (weighs) clear_vectors(pooled.weighted, n);
+      if (real == 0) clear(pooled.largest, n);
       size_t done = 0;
       each_span(shape.spans, sample, shape.positions, [&](size_t begin, size_t end) {
         for (size_t position = begin; position < end;) {

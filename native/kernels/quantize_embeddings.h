@@ -2,23 +2,16 @@
 // src/kernels/quantize_embeddings.ts.
 
 // The nearest integer, ties to even, of a number from -2^22 to 2^22.
-inline float to_integer(float value) { return (value + 0x1.8p23f) - 0x1.8p23f; }
+inline F to_integer(F value) { return (value + broadcast(0x1.8p23f)) - broadcast(0x1.8p23f); }
 
 // Within these limits; `low` for NaN.
-inline float limited(float value, float low, float high) {
-  const float above = value > low ? value : low;
-  return above < high ? above : high;
-}
+inline F limited(F value, float low, float high) { return smaller(larger(value, broadcast(low)), broadcast(high)); }
 
-inline int8_t nearest_code(float value) {
-  const float number = value == value ? value : 0.0f;
-  return static_cast<int8_t>(to_integer(limited(number, -127, 127)));
-}
+inline F nearest_code(F value) { return to_integer(limited(numbers(value), -127, 127)); }
 
-// The code of a number in [low, low + 256 * step): how many steps it is above the lowest.
-inline int range_code(float value, float low, float step) {
-  return static_cast<int>(limited((value - low) / step, 0, 255));
-}
+// The code of a number in [low, low + 256 * step): how many steps it is above the lowest, which are cut off when
+// stored.
+inline F range_code(F value, F low, F step) { return limited((value - low) / step, 0, 255); }
 
 constexpr float sqlite_vec_step = 2.0f / 255.0f;
 
@@ -42,15 +35,13 @@ EVENKEEL_NOINLINE void pack_bits(uint8_t* out, size_t n, const T* x, bool msb, u
 
 template <class T>
 EVENKEEL_NOINLINE void pack_ranges(uint8_t* out, size_t n, const T* x, const T* low, const T* step, uint8_t flip) {
-  for (size_t k = 0; k < n; ++k) {
-    const float v = static_cast<float>(x[k]), from = static_cast<float>(low[k]);
-    out[k] = static_cast<uint8_t>(range_code(v, from, static_cast<float>(step[k])) ^ flip);
-  }
+  each(n, [=](auto at) { at.write(out, range_code(at.read(x), at.read(low), at.read(step))); });
+  for (size_t k = 0; k < n; ++k) out[k] ^= flip;
 }
 
 template <class T>
 EVENKEEL_NOINLINE void pack_unit(uint8_t* out, size_t n, const T* x) {
-  for (size_t k = 0; k < n; ++k) out[k] = static_cast<uint8_t>(nearest_code(static_cast<float>(x[k]) * 127.0f));
+  each(n, [=](auto at) { at.write(out, nearest_code(at.read(x) * broadcast(127.0f))); });
 }
 
 template <class T>
@@ -66,7 +57,7 @@ EVENKEEL_NOINLINE float pack_row(uint8_t* out, size_t n, const T* x) {
   const float scale = quotient == 0 ? 1.0f : quotient;
   // In a row with Inf, whose scale is Inf, these are the largest codes and all others 0: 2^130 leaves nothing of them.
   const float by = scale == HUGE_VALF ? 0x1p100f : scale, less = scale == HUGE_VALF ? 0x1p-30f : 1.0f;
-  for (size_t k = 0; k < n; ++k) out[k] = static_cast<uint8_t>(nearest_code(static_cast<float>(x[k]) / by * less));
+  each(n, [=](auto at) { at.write(out, nearest_code(at.read(x) / broadcast(by) * broadcast(less))); });
   return scale;
 }
 
