@@ -83,33 +83,33 @@ void measure() {
   print("RMSNorm: both", squares + scaled);
   const double first = print("LayerNorm backward: sums, kept",
                              time([&] { used = gradient_sums<true, true, true>(n, dy, x, 0.1, 0.9, w, &kept, {}).q; }));
-  const double second =
-      print("LayerNorm backward: gradients", time([&] {
-              write_gradients<Way::centered, true, false, true>(y, dy, x, n, of, w, no_weight, sums, &kept, {}, false);
-            }));
+  const double second = print(
+      "LayerNorm backward: gradients",
+      time([&] { write_gradients<Way::centered, true, true>(y, dy, x, n, of, w, no_weight, sums, &kept, {}, false); }));
   print("LayerNorm backward: both", first + second);
-  constexpr size_t rows = RowStream<float>::rows;
+  constexpr size_t rows = gradient_rows;
   float *const many_x = memory<float>(rows * n, -1), *const many_dy = memory<float>(rows * n, -1);
   float *const many_dx = memory<float>(rows * n, 0);
-  Gradient of_rows[rows] = {of, of, of, of};
+  Gradient of_rows[rows];
+  std::fill_n(of_rows, rows, of);
   const double abreast =
-      print("LayerNorm backward, a row of four: sums",
+      print("LayerNorm backward, rows side by side: sums",
             time([&] {
               gradient_sums_abreast<true, rows, float>(n, {many_dy, n}, {many_x, n}, of_rows, w, many_dy);
               used = of_rows[0].a;
             }) / rows);
-  const double mapped = print("LayerNorm backward, a row of four: gradients",
+  const double mapped = print("LayerNorm backward, rows side by side: gradients",
                               time([&] {
                                 gradients_abreast<Way::centered, float>(nullptr, {many_dx, n}, {many_dy, n},
                                                                         {many_x, n}, n, of_rows, w, dw, db, many_x);
                               }) / rows);
-  print("LayerNorm backward, a row of four: both", abreast + mapped);
+  print("LayerNorm backward, rows side by side: both", abreast + mapped);
   const double run = print("a channel's run, backward: sums",
                            time([&] { used = run_gradient_sums<float>(n, dy, x, 0.1, 0.9, {}).q; }));
-  const double runs = print("a channel's run, backward: gradients", time([&] {
-                              write_gradients<Way::centered, false, false, false>(y, dy, x, n, of, absent, 1.0f, none,
-                                                                                  nullptr, {}, false);
-                            }));
+  const double runs =
+      print("a channel's run, backward: gradients", time([&] {
+              write_gradients<Way::centered, false, false>(y, dy, x, n, of, absent, 1.0f, none, nullptr, {}, false);
+            }));
   print("a channel's run, backward: both", run + runs);
   print("float16 to float32", time([&] { widen<Float16>(own, bits, n); }));
   print("float32 to float16", time([&] { narrow<Float16>(bits, own, n, false); }));

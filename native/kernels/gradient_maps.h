@@ -72,16 +72,18 @@ struct RowGradients {
   }
 };
 
-// The gradients of n neighbors. `row` says that there may be a weight, dweight and dbias: else, and where `weight` is
-// null, w is `all`. `sum` says whether there is any of dsum and dresidual, `keep` whether g and t were kept.
-template <Way way, bool row, bool sum, bool keep, class T>
+// The gradients of n neighbors. `row` says that there may be a weight and what RowGradients has: else, and where
+// `weight` is null, w is `all`. `keep` says whether g and t were kept.
+template <Way way, bool row, bool keep, class T>
 EVENKEEL_NOINLINE void write_gradients(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, const T* weight,
                                        float all, const RowGradients<T>& to, const Kept* kept, Next<T> next,
                                        bool streamed) {
   constexpr bool centered = way == Way::centered;
   const Elements<T> w(weight, all);
   const D m = broadcast(of.mean), r = broadcast(of.rstd), a = broadcast(of.a), b = broadcast(of.b);
-  const D scale = broadcast(to.residual_scale), of_all = broadcast(static_cast<double>(all));
+  // Of its own, as what is written might be `to` itself for all that the compiler knows.
+  const RowGradients<T> own = to;
+  const D scale = broadcast(own.residual_scale), of_all = broadcast(static_cast<double>(all));
   const auto step = [&](auto at) {
     next.ask(at);
     D g, t;
@@ -94,12 +96,10 @@ EVENKEEL_NOINLINE void write_gradients(T* dx, const T* dy, const T* x, size_t n,
     }
     D d = gradient<way>(g, t, r, a, b);
     if constexpr (row) {
-      if (to.dweight) add_to(to.dweight, at, at.read_wide(dy) * t);
-      if (to.dbias) add_to(to.dbias, at, at.read_wide(dy));
-    }
-    if constexpr (sum) {
-      if (to.dsum) d = d + at.read_wide(to.dsum);
-      if (to.dresidual) beside(at).write(to.dresidual, narrow(d * scale));
+      if (own.dweight) add_to(own.dweight, at, at.read_wide(dy) * t);
+      if (own.dbias) add_to(own.dbias, at, at.read_wide(dy));
+      if (own.dsum) d = d + at.read_wide(own.dsum);
+      if (own.dresidual) beside(at).write(own.dresidual, narrow(d * scale));
     }
     at.write(dx, narrow(d));
   };
@@ -108,9 +108,9 @@ EVENKEEL_NOINLINE void write_gradients(T* dx, const T* dy, const T* x, size_t n,
 
 // The same where threads share them: nothing was kept.
 template <class T>
-EVENKEEL_RARE void share_gradients(decltype(&write_gradients<Way::linear, false, false, false, T>) write,
-                                   size_t helpers, T* dx, const T* dy, const T* x, size_t n, const Gradient& of,
-                                   const T* weight, float all, const RowGradients<T>& to, bool streamed) {
+EVENKEEL_RARE void share_gradients(decltype(&write_gradients<Way::linear, false, false, T>) write, size_t helpers,
+                                   T* dx, const T* dy, const T* x, size_t n, const Gradient& of, const T* weight,
+                                   float all, const RowGradients<T>& to, bool streamed) {
   in_sections(helpers, n, [&](size_t i, size_t end) {
     write(dx + i, dy + i, x + i, end - i, of, part(weight, i), all, to.from(i), nullptr, {}, streamed);
   });
@@ -120,14 +120,16 @@ EVENKEEL_RARE void share_gradients(decltype(&write_gradients<Way::linear, false,
 template <Way way, bool keep, class T>
 void gradient_row(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, const T* weight, float all,
                   const RowGradients<T>& to, const Kept* kept, Next<T> next, bool streamed, size_t helpers = 0) {
-  const bool sum = to.dsum || to.dresidual;
-  auto write = sum ? write_gradients<way, true, true, keep, T> : write_gradients<way, true, false, keep, T>;
+  auto write = write_gradients<way, true, keep, T>;
   if constexpr (keep) {
-    if (!sum && !to.dweight && !to.dbias) write = write_gradients<way, false, false, true, T>;
+    if (!to.dsum && !to.dresidual && !to.dweight && !to.dbias) write = write_gradients<way, false, true, T>;
   }
   if (!keep && helpers > 0) return share_gradients(write, helpers, dx, dy, x, n, of, weight, all, to, streamed);
   write(dx, dy, x, n, of, weight, all, to, kept, next, streamed);
 }
+
+// Rows whose gradients are made side by side: as many as have registers, those of a stream where there is one.
+constexpr size_t gradient_rows = width == 16 ? RowStream<float>::rows : 2;
 
 // The gradients of some rows side by side; sums are null where there are none. Of the rows at `next` as much is asked
 // for. With a stream they go past the caches.
@@ -142,7 +144,7 @@ EVENKEEL_NOINLINE void gradients_abreast(RowStream<T>* stream, Out<T> dx, In<T> 
     D to_weight = broadcast(0.0), to_bias = broadcast(0.0);
     if (dweight) to_weight = at.read_wide(dweight);
     if (dbias) to_bias = at.read_wide(dbias);
-    unrolled<RowStream<T>::rows>([&](size_t k) EVENKEEL_INLINE_LAMBDA {
+    unrolled<gradient_rows>([&](size_t k) EVENKEEL_INLINE_LAMBDA {
       prefetch(next + k * x.stride + at.i);
       const D given = at.read_wide(dy.data + k * dy.stride);
       const D r = broadcast(of[k].rstd);
@@ -154,7 +156,9 @@ EVENKEEL_NOINLINE void gradients_abreast(RowStream<T>* stream, Out<T> dx, In<T> 
     if (dweight) beside(at).write(dweight, to_weight);
     if (dbias) beside(at).write(dbias, to_bias);
   };
-  if (stream) return stream->write(dx.data, step);
+  if constexpr (width == 16) {
+    if (stream) return stream->write(dx.data, step);
+  }
   const auto put = [dx](size_t k, auto at, F v) EVENKEEL_INLINE_LAMBDA { at.write(dx.data + k * dx.stride, v); };
   each(n, [=](auto at) EVENKEEL_INLINE_LAMBDA { step(at, put); });
 }
@@ -164,8 +168,8 @@ EVENKEEL_NOINLINE void gradients_abreast(RowStream<T>* stream, Out<T> dx, In<T> 
 // the caches as fast one by one, and are enough for long ones only without a mean.
 template <Way way, class T>
 bool gradients_go_abreast(Out<T> dx, SumOverRows dweight, SumOverRows dbias, const Groups& shape, bool streamed) {
-  constexpr size_t together = RowStream<T>::rows, short_rows = width == 16 ? 256 : 64;
-  if (shape.helpers > 0 || shape.listed || (dweight.done | dbias.done) % together > 0) return false;
+  constexpr size_t short_rows = width == 16 ? 256 : 64;
+  if (shape.helpers > 0 || shape.listed || (dweight.done | dbias.done) % gradient_rows > 0) return false;
   if (streamed && (width < 16 || !RowStream<T>::takes(dx.stride))) return false;
   if (shape.size <= short_rows || shape.size > kept_elements) return shape.size <= short_rows;
   return streamed || ((width == 16 || way == Way::scaled) && (dweight.data || dbias.data));
@@ -177,7 +181,7 @@ bool gradients_go_abreast(Out<T> dx, SumOverRows dweight, SumOverRows dbias, con
 template <Way way, class T, class GradientOf>
 size_t gradients_abreast(Out<T> dx, In<T> dy, In<T> x, PerElement<T> weight, SumOverRows dweight, SumOverRows dbias,
                          const Groups& shape, bool streamed, GradientOf gradient_of) {
-  constexpr size_t together = RowStream<T>::rows;
+  constexpr size_t together = gradient_rows;
   const size_t n = shape.size, rows = shape.outer / together * together;
   RowStream<T> stream(n, dx.stride);
   for (size_t i = 0; i < rows; i += together) {
@@ -198,7 +202,7 @@ template <Way way, class T>
 void gradient_run(T* dx, const T* dy, const T* x, size_t n, const Gradient& of, float w, Next<T> next, bool streamed,
                   size_t helpers = 0) {
   const T* const none = nullptr;
-  const auto write = write_gradients<way, false, false, false, T>;
+  const auto write = write_gradients<way, false, false, T>;
   const RowGradients<T> nothing{};
   if (helpers > 0) return share_gradients(write, helpers, dx, dy, x, n, of, none, w, nothing, streamed);
   write(dx, dy, x, n, of, none, w, nothing, nullptr, next, streamed);
