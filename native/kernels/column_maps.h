@@ -27,7 +27,8 @@ struct ByRow {
 template <class T>
 void affine_rows(T* y, const T* x, size_t stride, size_t n, size_t row, size_t count, const ColumnScales& of,
                  bool any_float64, const ByRow<T>& weight, const ByRow<T>& bias) {
-  const auto step = [&](auto at) {
+  // Captured by value, so that they can be in registers.
+  const auto step = [=, &of](auto at) {
     const F m = at.read(of.m);
     const F r = at.read(of.r);
     const F c = at.read(of.c);

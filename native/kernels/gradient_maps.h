@@ -246,7 +246,7 @@ EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t s
   const bool past_caches = may_stream && streamed && RowStream<T>::takes(stride);
   // Where all is in a core's own caches the same row, which costs next to nothing.
   const size_t next = rows.elements(stride) > near ? rows_ahead(stride, together) * stride : 0;
-  const auto some_rows = [&](auto at, size_t first, size_t count, auto put) {
+  const auto some_rows = [=, &of](auto at, size_t first, size_t count, auto put) EVENKEEL_INLINE_LAMBDA {
     const D m = load_wide(of.mean + at.i), r = load_wide(of.rstd + at.i), w = load_wide(of.w + at.i);
     const D a = load_wide(of.a + at.i), b = load_wide(of.b + at.i);
     for (size_t i = 0; i < count; ++i) {
@@ -262,12 +262,13 @@ EVENKEEL_NOINLINE void gradient_columns(T* dx, const T* dy, const T* x, size_t s
       const size_t some = count - row < together ? count - row : together, from = first + row * stride;
       if constexpr (may_stream) {
         if (past_caches && some == together) {
-          stream.write(dx + from, [&](auto at, auto put) { some_rows(at, from, together, put); });
+          stream.write(dx + from,
+                       [=](auto at, auto put) EVENKEEL_INLINE_LAMBDA { some_rows(at, from, together, put); });
           continue;
         }
       }
-      const auto put = [&](size_t i, auto at, F v) { at.write(dx + from + i * stride, v); };
-      each(n, [&](auto at) { some_rows(at, from, some, put); });
+      const auto put = [=](size_t i, auto at, F v) { at.write(dx + from + i * stride, v); };
+      each(n, [=](auto at) { some_rows(at, from, some, put); });
     }
   });
   stream.finish();

@@ -183,7 +183,7 @@ template <class T>
 EVENKEEL_NOINLINE void own_column_gradient_sums(ColumnSums& total, size_t n, const ColumnGradients& of, const T* dy,
                                                 const T* x, size_t stride, RowSet rows) {
   const size_t next = rows_ahead(stride, rows_in_registers) * stride;
-  sums_of_columns(total, n, rows, [&](ColumnSums& to, size_t row, size_t count) {
+  sums_of_columns(total, n, rows, [=, &of](ColumnSums& to, size_t row, size_t count) {
     const T* const first_dy = dy + row * stride;
     const T* const first_x = x + row * stride;
     each(n, [&](auto at) {
