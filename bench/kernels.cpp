@@ -192,12 +192,15 @@ int main(int, char **arguments) {
   for (const size_t rows : {64, 1024, 16384}) square_rows_of(rows, 768, true);
   for (const char *op : {"batch_norm", "batch_norm in training", "batch_norm_backward"}) {
     channels_of("[1024, 768]", {1024, 768, 1, 1, true}, 8, op);
+    channels_of("[8192, 256]", {8192, 256, 1, 1, true}, 8, op);
+    channels_of("[8, 64, 14, 14]", {8, 64, 1, 196, false}, 8, op);
     channels_of("[32768, 768]", {32768, 768, 1, 1, true}, 8, op);
     channels_of("[32, 56, 56, 64], channels last", {32, 64, 1, 3136, true}, 8, op);
     channels_of("[32, 64, 56, 56]", {32, 64, 1, 3136, false}, 8, op);
   }
   for (const char *op : {"group_norm", "group_norm_backward"}) {
     channels_of("of 8 groups, [32, 56, 56, 64], channels last", {32, 64, 1, 3136, true}, 8, op);
+    channels_of("of 32 groups, [1, 256, 16, 16]", {1, 256, 1, 256, false}, 32, op);
     channels_of("of 8 groups, [32, 64, 56, 56]", {32, 64, 1, 3136, false}, 8, op);
   }
 }
