@@ -455,6 +455,16 @@ describe.each(Object.entries(ways))('behaviour: errors of %s', (op, call) => {
     refused(tensor, { mask: [1, 1, 1, 1, 1, 2] }, RangeError, /mask\[5\]/)
     refused(tensor, { mask: BigInt64Array.of(1n, 1n, 2n, 1n, 1n, 1n) }, RangeError, /mask\[2\]/)
     refused(tensor, { mask: [1n, 1n, 1n, -1n, 1n, 1n] }, RangeError, /mask\[3\]/)
+    // Also where one half of the 64 bits is a flag, on each place, behind real and behind padded positions.
+    for (const wrong of [2n, -1n, 2n ** 32n, 2n ** 32n + 1n, -(2n ** 63n)]) {
+      for (const others of [0n, 1n]) {
+        for (let i = 0; i < 6; i++) {
+          const mask = new BigInt64Array(6).fill(others)
+          mask[i] = wrong
+          refused(tensor, { mask }, RangeError, new RegExp(`mask\\[${i}\\] .* got ${wrong}`))
+        }
+      }
+    }
     refused(tensor, { mask: ['1', 1, 1, 1, 1, 1] }, TypeError, /mask\[0\]/)
     refused(tensor, { mask: Float32Array.of(1, nan, 1, 1, 1, 1) }, RangeError, /mask\[1\]/)
     refused(tensor, { mask: { data: new Uint8Array(6), dims: [3, 2] } }, RangeError, /mask/, /dims/)
