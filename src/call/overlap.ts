@@ -38,6 +38,14 @@ interface Used {
 
 const isWritten = ({ role }: Used) => role === 'result' || role === 'statistic'
 
+function sharingOf(a: Used, b: Used): 'none' | 'all' | 'part' {
+  // In place, mostly, and then no array is asked for anything.
+  if (a.array === b.array && a.rows === b.rows) return a.length > 0 ? 'all' : 'none'
+  const near = sharing(a.array, b.array)
+  const isView = a.rows !== undefined || b.rows !== undefined
+  return near === 'none' || !isView ? near : sharingOfRows(a.array, a.rows, b.array, b.rows)
+}
+
 /** The arrays of a call, in the order in which they are compared. */
 export class Operands {
   readonly #op: string
@@ -83,10 +91,7 @@ export class Operands {
 
   /** Of two arrays over the same buffer, the first of which is written. */
   #compare(written: Used, other: Used): void {
-    const { rows } = written
-    const near = sharing(written.array, other.array)
-    const isView = rows !== undefined || other.rows !== undefined
-    const shared = near === 'none' || !isView ? near : sharingOfRows(written.array, rows, other.array, other.rows)
+    const shared = sharingOf(written, other)
     if (shared === 'none') return
     if (written.role === 'result' && other.role === 'input') {
       if (shared === 'all') return
