@@ -53,7 +53,8 @@ Next<T> next_of_run(const T* dy, const T* x, const Volume& shape, size_t run, si
   return {dy + at, x + at};
 }
 
-// A and B of n neighbors by rules 1 to 3; where `weight` is null or none is asked for w is 1.
+// A and B of n neighbors by rules 1 to 3; where `weight` is null or none is asked for w is 1. Without a mean no
+// gradient takes A: it is 0.
 template <bool centered, bool keep, bool weighted, class T>
 EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double mean, double rstd, const T* weight,
                                      Kept* kept, Next<T> next) {
@@ -69,7 +70,7 @@ EVENKEEL_NOINLINE Sums gradient_sums(size_t n, const T* dy, const T* x, double m
       store(kept->g + at.i, g);
       store(kept->t + at.i, t);
     }
-    a = a + g;
+    if constexpr (centered) a = a + g;
     b = b + at.only(g * t);
   });
   return total;
