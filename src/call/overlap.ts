@@ -10,6 +10,7 @@ import { type RowLayout, sharingOfRows } from './views.js'
  * two SharedArrayBuffer objects have the same memory (one came through a message): that overlap is not seen.
  */
 export function sharing(a: Statistic | Uint8Array, b: Statistic | Uint8Array): 'none' | 'all' | 'part' {
+  if (a === b) return byteLengthOf(a) > 0 ? 'all' : 'none' // in place, mostly: one question in place of six
   if (bufferOf(a) !== bufferOf(b)) return 'none'
   const [start, size] = [byteOffsetOf(a), byteLengthOf(a)]
   const [otherStart, otherSize] = [byteOffsetOf(b), byteLengthOf(b)]
@@ -37,14 +38,6 @@ interface Used {
 }
 
 const isWritten = ({ role }: Used) => role === 'result' || role === 'statistic'
-
-function sharingOf(a: Used, b: Used): 'none' | 'all' | 'part' {
-  // In place, mostly, and then no array is asked for anything.
-  if (a.array === b.array && a.rows === b.rows) return a.length > 0 ? 'all' : 'none'
-  const near = sharing(a.array, b.array)
-  const isView = a.rows !== undefined || b.rows !== undefined
-  return near === 'none' || !isView ? near : sharingOfRows(a.array, a.rows, b.array, b.rows)
-}
 
 /** The arrays of a call, in the order in which they are compared. */
 export class Operands {
@@ -91,7 +84,10 @@ export class Operands {
 
   /** Of two arrays over the same buffer, the first of which is written. */
   #compare(written: Used, other: Used): void {
-    const shared = sharingOf(written, other)
+    const { rows } = written
+    const near = sharing(written.array, other.array)
+    const isView = rows !== undefined || other.rows !== undefined
+    const shared = near === 'none' || !isView ? near : sharingOfRows(written.array, rows, other.array, other.rows)
     if (shared === 'none') return
     if (written.role === 'result' && other.role === 'input') {
       if (shared === 'all') return

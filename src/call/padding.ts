@@ -197,7 +197,7 @@ function readMask(op: string, mask: unknown, samples: number, positions: number,
     for (let begin = first; begin < end; ) {
       const real = halves ? endOfHalves(halves, begin, end, 0) : endOfFlags(op, flags, begin, end, false)
       const after = halves ? endOfHalves(halves, real, end, 1) : endOfFlags(op, flags, real, end, true)
-      // Neither 0 nor 1: of 64 bits it is no flag.
+      // 64 bits that are neither 0 nor 1: this says so.
       if (after === begin) readFlag(op, begin, flags[begin])
       spans.add(n, real - first, after - first)
       begin = after

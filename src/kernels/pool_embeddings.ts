@@ -53,25 +53,28 @@ function setElements(to: Statistic | undefined, group: number, n: number, x: Flo
 export function pool_embeddings(call: Call<'pool_embeddings'>): void {
   const { mean, meanSqrt, weightedMean, cls, last, max, x, shape } = call
   const { samples, groups, positions, spans } = shape
+  const adds = mean !== undefined || meanSqrt !== undefined
+  const weighs = weightedMean !== undefined
   for (let sample = 0; sample < samples; sample++) {
     const real = countReal(spans, positions, sample)
     for (let first = 0; first < groups; first += POOLED_CHANNELS) {
       const n = Math.min(POOLED_CHANNELS, groups - first)
       const group = sample * groups + first
-      sum.fill(0, 0, n)
-      weighted.fill(0, 0, n)
-      largest.fill(0, 0, n)
+      // What is not read is not cleared.
+      if (adds || real === 0) sum.fill(0, 0, n)
+      if (weighs) weighted.fill(0, 0, n)
+      if (real === 0) largest.fill(0, 0, n)
       let done = 0
       for (let at = firstSpan(spans, sample); at < endOfSpans(spans, sample); at += 2) {
         const end = spanEnd(spans, positions, at)
         for (let position = spanBegin(spans, at); position < end; ) {
           const take = end - position < TOGETHER ? 1 : TOGETHER
           const start = (sample * positions + position) * groups + first
-          if (mean || meanSqrt) {
+          if (adds) {
             if (take === TOGETHER) addFour(n, x, start, groups)
             else addPosition(n, x, start)
           }
-          for (let p = 0; weightedMean && p < take; p++) addWeighted(n, x, start + p * groups, done + 1 + p)
+          for (let p = 0; weighs && p < take; p++) addWeighted(n, x, start + p * groups, done + 1 + p)
           if (done === 0) setElements(cls, group, n, x, start)
           if (max) {
             if (done === 0) largest.set(subarrayOf(x, start, start + n))
